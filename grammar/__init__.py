@@ -1,0 +1,1 @@
+"""The grammars of the `.mkb` language and of the textual IR; nothing but grammars."""

@@ -1,0 +1,1 @@
+"""The typed intermediate representation: values, ops, regions, workflows, and their text form."""

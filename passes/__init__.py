@@ -1,0 +1,1 @@
+"""Passes over the IR, the pass manager, and the analyses they ask."""

@@ -1,0 +1,1 @@
+"""Executes plans: state machine, asyncio driver, workers, executors, records."""

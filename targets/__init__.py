@@ -1,0 +1,1 @@
+"""What can be compiled for: clusters, executors, catalogue, profiles, cost model, plans, targets."""
