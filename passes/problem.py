@@ -1,0 +1,194 @@
+"""The placement problem of one job as plain data: what the solvers see, and nothing else.
+
+A *step* is one call site of the workflow. A *mode* is one way to carry it out: an executor with
+knobs, an engine it runs on, a concurrency, and what all its calls together take. What a step takes
+may depend on what earlier steps emit (10 frames cost more tokens than 5): a mode states in `when`
+which output classes of earlier steps it assumes, and in `emits` which class it puts out itself.
+
+Times are seconds, energies joules, money US dollars, memory bytes; accuracy is a factor relative to
+the reference plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir.workflow import MetricName
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Identical nodes; GPUs, cores and memory are per node."""
+
+    name: str
+    nodes: int
+    gpus: int
+    cores: int
+    memory_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOption:
+    """An engine that may be started: an executor's server, or a place where calls just run.
+
+    A *resident* engine holds its GPUs, cores and memory from its start to its last use and draws
+    idle power all that time; it is either started before the job (held from time zero) or within
+    the timeline, and then `startup_s` passes before its first use. A *transient* one (resident
+    False) holds resources only while a step runs on it; its modes carry all their energy and cost.
+    Replicas are equal; every replica stands inside one node. Demands are per replica.
+    """
+
+    label: str
+    pool: int  # index into Problem.pools; -1: a hosted service, no resources
+    resident: bool
+    replicas: int
+    gpus: int
+    cores: int
+    memory_bytes: float
+    gpu_memory_bytes: float  # per GPU, for co-location; the GPUs of a replica are its own for now
+    slots: int  # calls that all replicas together may have in flight
+    startup_s: float
+    startup_j: float
+    startup_usd: float
+    idle_w: float  # all replicas together
+    usd_per_s: float  # all replicas together
+    group: str  # engines of one executor on one kind of hardware: alternatives to each other
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long a step takes at one latency percentile.
+
+    `duration_s`: from its first call's start to its last call's end when inputs do not hold it up.
+    `first_s`: from the first input to the first output; `last_s`: from the last input to the last
+    output; both matter where items stream from step to step.
+    """
+
+    duration_s: float
+    first_s: float
+    last_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """One way to carry out a step in one context; `engine` None means optional work left out."""
+
+    label: str
+    engine: int | None
+    slots: int  # calls in flight while the step runs; 0 when left out
+    times: tuple[Times, ...]  # one per Problem.percentiles
+    energy_j: float
+    usd: float
+    quality: float  # in (0, 1]; a factor of the plan's accuracy
+    emits: int = 0
+    when: tuple[tuple[int, int], ...] = ()  # (index of an earlier step, class it emits)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A call site: its modes, the steps that must end before it starts, those it streams from."""
+
+    name: str
+    modes: tuple[Mode, ...]
+    after: tuple[int, ...] = ()
+    streams: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A hard requirement; `percentile` indexes Problem.percentiles for latency (0 elsewhere)."""
+
+    metric: MetricName
+    op: str  # "<=", ">=", "<", ">", "=="
+    value: float
+    text: str  # the author's own words, quoted in errors
+    percentile: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Steps in topological order, engines, hardware, limits, and objectives by priority."""
+
+    steps: tuple[Step, ...]
+    engines: tuple[EngineOption, ...]
+    pools: tuple[Pool, ...]
+    objectives: tuple[MetricName, ...]
+    limits: tuple[Limit, ...] = ()
+    percentiles: tuple[str, ...] = ("p50",)  # the first is always p50
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What a placement takes: latency per percentile, energy, cost, peak GPUs held, accuracy."""
+
+    latency_s: tuple[float, ...]
+    energy_j: float
+    cost_usd: float
+    gpus: int
+    accuracy: float
+
+    def of(self, metric: MetricName, percentile: int = 0) -> float:
+        """Return one metric's value in base units."""
+        match metric:
+            case "latency":
+                return self.latency_s[percentile]
+            case "energy":
+                return self.energy_j
+            case "cost":
+                return self.cost_usd
+            case "gpus":
+                return float(self.gpus)
+        return self.accuracy
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """When a used engine is held, and the node of each replica with the GPUs it takes there."""
+
+    engine: int
+    start_s: float
+    end_s: float
+    prestarted: bool
+    replicas: tuple[tuple[int, tuple[int, ...]], ...]  # (node index in the pool, GPU indices)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How far one objective was proved: value found, proven bound, relative gap."""
+
+    metric: MetricName
+    value: float
+    bound: float
+    gap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A solution: a mode per step, the p50 timeline, engines held, metrics, and the proof."""
+
+    modes: tuple[int, ...]
+    starts_s: tuple[float, ...]
+    ends_s: tuple[float, ...]
+    holds: tuple[Hold, ...]
+    metrics: Metrics
+    status: str  # "optimal", "feasible", "greedy" (the solver found nothing better in its limit)
+    bounds: tuple[Bound, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Why there is no placement: the smallest set of limits that conflict, and what would do.
+
+    `reasons` are the limits' own words and resource sentences; `nearest` maps a limit's words to
+    the nearest value that would be feasible with the others kept, in base units.
+    """
+
+    reasons: tuple[str, ...]
+    nearest: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible(Exception):
+    """No placement meets the limits."""
+
+    conflict: Conflict
