@@ -1,0 +1,255 @@
+"""The plan: the versioned JSON document that a runtime carries out and people inspect.
+
+A plan is complete (placed IR, engines and where they stand, timeline, predictions for itself and
+for `-O0`, proof, digests of every input) and inert: loading one validates data and executes
+nothing. It names executors and runners; the runtime maps the names to code it already has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cache
+from importlib.resources import files
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ..ir.diagnostics import Diagnostic, InputError
+from ..ir.ops import Attr
+from ..ir.reader import read_module
+from ..ir.workflow import Module
+
+SCHEMA = "murakkab/plan/1"
+_MAX_PLAN_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one request takes: seconds per percentile, joules, dollars, accuracy, GPUs held.
+
+    Latency counts from the request's arrival with the first engines running; `startup_s` is what
+    starting them takes before. Energy and cost include start-up. `breaks` are the requirements in
+    the author's words that this configuration would not meet (only `-O0` may break any).
+    """
+
+    latency_s: Mapping[str, float]
+    energy_j: float
+    cost_usd: float
+    accuracy: float
+    gpus: int
+    startup_s: float
+    error_band: float
+    breaks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one replica stands: a node of a pool, and the GPUs it takes there."""
+
+    pool: str
+    node: int
+    gpus: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """An engine to run: executor, runner, hardware, replicas, and calls in flight over all replicas."""
+
+    name: str
+    executor: str
+    executor_digest: str
+    runner: str
+    model: str | None
+    slot: str
+    device: str
+    tp: int
+    replicas: int
+    concurrency: int
+    places: tuple[Place, ...]
+    start_s: float
+    end_s: float
+    startup_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another way a step could have been done: the change to the whole plan, or why it is out."""
+
+    variant: str
+    slot: str
+    latency_s: float | None = None
+    energy_j: float | None = None
+    cost_usd: float | None = None
+    accuracy: float | None = None
+    why_not: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """A step as placed; `executor` None means optional work left out.
+
+    `calls` is how often it is expected to run, `call_s` the seconds of one call per percentile,
+    `energy_j` and `cost_usd` those of all calls, `items` the expected length of a list result.
+    """
+
+    step: str
+    task: str
+    executor: str | None
+    knobs: Mapping[str, Attr]
+    engine: str | None
+    slot: str
+    calls: float
+    call_s: Mapping[str, float]
+    start_s: float
+    end_s: float
+    energy_j: float
+    cost_usd: float
+    quality: float
+    items: float | None
+    source: str
+    error_band: float
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One objective of the lexicographic order: value, proven bound, relative gap."""
+
+    metric: str
+    value: float
+    bound: float
+    gap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """How the placement was found; status `optimal`, `feasible`, `greedy` or `fixed` (-O0, -O1)."""
+
+    status: str
+    objectives: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A job plan. `ir` is the placed module's text; `digests` are of every input."""
+
+    schema: Literal["murakkab/plan/1"]
+    kind: Literal["job"]
+    workflow: str
+    target: str
+    cluster: str
+    passes: str
+    ir: str
+    engines: tuple[EnginePlan, ...]
+    steps: tuple[StepPlan, ...]
+    predicted: Prediction
+    baseline: Prediction | None
+    solver: Solver
+    digests: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def module(self) -> Module:
+        """Return the placed module; raises InputError where the IR text is not one."""
+        return read_module(self.ir, "<plan>")
+
+    def to_json(self) -> str:
+        """Return the plan's only text form: sorted keys, two-space indent, a final newline."""
+        return json.dumps(_plain(asdict(self)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Make floats short and stable: nine significant digits are more than any prediction has."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+@cache
+def plan_schema() -> dict[str, Any]:
+    """Return the published JSON Schema of plans."""
+    schema: dict[str, Any] = json.loads(
+        files(__package__).joinpath("schemas/plan.json").read_text("utf-8")
+    )
+    return schema
+
+
+def plan_from_json(text: str, path: str = "<plan>") -> Plan:
+    """Read and validate a plan; raises InputError saying what is wrong with the document.
+
+    Nothing in the document is executed, imported or opened.
+    """
+    import jsonschema
+
+    if len(text) > _MAX_PLAN_BYTES:
+        raise _refused(path, f"the document is over {_MAX_PLAN_BYTES // 2**20} MiB")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _refused(path, f"not valid JSON (truncated?): {error}") from None
+    if not isinstance(document, dict) or "schema" not in document:
+        raise _refused(path, "not a plan: it has no `schema` field")
+    if document["schema"] != SCHEMA:
+        raise _refused(
+            path,
+            f"its schema is `{document['schema']}`, this version reads `{SCHEMA}`",
+            help="compile the workflow again with this version",
+        )
+    validator = jsonschema.Draft202012Validator(plan_schema())
+    worst = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    if worst is not None:
+        where = "/".join(str(p) for p in worst.absolute_path) or "the document"
+        raise _refused(path, f"{where}: {worst.message[:300]}")
+    plan: Plan = _build(Plan, document)
+    _consistent(plan, path)
+    return plan
+
+
+def _consistent(plan: Plan, path: str) -> None:
+    """Check what a schema cannot: the IR reads back, and the tables agree with it."""
+    module = plan.module()
+    if module.level != "placed" or [w.name for w in module.workflows] != [plan.workflow]:
+        raise _refused(path, f"its IR is not the placed workflow `{plan.workflow}`")
+    engines = {engine.name for engine in plan.engines}
+    steps = {step.step: step for step in plan.steps}
+    for op in module.sole().calls():
+        step = steps.get(op.out().name)
+        if step is None:
+            raise _refused(path, f"step `{op.out().name}` of its IR is missing from `steps`")
+        engine = op.attr("engine")
+        if engine is not None and engine not in engines:
+            raise _refused(path, f"step `{step.step}` runs on `{engine}`, which is not an engine")
+        if (step.engine or None) != engine:
+            raise _refused(path, f"step `{step.step}` names another engine than its IR does")
+
+
+def _refused(path: str, why: str, help: str | None = None) -> InputError:
+    return InputError(Diagnostic("invalid-plan", f"cannot use plan `{path}`: {why}", help=help))
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """Turn validated JSON into the dataclass tree that `kind` describes."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(  # type: ignore[operator]
+            **{f.name: _build(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value}
+        )
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        if value is None:
+            return None
+        inner = [k for k in get_args(kind) if k is not type(None)]
+        return _build(inner[0], value) if len(inner) == 1 else _frozen(value)
+    if origin is tuple:
+        return tuple(_build(get_args(kind)[0], v) for v in value)
+    if origin is not None and issubclass(origin, Mapping):
+        return {k: _frozen(v) for k, v in value.items()}
+    return float(value) if kind is float else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
