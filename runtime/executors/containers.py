@@ -1,0 +1,56 @@
+"""Opens video and audio files with PyAV (FFmpeg's libraries, inside the wheel)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..media import Media
+from .errors import ExecutorError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+# What FFmpeg opens as a "video" although it is a picture or a text file.
+_NOT_TIMED = frozenset({"image2", "png_pipe", "jpeg_pipe", "bmp_pipe", "webp_pipe", "tty"})
+
+
+@contextmanager
+def opened(media: Media) -> Iterator[InputContainer]:
+    """Open a timed medium for reading; raises `ExecutorError` naming the file and the reason."""
+    import av
+
+    with media.file() as path:
+        try:
+            # FFmpeg takes "http://…" and "concat:…" too; `file:` keeps a path a path.
+            container = av.open(f"file:{path}", mode="r")
+        except (OSError, ValueError) as error:  # av's own errors are one or the other
+            raise unreadable(media, _reason(error)) from error
+        with container:
+            if container.format.name in _NOT_TIMED:
+                raise unreadable(media, f"it is `{container.format.name}`, which has no duration")
+            yield container
+
+
+@contextmanager
+def video_path(video: Media) -> Iterator[str]:
+    """Give a local path to a file that has been checked to hold a video track."""
+    with opened(video) as container:
+        if not container.streams.video:
+            raise unreadable(video, "it has no video track")
+    with video.file() as path:
+        yield path
+
+
+def unreadable(media: Media, reason: str) -> ExecutorError:
+    """Say that a medium cannot be read as what it is meant to be."""
+    return ExecutorError(
+        f"`{media.name}` cannot be read as {media.kind}: {reason}; "
+        "give a file that a media player opens, such as MP4, WebM, WAV or FLAC"
+    )
+
+
+def _reason(error: OSError | ValueError) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,67 @@
+"""`read_text` with RapidOCR (PP-OCR models inside the wheel, on ONNX Runtime)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..media import Media
+from .errors import ExecutorError
+from .frames import pixels_of
+
+if TYPE_CHECKING:
+    from rapidocr import RapidOCR
+
+# One call uses one core; the worker runs as many calls at once as the plan says.
+_THREADS = 1
+_ROLES = {"Det": "det", "Cls": "cls", "Rec": "rec"}
+
+
+def read_text(frames: list[Media], *, longest_side: int = 960) -> str:
+    """Return the text seen in the images, one line each, in reading order, without repetitions.
+
+    Lines come top to bottom, then left to right, first frame first; a line that an earlier frame
+    showed (spaces and letter case aside) is not repeated. `longest_side` in pixels bounds the size
+    at which an image is read: smaller is faster and loses small print. English and Chinese are
+    read well, other Latin scripts mostly. Raises `ExecutorError` where a frame is not an image.
+    """
+    engine = _engine(longest_side)
+    seen: dict[str, str] = {}
+    for frame in frames:
+        for line in _lines(engine, frame):
+            seen.setdefault("".join(line.split()).casefold(), line)
+    return "\n".join(seen.values())
+
+
+def _lines(engine: RapidOCR, frame: Media) -> list[str]:
+    result = engine(pixels_of(frame))
+    return [line.strip() for line in result.txts or () if line.strip()]
+
+
+@lru_cache(maxsize=4)
+def _engine(longest_side: int) -> RapidOCR:
+    import rapidocr
+
+    models = Path(rapidocr.__file__).parent / "models"
+    paths = {f"{part}.model_path": str(_model(models, role)) for part, role in _ROLES.items()}
+    return rapidocr.RapidOCR(
+        params={
+            "Global.log_level": "critical",
+            "Global.max_side_len": longest_side,
+            "EngineConfig.onnxruntime.intra_op_num_threads": _THREADS,
+            "EngineConfig.onnxruntime.inter_op_num_threads": _THREADS,
+            **paths,
+        }
+    )
+
+
+def _model(folder: Path, role: str) -> Path:
+    # Naming the file keeps RapidOCR from fetching one from the network when it is not there.
+    found = sorted(folder.glob(f"*_{role}_*.onnx"))
+    if not found:
+        raise ExecutorError(
+            f"the package `rapidocr` holds no `{role}` model in `{folder}`; reinstall it with "
+            "`pip install --force-reinstall 'rapidocr>=3.10,<4'`"
+        )
+    return found[0]
