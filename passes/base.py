@@ -1,0 +1,71 @@
+"""What a pass is: a frozen dataclass whose fields are its options, and a function of the module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar, Protocol
+
+from ..ir.ops import LEVELS, Attr, Level
+from ..ir.printer import attr_text
+from ..ir.workflow import Module, Task
+from ..targets.cluster import Cluster
+from ..targets.cost import CostModel
+from ..targets.library import Library
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What passes may ask about the world; nothing in it changes while a pipeline runs.
+
+    interfaces: the operator interfaces of the standard library, as tasks. runners: what the target
+    can run. `effort` is the solver's deterministic time, in OR-Tools' units (about a second each).
+    """
+
+    interfaces: tuple[Task, ...]
+    library: Library
+    cluster: Cluster
+    costs: CostModel
+    runners: frozenset[str]
+    effort: float = 10.0
+
+    def interface(self, name: str) -> Task | None:
+        """Return an operator interface by name."""
+        return next((task for task in self.interfaces if task.name == name), None)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Base of all passes. Subclasses add option fields, one file and one registry line each.
+
+    A pass takes a module that holds one workflow and returns a new one; it keeps no state, checks
+    nothing that the verifier checks, and raises CompileError only for what the author must mend.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[Level] = "flow"
+
+    def run(self, module: Module, context: Context) -> Module:
+        """Return the rewritten module."""
+        raise TypeError(f"{type(self).__name__} does not say what it does")
+
+    def __str__(self) -> str:
+        """Return the pass as a pipeline writes it, with the options that are not the defaults."""
+        given: list[tuple[str, Attr]] = [
+            (f.name, getattr(self, f.name))
+            for f in fields(self)
+            if getattr(self, f.name) != f.default
+        ]
+        options = ", ".join(f"{key}={attr_text(value)}" for key, value in given)
+        return self.name + (f"{{{options}}}" if options else "")
+
+
+def level_reached(have: Level, needed: Level) -> bool:
+    """Tell whether a module at level `have` may be given to a pass that needs `needed`."""
+    return LEVELS.index(have) >= LEVELS.index(needed)
+
+
+class Observer(Protocol):
+    """The pipeline's single callback: called after each pass, with what it did and took."""
+
+    def __call__(self, step: Pass, before: Module, after: Module, seconds: float) -> None:
+        """See one finished pass."""
