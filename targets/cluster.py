@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from .catalog import Catalog
+    from .toml_source import TomlSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +31,15 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """A CPU of the catalogue or of this host; watts are of all the node's cores together."""
+    """A node's CPU; watts, bandwidth and peak (fp32 FLOP/s) are of all its cores together."""
 
     type: str
     cores: int
     busy_w: float
     idle_w: float
     source: str
+    bandwidth_bytes_s: float = 0.0
+    peak_flops: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +63,93 @@ class Cluster:
     name: str
     pools: tuple[Pool, ...]
     digest: str = ""
+
+
+def load_cluster(path: Path) -> Cluster:
+    """Read a `cluster.toml`; InputError with file, line and column of everything wrong in it."""
+    from .catalog import load_catalog
+    from .toml_source import load_toml
+
+    source = load_toml(path, "cluster")
+    catalog = load_catalog()
+    findings = [*_repeated_names(source), *_unknown_hardware(source, catalog)]
+    pools: list[Pool] = []
+    for i, row in enumerate(source.data["pool"]):
+        try:
+            quantities = _quantities(source, i, row)
+        except InputError as e:
+            findings.extend(e.diagnostics)
+            continue
+        if not findings:
+            pools.append(_pool(row, catalog, *quantities))
+    if findings:
+        raise InputError(findings)
+    digest = hashlib.sha256(source.text.encode()).hexdigest()
+    return Cluster(source.data["name"], tuple(pools), digest)
+
+
+def _quantities(source: TomlSource, i: int, row: dict[str, Any]) -> tuple[float, float]:
+    memory = source.quantity(("pool", i, "memory"), "bytes")
+    return memory, source.quantity(("pool", i, "price"), "USD/s") if "price" in row else 0.0
+
+
+def _pool(row: dict[str, Any], catalog: Catalog, memory_bytes: float, usd_per_s: float) -> Pool:
+    gpu = row.get("gpu")
+    return Pool(
+        name=row["name"],
+        nodes=row["nodes"],
+        cpu=catalog.cpus[row["cpu"].get("type", "generic")].node(row["cpu"]["cores"]),
+        gpu=None if gpu is None else catalog.gpus[gpu["type"]],
+        gpus=0 if gpu is None else gpu["count"],
+        memory_bytes=memory_bytes,
+        usd_per_s=usd_per_s,
+        spot=row.get("spot", False),
+    )
+
+
+def _repeated_names(source: TomlSource) -> Iterator[Diagnostic]:
+    seen: set[str] = set()
+    for i, row in enumerate(source.data["pool"]):
+        if row["name"] in seen:
+            message = f"a pool named `{row['name']}` is already there"
+            yield source.finding("duplicate-pool", message, ("pool", i, "name"))
+        seen.add(row["name"])
+
+
+def _unknown_hardware(source: TomlSource, catalog: Catalog) -> Iterator[Diagnostic]:
+    for i, row in enumerate(source.data["pool"]):
+        gpu = row.get("gpu", {}).get("type")
+        if gpu is not None and gpu not in catalog.gpus:
+            known = ", ".join(f"`{name}`" for name in catalog.gpu_types())
+            hint = did_you_mean(gpu, catalog.gpus) or f"the catalogue has {known}"
+            message = f"no GPU `{gpu}` in the catalogue"
+            yield source.finding("unknown-gpu", message, ("pool", i, "gpu", "type"), help=hint)
+        cpu = row["cpu"].get("type")
+        if cpu is not None and cpu not in catalog.cpus:
+            hint = did_you_mean(cpu, catalog.cpus) or "leave `type` out to use generic figures"
+            message = f"no CPU `{cpu}` in the catalogue"
+            yield source.finding("unknown-cpu", message, ("pool", i, "cpu", "type"), help=hint)
+
+
+def to_toml(cluster: Cluster) -> str:
+    """Return a cluster as the text of a `cluster.toml` that `load_cluster` reads back."""
+    lines = [f"name = {_string(cluster.name)}"]
+    for pool in cluster.pools:
+        cpu_type = "" if pool.cpu.type == "generic" else f"type = {_string(pool.cpu.type)}, "
+        lines += ["", "[[pool]]", f"name = {_string(pool.name)}", f"nodes = {pool.nodes}"]
+        if pool.gpu is not None:
+            lines.append(f"gpu = {{ type = {_string(pool.gpu.type)}, count = {pool.gpus} }}")
+        lines.append(f"cpu = {{ {cpu_type}cores = {pool.cpu.cores} }}")
+        lines.append(f'memory = "{pool.memory_bytes / 1e9:.2f} GB"')
+        if pool.usd_per_s > 0:
+            lines.append(f'price = "${pool.usd_per_s * 3600:.4f} / h"')
+        if pool.spot:
+            lines.append("spot = true")
+    return "\n".join(lines) + "\n"
+
+
+def _string(text: str) -> str:
+    import json
+
+    # a JSON string is a TOML basic string; only the escape of DEL is missing there
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
