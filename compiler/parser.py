@@ -1,0 +1,200 @@
+"""Text to syntax tree: an LALR(1) parser that reports several syntax errors at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from threading import Lock
+from typing import Any
+
+from lark import Lark, Token, UnexpectedToken
+from lark.parsers.lalr_analysis import Shift
+
+from ..grammar import MKB
+from ..ir.diagnostics import CompileError, Diagnostic, Span
+from . import ast
+from .builder import Builder
+from .lexer import CLOSING, MAX_NESTING, KeepAll, Lexed, lex, token_span, too_deep
+from .syntax_errors import Mistake, explain
+
+MAX_FINDINGS = 20
+
+_DECLARATIONS = {"IMPORT", "TYPEDECL", "EFFECT", "TASK", "WORKFLOW"}
+_CLAUSES = {"MINIMIZE", "MAXIMIZE", "REQUIRE", "EXPECT"}
+_ONE_AT_A_TIME = Lock()  # lark binds the builder to the parser, so parses take turns
+
+
+def parse(text: str, path: str) -> ast.File:
+    """Return the syntax tree of a file's text; `path` is the name its spans carry.
+
+    Raises CompileError with all syntax errors found. The tree is at most MAX_NESTING levels deep,
+    so that what visits it may recurse.
+    """
+    with _ONE_AT_A_TIME:
+        lark, builder = _tables()
+        lexed = lex(lark, text, path)
+        builder.begin(path)
+        run = _Run(lark, path, lexed)
+        declarations = [] if lexed.fatal else run.declarations()
+        findings = [*lexed.findings, *_believable(lexed, [*run.findings, *builder.findings])]
+    if findings:
+        raise CompileError(findings)
+    _check_depth(declarations)
+    documented = tuple(_with_doc(declaration, lexed.docs) for declaration in declarations)
+    end = token_span(lexed.tokens[-1], path)
+    whole = Span(path, 1, 1, end.line, end.column)
+    return ast.File(path, documented, lexed.comments, whole)
+
+
+@cache
+def _tables() -> tuple[Lark, Builder]:
+    builder = Builder()
+    lark = Lark(
+        MKB.read_text("utf-8"),
+        start="file",
+        parser="lalr",
+        lexer="basic",
+        transformer=builder,
+        postlex=KeepAll(),
+        keep_all_tokens=True,
+        maybe_placeholders=True,
+    )
+    return lark, builder
+
+
+class _Run:
+    """One parse: feeds tokens, and after a mistake goes on at the next statement or declaration."""
+
+    def __init__(self, lark: Lark, path: str, lexed: Lexed) -> None:
+        self.lark = lark
+        self.path = path
+        self.tokens = lexed.tokens
+        self.findings: list[Diagnostic] = []
+        self.parser = lark.parse_interactive("")
+        self.table: dict[int, dict[str, Any]] = self.parser.parser_state.parse_conf.states
+
+    def declarations(self) -> list[ast.Declaration]:
+        """Return the declarations of the file; incomplete when there are findings."""
+        at = 0
+        result: Any = ()
+        while at < len(self.tokens) and len(self.findings) < MAX_FINDINGS:
+            try:
+                result = self.parser.feed_token(self.tokens[at])
+                at += 1
+            except UnexpectedToken:
+                self.findings.append(self._explain(at))
+                at = self._recover(at)
+        return list(result or ())
+
+    def _explain(self, at: int) -> Diagnostic:
+        open_brackets = [
+            value
+            for value in self.parser.parser_state.value_stack
+            if isinstance(value, Token) and value.type in CLOSING
+        ]
+        mistake = Mistake(
+            self.tokens[at],
+            self.tokens[max(0, at - 3) : at],
+            self.tokens[at + 1 : at + 2],
+            frozenset(self.parser.accepts()),  # type: ignore[no-untyped-call]
+            open_brackets[-1] if open_brackets else None,
+            {t.name: t.pattern.value for t in self.lark.terminals if t.pattern.type == "str"},
+        )
+        return explain(mistake, self.path)
+
+    def _recover(self, at: int) -> int:
+        """Return where to go on, with the parser in a state to do so."""
+        state = self.parser.parser_state
+        for depth in range(len(state.state_stack) - 1, -1, -1):
+            row = self.table[state.state_stack[depth]]
+            kind = next((k for k in ("YIELD", "REQUIRE") if row.get(k, (None,))[0] is Shift), None)
+            if kind is None:
+                continue
+            dropped = state.value_stack[depth:]
+            goes_on = self._next_part(at, kind, _unclosed(dropped))
+            if goes_on is None:
+                break
+            del state.state_stack[depth + 1 :]
+            del state.value_stack[depth:]
+            return goes_on
+        self.parser = self.lark.parse_interactive("")
+        return self._next_declaration(at)
+
+    def _next_declaration(self, at: int) -> int:
+        start = at if at == 0 or self.tokens[at - 1].type != "EFFECT" else at + 1
+        for index in range(start, len(self.tokens)):
+            if self.tokens[index].type in _DECLARATIONS:
+                return index
+        return len(self.tokens)
+
+    def _next_part(self, at: int, kind: str, unclosed: int) -> int | None:
+        """Return the next statement (or clause) or the end of the block, before a declaration."""
+        entered = 0
+        for index in range(at, len(self.tokens)):
+            token = self.tokens[index]
+            if token.type in _DECLARATIONS or token.type == "$END":
+                return None
+            if entered == 0 and self._begins(index, kind, at):
+                return index
+            if token.type in CLOSING:
+                entered += 1
+            elif token.type in CLOSING.values():
+                if entered:
+                    entered -= 1
+                elif unclosed:
+                    unclosed -= 1
+                elif token.type == "RBRACE":
+                    return index if kind == "YIELD" else None
+        return None
+
+    def _begins(self, index: int, kind: str, after: int) -> bool:
+        token = self.tokens[index]
+        if kind == "REQUIRE":
+            return token.type in _CLAUSES or (token.type == "LBRACE" and self._on_new_line(index))
+        if index == after and index > 0 and not self._on_new_line(index):
+            return False
+        if token.type in ("YIELD", "RETURN"):
+            return True
+        following = self.tokens[index + 1].type if index + 1 < len(self.tokens) else "$END"
+        return token.type == "NAME" and following in ("EQUAL", "LPAR") and self._on_new_line(index)
+
+    def _on_new_line(self, index: int) -> bool:
+        return index == 0 or (self.tokens[index].line or 0) > (self.tokens[index - 1].end_line or 0)
+
+
+def _unclosed(values: list[Any]) -> int:
+    opened = [v for v in values if isinstance(v, Token) and v.type in CLOSING]
+    closed = [v for v in values if isinstance(v, Token) and v.type in CLOSING.values()]
+    return len(opened) - len(closed)
+
+
+def _believable(lexed: Lexed, findings: list[Diagnostic]) -> Iterator[Diagnostic]:
+    for found in findings:
+        span = found.span
+        if lexed.reliable_until is None or span is None:
+            yield found
+        elif (span.line, span.column) < lexed.reliable_until:
+            yield found
+
+
+def _with_doc(declaration: ast.Declaration, docs: dict[tuple[int, int], str]) -> ast.Declaration:
+    if isinstance(declaration, ast.Import):
+        return declaration
+    doc = docs.get((declaration.span.line, declaration.span.column))
+    return declaration if doc is None else replace(declaration, doc=doc)
+
+
+def _check_depth(declarations: list[ast.Declaration]) -> None:
+    pending: list[tuple[Any, int]] = [(declaration, 0) for declaration in declarations]
+    while pending:
+        node, depth = pending.pop()
+        if isinstance(node, tuple):
+            pending.extend((part, depth) for part in node)
+            continue
+        span = getattr(node, "span", None)
+        if span is None or isinstance(node, ast.Name | ast.Literal):
+            continue
+        if depth > MAX_NESTING:
+            raise CompileError([too_deep(span)])
+        pending.extend((getattr(node, slot), depth + 1) for slot in node.__slots__)
