@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
-from ..ir.diagnostics import Span
+from ..ir.diagnostics import Diagnostic, InputError, Label, Span
 from ..ir.ops import Attr
 from .formula import Formula
 
 Runner = Literal["python", "vllm", "openai", "torch", "http"]
 Pooling = Literal["thread", "process"]
+Modality = Literal["text", "image", "audio", "video"]
+ENTRY_POINTS = "murakkab.executors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,8 @@ class Executor:
     interface's parameters and the knobs. entry: for `python`, the name of an entry point of group
     `murakkab.executors`, or (`file` set) the function in a file beside the library. requires:
     import names that must be installed. digest: of everything here that decides a result.
+    modalities: what a model takes in a prompt; executors of `generate` implement any task with a
+    prompt whose parameters need no others, and measure it as the one parameter `prompt`.
     """
 
     name: str
@@ -72,14 +82,19 @@ class Executor:
     settings: tuple[tuple[str, Attr], ...] = ()  # runner settings: url, key_env, timeout_s
     digest: str = ""
     loc: Span | None = None
+    modalities: tuple[Modality, ...] = ("text",)
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Executors by name, in file order; `digest` covers every file."""
+    """Executors by name, in file order; `digest` covers every file; `notes` say what replaced what.
+
+    A user's `file` entries name a file beside the library file their `loc` points into.
+    """
 
     executors: tuple[Executor, ...]
     digest: str
+    notes: tuple[Diagnostic, ...] = ()
 
     def get(self, name: str) -> Executor | None:
         """Return an executor by name."""
@@ -89,3 +104,85 @@ class Library:
         """Return the executors of an interface, best quality first, then by name."""
         found = [e for e in self.executors if e.interface == interface]
         return tuple(sorted(found, key=lambda e: (-e.quality.value, e.name)))
+
+
+def load_library(paths: Sequence[Path] = (), *, shipped: bool = True) -> Library:
+    """Return the shipped executors and those of the user's files, which replace them by name.
+
+    Replacing a shipped executor is a note; the same name in two files of the user's is an error.
+    Raises InputError with every finding of the first file that has any.
+    """
+    from .executor_file import read_executors
+    from .toml_source import load_toml
+
+    base, digests = _shipped() if shipped else ((), ())
+    found = {executor.name: executor for executor in base}
+    users: dict[str, Executor] = {}
+    notes: list[Diagnostic] = []
+    for path in paths:
+        source = load_toml(path, "library")
+        executors = read_executors(source, path.parent)
+        _refuse_repeated(executors, users)
+        notes.extend(_replaced(executor) for executor in executors if executor.name in found)
+        users |= {executor.name: executor for executor in executors}
+        codes = "".join(executor.digest for executor in executors)
+        digests = (*digests, hashlib.sha256((source.text + codes).encode()).hexdigest())
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+    return Library(tuple((found | users).values()), digest, tuple(notes))
+
+
+@cache
+def _shipped() -> tuple[tuple[Executor, ...], tuple[str, ...]]:
+    """Return the shipped executors and a digest per file; read once in a process."""
+    from .executor_file import read_executors
+    from .toml_source import shipped_toml
+
+    sources = shipped_toml("library")
+    executors = tuple(e for source in sources for e in read_executors(source, None))
+    return executors, tuple(hashlib.sha256(s.text.encode()).hexdigest() for s in sources)
+
+
+def _refuse_repeated(executors: tuple[Executor, ...], users: dict[str, Executor]) -> None:
+    findings = []
+    for executor in executors:
+        other = users.get(executor.name)
+        if other is None:
+            continue
+        labels = () if other.loc is None else (Label(other.loc, "first here"),)
+        message = f"an executor named `{executor.name}` is already in another library"
+        findings.append(Diagnostic("duplicate-executor", message, executor.loc, labels=labels))
+    if findings:
+        raise InputError(findings)
+
+
+def _replaced(executor: Executor) -> Diagnostic:
+    message = f"`{executor.name}` replaces the shipped executor of that name"
+    return Diagnostic("replaced-executor", message, executor.loc, "note")
+
+
+def availability(executor: Executor) -> str | None:
+    """Return why an executor cannot run in this Python environment, or None when it can.
+
+    Only looks modules and entry points up; imports nothing. Hosted services need nothing here.
+    """
+    needed = {"vllm": ("vllm",), "torch": ("torch",)}.get(executor.runner, ())
+    missing = [name for name in (*needed, *executor.requires) if find_spec(name) is None]
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        plural = "modules" if len(missing) > 1 else "module"
+        command = f"; install with `{executor.install}`" if executor.install else ""
+        return f"missing {plural} {names}{command}"
+    if executor.runner == "python" and executor.file is None:
+        return _missing_entry(executor)
+    return None
+
+
+def _missing_entry(executor: Executor) -> str | None:
+    if executor.entry in _entry_names():
+        return None
+    return f"no installed package has the entry point `{executor.entry}` in group `{ENTRY_POINTS}`"
+
+
+@cache
+def _entry_names() -> frozenset[str]:
+    return frozenset(point.name for point in entry_points(group=ENTRY_POINTS))
