@@ -1,0 +1,114 @@
+"""The one place where exceptions become diagnostics and exit codes.
+
+0 done, 1 the program is wrong or cannot be met, 2 the command line or an input is wrong, 3 the run
+failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..ir.diagnostics import CompileError, Diagnostic, InputError
+
+PROGRAM_WRONG, INPUT_WRONG, RUN_FAILED, INTERRUPTED = 1, 2, 3, 130
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a command ended: exit code, what to say, and what else the JSON document holds."""
+
+    exit_code: int
+    diagnostics: tuple[Diagnostic, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return what an exception means to the person at the terminal."""
+    match error:
+        case CompileError():
+            return Failure(PROGRAM_WRONG, error.diagnostics)
+        case InputError():
+            return Failure(INPUT_WRONG, error.diagnostics)
+        case click.UsageError():
+            return Failure(INPUT_WRONG, (_usage(error),))
+        case KeyboardInterrupt() | click.Abort():
+            return Failure(INTERRUPTED, (Diagnostic("interrupted", "interrupted"),))
+        case OSError() if error.filename is not None:
+            message = f"cannot use `{error.filename}`: {(error.strerror or str(error)).lower()}"
+            return Failure(INPUT_WRONG, (Diagnostic("unusable-file", message),))
+    return _of_a_stage(error)
+
+
+def _of_a_stage(error: BaseException) -> Failure:
+    if isinstance(error, _class("passes.pipeline", "PassFailure")):
+        return _broken_pass(error)
+    if isinstance(error, _class("runtime.errors", "RunError")):
+        return Failure(RUN_FAILED, (Diagnostic("run-failed", str(error)),))
+    message = f"this is a bug in murakkab: {type(error).__name__}: {error}"
+    hint = "run it again with `--debug` for a traceback, and report it"
+    return Failure(PROGRAM_WRONG, (Diagnostic("internal-error", message, help=hint),))
+
+
+def _class(module: str, name: str) -> type[BaseException] | tuple[()]:
+    """Return an exception class of a stage that is loaded: one that is not cannot have raised."""
+    found = sys.modules.get(f"{__package__.rpartition('.')[0]}.{module}")
+    return getattr(found, name) if found is not None else ()
+
+
+def _broken_pass(error: Any) -> Failure:
+    path = _save_reproducer(f"mkb-reproducer-{error.step.name}.mkir", error.reproducer)
+    message = f"this is a bug in the compiler: {error}"
+    hint = (
+        f"`mkb opt --passes '{error.step}' {path}` shows it again; please report it with the file"
+    )
+    found = Diagnostic("pass-failed", message, help=hint)
+    return Failure(PROGRAM_WRONG, (found,), {"reproducer": str(path)})
+
+
+def _save_reproducer(name: str, text: str) -> Path:
+    import tempfile
+
+    for folder in (Path(), Path(tempfile.gettempdir())):
+        try:
+            (folder / name).write_text(text, encoding="utf-8")
+        except OSError:
+            continue  # a read-only working directory is no reason to lose the reproducer
+        return folder / name
+    return Path(name)
+
+
+def _usage(error: click.UsageError) -> Diagnostic:
+    command = error.ctx.command_path if error.ctx is not None else "mkb"
+    hint = f"`{command} --help` shows what there is"
+    match error:
+        case click.NoSuchOption():
+            near = sorted(error.possibilities or ())
+            message = f"no option `{error.option_name}`"
+            hint = f"did you mean `{near[0]}`?" if near else hint
+        case click.MissingParameter() if error.param is not None:
+            message = f"`{_name(error.param)}` is missing"
+        case click.BadParameter() if error.param is not None:
+            message = f"`{_name(error.param)}`: {_plain(error.message)}"
+        case _:
+            message = _plain(error.message)
+    return Diagnostic("usage", message, help=hint)
+
+
+def _name(param: click.Parameter) -> str:
+    return (
+        param.make_metavar(click.Context(click.Command("")))
+        if isinstance(param, click.Argument)
+        else max(param.opts, key=len)
+    )
+
+
+def _plain(message: str) -> str:
+    """Bring click's sentences into the form of ours: lower case, no full stop, backticks."""
+    text = message.rstrip(".").replace("'", "`")
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,108 @@
+"""`mkb`: finds the command, runs it, and turns whatever happens into an exit code.
+
+Command modules are imported when their command runs, so that `mkb --help` is quick; each holds its
+click command under the name `command`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..ir.diagnostics import did_you_mean
+from .failures import failure_of
+from .output import Output
+
+# One line a command: its module, and what it does in a few words.
+COMMANDS = {
+    "check": "Say what is wrong with workflows.",
+    "fmt": "Lay out workflows in the standard form.",
+    "compile": "Compile a workflow to a plan.",
+    "run": "Run a plan or a workflow.",
+    "show": "Show what a past run did.",
+    "inspect": "Draw a plan: the workflow before and after.",
+    "explain": "Say why each step runs as it does.",
+    "opt": "Run passes over IR text.",
+    "library": "List interfaces and what can carry them out.",
+    "targets": "List what can be compiled for; describe this machine.",
+    "new": "Write a small project that works.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports only the one that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order in which help shows them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        found = import_module(f".{cmd_name}", __package__).command
+        assert isinstance(found, click.Command)  # the convention every command module keeps
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which name comes closest."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            hint = did_you_mean(name, COMMANDS) or f"commands: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command `{name}`; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(  # type: ignore[override]  # click's overloads promise a value in embedded use
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> None:
+        """Run the command line and exit: the outermost frame of every `mkb`."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        output = Output.of(arguments)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # a terminal that knows no UTF-8
+        try:
+            extra |= {"standalone_mode": False, "obj": output}
+            code = super().main(arguments, prog_name or "mkb", **extra)
+        except BrokenPipeError:
+            # the reader has gone (`mkb … | head`): say nothing, not even at interpreter exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 141
+        except (Exception, KeyboardInterrupt) as error:
+            code = _fail(error, output)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(error: BaseException, output: Output) -> int:
+    if output.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    failure = failure_of(error)
+    output.report(failure.diagnostics)
+    if output.as_json:
+        output.document(failure.details)
+    return failure.exit_code
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="mkb")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+def cli() -> None:
+    """Compile workflows of models and tools, see what was decided and why, and run them."""

@@ -1,0 +1,82 @@
+"""Flags that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..compiler.driver import Request
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """Return one decorator that adds several options, shown by help in this order."""
+    return lambda function: reduce(lambda f, add: add(f), reversed(decorators), function)
+
+
+# `Output.of` reads these three from the raw arguments, so that they count for usage errors too
+common = together(
+    click.option("--json", is_flag=True, expose_value=False, help="Print one JSON document."),
+    click.option(
+        "--format",
+        type=click.Choice(["text", "json"]),
+        expose_value=False,
+        help="`--format json` is `--json`.",
+    ),
+    click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
+)
+
+libraries = click.option(
+    "--library",
+    "libraries",
+    metavar="F",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Add an executor library (TOML).",
+)
+
+environment_flags = together(
+    click.option(
+        "--target", metavar="T", default="local", show_default=True, help="What to compile for."
+    ),
+    click.option(
+        "--cluster", metavar="F", type=click.Path(path_type=Path), help="The hardware (TOML)."
+    ),
+    libraries,
+    click.option(
+        "--profiles",
+        metavar="F",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Add measured profiles (CSV).",
+    ),
+)
+
+compile_flags = together(
+    click.option("--workflow", metavar="NAME", help="Which workflow of the file."),
+    environment_flags,
+    click.option("-O0", "level", type=int, flag_value=0, help="Reference executors, no rewriting."),
+    click.option("-O1", "level", type=int, flag_value=1, help="Rewrite, keep reference executors."),
+    click.option("-O2", "level", type=int, flag_value=2, default=2, help="Everything (default)."),
+    click.option("--sequential", is_flag=True, help="One call at a time."),
+    click.option("--passes", metavar="SPEC", help="Run this pipeline instead of the level's."),
+    click.option(
+        "--minimize", metavar="M", help="Minimise this first: `cost`, `energy then cost`, …"
+    ),
+    click.option(
+        "--require", metavar="R", multiple=True, help='Add a requirement: "accuracy >= 0.8".'
+    ),
+)
+
+
+def request(source: Path | str, flags: Mapping[str, Any]) -> Request:
+    """Return what to compile, from the values of `compile_flags` or `environment_flags`."""
+    from ..compiler.driver import Request
+
+    return Request(source=source, **flags)
