@@ -79,6 +79,7 @@ class _Lexing:
         self.docs: dict[tuple[int, int], str] = {}
         self.findings: list[Diagnostic] = []
         self.open: list[Token] = []
+        self.strays: set[tuple[int, str]] = set()
         self.fatal = False
         self.reliable_until: tuple[int, int] | None = None
         self.end = (1, 1)
@@ -136,26 +137,24 @@ class _Lexing:
             self.fatal = True
 
     def stray(self, token: Token) -> None:
+        if self.is_known_stray(token):
+            return
         shown = token if token.isprintable() else f"U+{ord(token):04X}"
-        span = token_span(token, self.path)
-        last = self.findings[-1] if self.findings else None
-        if last is not None and last.id == "stray-character" and last.span is not None:
-            if (last.span.end_line, last.span.end_column) == (span.line, span.column):
-                self.findings[-1] = Diagnostic(
-                    "stray-character",
-                    "these characters mean nothing here",
-                    last.span.to(span),
-                    help=last.help,
-                )
-                return
         self.findings.append(
             Diagnostic(
                 "stray-character",
                 f"the character `{shown}` means nothing here",
-                span,
+                token_span(token, self.path),
                 help=_STRAY_HELP.get(str(token)),
             )
         )
+
+    def is_known_stray(self, token: Token) -> bool:
+        """Tell whether the same character was reported on the same line."""
+        key = (token.line or 1, str(token))
+        known = key in self.strays
+        self.strays.add(key)
+        return known
 
     def unterminated(self, token: Token) -> Token:
         is_long = token.type == "UNTERMINATED_LONGSTRING"

@@ -16,11 +16,10 @@ from ..ir.diagnostics import CompileError, Diagnostic, Span
 from . import ast
 from .builder import Builder
 from .lexer import CLOSING, MAX_NESTING, KeepAll, Lexed, lex, token_span, too_deep
-from .syntax_errors import Mistake, explain
+from .syntax_errors import AFTER_NAME, DECLARATIONS, Mistake, explain
 
 MAX_FINDINGS = 20
 
-_DECLARATIONS = {"IMPORT", "TYPEDECL", "EFFECT", "TASK", "WORKFLOW"}
 _CLAUSES = {"MINIMIZE", "MAXIMIZE", "REQUIRE", "EXPECT"}
 _ONE_AT_A_TIME = Lock()  # lark binds the builder to the parser, so parses take turns
 
@@ -88,17 +87,13 @@ class _Run:
         return list(result or ())
 
     def _explain(self, at: int) -> Diagnostic:
-        open_brackets = [
-            value
-            for value in self.parser.parser_state.value_stack
-            if isinstance(value, Token) and value.type in CLOSING
-        ]
+        opened = _unclosed(self.parser.parser_state.value_stack)
         mistake = Mistake(
             self.tokens[at],
             self.tokens[max(0, at - 3) : at],
             self.tokens[at + 1 : at + 2],
             frozenset(self.parser.accepts()),  # type: ignore[no-untyped-call]
-            open_brackets[-1] if open_brackets else None,
+            opened[-1] if opened else None,
             {t.name: t.pattern.value for t in self.lark.terminals if t.pattern.type == "str"},
         )
         return explain(mistake, self.path)
@@ -122,30 +117,39 @@ class _Run:
         return self._next_declaration(at)
 
     def _next_declaration(self, at: int) -> int:
-        start = at if at == 0 or self.tokens[at - 1].type != "EFFECT" else at + 1
-        for index in range(start, len(self.tokens)):
-            if self.tokens[index].type in _DECLARATIONS:
+        for index in range(at, len(self.tokens)):
+            if self._declares(index):
                 return index
         return len(self.tokens)
 
-    def _next_part(self, at: int, kind: str, unclosed: int) -> int | None:
-        """Return the next statement (or clause) or the end of the block, before a declaration."""
+    def _declares(self, index: int) -> bool:
+        if self.tokens[index].type not in DECLARATIONS:
+            return False
+        if index > 0 and self.tokens[index - 1].type == "EFFECT":
+            return False
+        return self.tokens[index + 1].type not in AFTER_NAME
+
+    def _next_part(self, at: int, kind: str, unclosed: list[Token]) -> int | None:
+        """Return the next statement (or clause) or the end of the block, before a declaration.
+
+        `unclosed` are the brackets open where the parse got stuck, since the block began.
+        """
         entered = 0
         for index in range(at, len(self.tokens)):
             token = self.tokens[index]
-            if token.type in _DECLARATIONS or token.type == "$END":
+            if self._declares(index) or token.type == "$END":
                 return None
             if entered == 0 and self._begins(index, kind, at):
                 return index
             if token.type in CLOSING:
                 entered += 1
-            elif token.type in CLOSING.values():
-                if entered:
-                    entered -= 1
-                elif unclosed:
-                    unclosed -= 1
-                elif token.type == "RBRACE":
+            elif token.type in CLOSING.values() and entered:
+                entered -= 1
+            elif token.type == "RBRACE":
+                if all(bracket.type != "LBRACE" for bracket in unclosed):
                     return index if kind == "YIELD" else None
+                while unclosed.pop().type != "LBRACE":
+                    continue
         return None
 
     def _begins(self, index: int, kind: str, after: int) -> bool:
@@ -163,18 +167,25 @@ class _Run:
         return index == 0 or (self.tokens[index].line or 0) > (self.tokens[index - 1].end_line or 0)
 
 
-def _unclosed(values: list[Any]) -> int:
-    opened = [v for v in values if isinstance(v, Token) and v.type in CLOSING]
-    closed = [v for v in values if isinstance(v, Token) and v.type in CLOSING.values()]
-    return len(opened) - len(closed)
+def _unclosed(values: list[Any]) -> list[Token]:
+    """Return the brackets that the parts of a parser's stack leave open, the innermost last."""
+    opened: list[Token] = []
+    for value in values:
+        if isinstance(value, Token) and value.type in CLOSING:
+            opened.append(value)
+        elif isinstance(value, Token) and value.type in CLOSING.values():
+            opened.pop()
+    return opened
 
 
 def _believable(lexed: Lexed, findings: list[Diagnostic]) -> Iterator[Diagnostic]:
+    """Leave out what a broken token, already reported, has most likely caused."""
+    broken = {found.span.line for found in lexed.findings if found.span is not None}
     for found in findings:
         span = found.span
-        if lexed.reliable_until is None or span is None:
-            yield found
-        elif (span.line, span.column) < lexed.reliable_until:
+        if span is None or span.line in broken:
+            continue
+        if lexed.reliable_until is None or (span.line, span.column) < lexed.reliable_until:
             yield found
 
 

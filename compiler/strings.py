@@ -37,7 +37,7 @@ def dedent(token: str) -> str:
     lines of blanks only become empty; the indentation common to all other lines is removed. There
     are no escapes, so that code and formulas can be pasted in.
     """
-    text = token[3:-3].replace("\r\n", "\n").removeprefix("\n")
+    text = token[3:-3].replace("\r\n", "\n").replace("\r", "\n").removeprefix("\n")
     lines = [line if line.strip(" \t") else "" for line in text.split("\n")]
     margin: str | None = None
     for line in filter(None, lines):
