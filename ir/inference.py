@@ -9,7 +9,6 @@ from .types import (
     INT,
     NEVER,
     TEXT,
-
     Enum,
     ListOf,
     Option,
@@ -96,7 +95,9 @@ def _loop(op: Op, kinds: tuple[Type, ...]) -> Type | str:
     if len(body.args) != len(kinds) or len(out) != len(kinds) + 2:
         return "it carries as many values as it has operands, and yields two more"
     for argument, first, following in zip(body.args, op.operands, out[2:], strict=True):
-        if not (assignable(first.type, argument.type) and assignable(following.type, argument.type)):
+        if not (
+            assignable(first.type, argument.type) and assignable(following.type, argument.type)
+        ):
             return f"the values carried in {argument} are not of its type {argument.type}"
     limit = op.attr("limit")
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
@@ -109,7 +110,9 @@ def _const(op: Op) -> Type | str:
         return "`const` needs a result"
     value, declared = op.attr("value"), op.result.type
     fits = (
-        (value is None and isinstance(declared, Option))
+        # `none` of type Never is a value nobody looks at: the right side of a `coalesce` that is
+        # known to have a left one
+        (value is None and (isinstance(declared, Option) or declared == NEVER))
         or (isinstance(value, bool) and declared == BOOL)
         or (isinstance(value, int) and not isinstance(value, bool) and declared in (INT, FLOAT))
         or (isinstance(value, float) and declared == FLOAT)
@@ -183,5 +186,3 @@ def _flatten(kind: Type) -> Type | str:
 def call_type(result: Type, *, optional: bool) -> Type:
     """Return the type of a call of a task with this result."""
     return option(result) if optional else result
-
-

@@ -1,0 +1,226 @@
+"""Objectives and requirements: metrics, percentiles, tiers and units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import cast
+
+from ..ir.diagnostics import Label, Span
+from ..ir.workflow import METRICS, PERCENTILES, TIERS, MetricName, Requirement
+from . import ast
+from .findings import Findings
+from .units import measured
+
+_METRIC_UNITS: dict[str, tuple[str, ...]] = {
+    "energy": ("J",),
+    "cost": ("USD",),
+    "latency": ("s",),
+    "gpus": ("",),
+    "accuracy": ("",),
+}
+_TIERED = ("accuracy", "latency")
+_UPPER, _LOWER = ("<", "<="), (">", ">=")
+
+
+def goals(clauses: Iterable[ast.Clause], findings: Findings) -> tuple[MetricName, ...]:
+    """Return the stated objectives in source order, the first the most important."""
+    found: dict[str, Span] = {}
+    for clause in clauses:
+        if not isinstance(clause, ast.Minimize):
+            continue
+        for metric in clause.metrics:
+            if not _known_metric(metric, findings) or not _direction(clause, metric, findings):
+                continue
+            if metric.text in found:
+                findings.error(
+                    "duplicate-objective",
+                    f"`{metric.text}` is an objective already",
+                    metric.span,
+                    Label(found[metric.text], "the first time"),
+                    help="objectives are lexicographic: the later one has no effect",
+                )
+                continue
+            found[metric.text] = metric.span
+    return tuple(cast(MetricName, name) for name in found)
+
+
+def _known_metric(metric: ast.Name, findings: Findings) -> bool:
+    if metric.text in METRICS:
+        return True
+    findings.error(
+        "unknown-metric",
+        f"no metric named `{metric.text}`",
+        metric.span,
+        help=findings.suggest(metric.text, METRICS)
+        or "the metrics are " + ", ".join(f"`{m}`" for m in METRICS),
+    )
+    return False
+
+
+def _direction(clause: ast.Minimize, metric: ast.Name, findings: Findings) -> bool:
+    if clause.maximize == (metric.text == "accuracy"):
+        return True
+    verb, right = ("maximize", "minimize") if clause.maximize else ("minimize", "maximize")
+    findings.error(
+        "objective-direction",
+        f"`{verb} {metric.text}` asks for the worst",
+        metric.span,
+        help=f"write `{right} {metric.text}`",
+    )
+    return False
+
+
+def requirements(
+    clauses: Iterable[ast.Clause], source: str, findings: Findings
+) -> tuple[Requirement, ...]:
+    """Return the requirements in base units; `source` is the file's text, for their wording."""
+    lines = source.split("\n")
+    found: list[Requirement] = []
+    for clause in clauses:
+        if isinstance(clause, ast.Require):
+            requirement = requirement_of(clause, _wording(clause.span, lines), findings)
+            if requirement is not None:
+                _against_earlier(requirement, found, findings)
+                found.append(requirement)
+    return tuple(found)
+
+
+def _wording(span: Span, lines: list[str]) -> str:
+    """Return what stands at a span without the word `require`, on one line."""
+    part = lines[span.line - 1 : span.end_line]
+    if len(part) == 0:
+        return ""
+    part[-1] = part[-1][: span.end_column - 1]
+    part[0] = part[0][span.column - 1 :]
+    return " ".join(" ".join(part).split()).removeprefix("require ")
+
+
+def requirement_of(node: ast.Require, text: str, findings: Findings) -> Requirement | None:
+    """Check one requirement; None after an error."""
+    metric, percentile = node.metric, node.percentile
+    if not _known_metric(metric, findings):
+        return None
+    name = cast(MetricName, metric.text)
+    if percentile is not None and not _known_percentile(percentile, metric, findings):
+        return None
+    quantile = percentile.text if percentile is not None else None
+    if isinstance(node.value, ast.Name):
+        if not _known_tier(node.value, metric, findings):
+            return None
+        return Requirement(name, node.op, node.value.text, quantile, text, node.span)
+    value = measured(node.value, _METRIC_UNITS[name], f"`{name}`", findings)
+    if math.isnan(value) or not _in_range(name, node.value, value, findings):
+        return None
+    return Requirement(name, node.op, value, quantile, text, node.span)
+
+
+def _known_percentile(percentile: ast.Name, metric: ast.Name, findings: Findings) -> bool:
+    if percentile.text not in PERCENTILES:
+        findings.error(
+            "unknown-percentile",
+            f"no percentile named `{percentile.text}`",
+            percentile.span,
+            help=findings.suggest(percentile.text, PERCENTILES)
+            or "the percentiles are " + ", ".join(f"`{p}`" for p in PERCENTILES),
+        )
+        return False
+    if metric.text == "latency":
+        return True
+    findings.error(
+        "percentile-metric",
+        f"percentiles are of `latency`, `{metric.text}` has none",
+        percentile.span,
+        help=f"drop the `{percentile.text}`",
+    )
+    return False
+
+
+def _known_tier(tier: ast.Name, metric: ast.Name, findings: Findings) -> bool:
+    if tier.text not in TIERS:
+        findings.error(
+            "unknown-tier",
+            f"`{tier.text}` is neither a quantity nor a tier",
+            tier.span,
+            help=findings.suggest(tier.text, TIERS)
+            or "the tiers are " + ", ".join(f"`{t}`" for t in TIERS),
+        )
+        return False
+    if metric.text in _TIERED:
+        return True
+    findings.error(
+        "tier-metric",
+        f"tiers are of `accuracy` and `latency`, `{metric.text}` has none",
+        tier.span,
+        help="give a value",
+    )
+    return False
+
+
+def _in_range(metric: str, node: ast.Quantity, value: float, findings: Findings) -> bool:
+    if metric == "accuracy":
+        return fraction(node, value, "`accuracy`", findings)
+    if metric == "gpus" and ("%" in node.unit or not value.is_integer()):
+        findings.error("out-of-range", "`gpus` counts whole GPUs", node.span)
+        return False
+    return True
+
+
+def fraction(node: ast.Quantity, value: float, what: str, findings: Findings) -> bool:
+    """Check that a value lies between 0 and 1."""
+    if 0 <= value <= 1:
+        return True
+    percent = f"`{node.value:g} %`" if node.value <= 100 and not node.unit else None
+    findings.error(
+        "out-of-range",
+        f"{what} lies between 0 and 1",
+        node.span,
+        help=f"did you mean {percent}?" if percent else None,
+    )
+    return False
+
+
+def _against_earlier(new: Requirement, earlier: list[Requirement], findings: Findings) -> None:
+    """Report a requirement that repeats or contradicts an earlier one of the same figure."""
+    assert new.loc is not None
+    for old in earlier:
+        if _figure(old) != _figure(new) or old.loc is None:
+            continue
+        if _sense(old.op) == _sense(new.op):
+            findings.error(
+                "duplicate-requirement",
+                f"`{new.metric}` has such a requirement already",
+                new.loc,
+                Label(old.loc, "the first one"),
+                help="keep the stricter of the two",
+            )
+            return
+        if _contradict(old, new):
+            findings.error(
+                "conflicting-requirements",
+                f"`{new.text}` and `{old.text}` cannot both hold",
+                new.loc,
+                Label(old.loc, "the other one"),
+            )
+            return
+
+
+def _figure(requirement: Requirement) -> tuple[str, str]:
+    # bare `latency` is p50
+    return requirement.metric, requirement.percentile or "p50"
+
+
+def _sense(op: str) -> str:
+    return "upper" if op in _UPPER else "lower" if op in _LOWER else op
+
+
+def _contradict(a: Requirement, b: Requirement) -> bool:
+    if isinstance(a.value, str) or isinstance(b.value, str) or "!=" in (a.op, b.op):
+        return False
+    uppers = [r.value for r in (a, b) if r.op in _UPPER or r.op == "=="]
+    lowers = [r.value for r in (a, b) if r.op in _LOWER or r.op == "=="]
+    strict = any(r.op in ("<", ">") for r in (a, b))
+    if not uppers or not lowers:
+        return False
+    upper, lower = min(map(float, uppers)), max(map(float, lowers))
+    return upper < lower or (strict and upper == lower)

@@ -1,0 +1,99 @@
+"""Declared things with their types resolved, and which name means what in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..ir.diagnostics import Span
+from ..ir.types import Type
+from . import ast
+
+BUILTINS = ("len", "flatten", "join")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A declared parameter with its resolved type."""
+
+    name: str
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """A task declaration with resolved types; `standard` marks an interface of std/."""
+
+    decl: ast.TaskDecl
+    params: tuple[Parameter, ...]
+    result: Type
+    standard: bool
+
+    @property
+    def name(self) -> ast.Name:
+        """The declared name."""
+        return self.decl.name
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowInfo:
+    """A workflow declaration with resolved types, and the names its file knows."""
+
+    decl: ast.WorkflowDecl
+    params: tuple[Parameter, ...]
+    result: Type
+    names: FileNames
+
+    @property
+    def name(self) -> ast.Name:
+        """The declared name."""
+        return self.decl.name
+
+
+Callee = TaskInfo | WorkflowInfo
+
+
+@dataclass(slots=True)
+class FileNames:
+    """The names usable in one file: its own, then imported ones (several where imports clash)."""
+
+    path: str
+    own_callees: dict[str, Callee] = field(default_factory=dict)
+    own_types: dict[str, TypeInfo] = field(default_factory=dict)
+    imported_callees: dict[str, tuple[Callee, ...]] = field(default_factory=dict)
+    imported_types: dict[str, tuple[TypeInfo, ...]] = field(default_factory=dict)
+
+    def callees(self, name: str) -> tuple[Callee, ...]:
+        """Return what a called name may mean: nothing, one declaration, or clashing imports."""
+        own = self.own_callees.get(name)
+        return (own,) if own is not None else self.imported_callees.get(name, ())
+
+    def types(self, name: str) -> tuple[TypeInfo, ...]:
+        """Return what a type name may mean: nothing, one declaration, or clashing imports."""
+        own = self.own_types.get(name)
+        return (own,) if own is not None else self.imported_types.get(name, ())
+
+    def known_callees(self) -> Iterator[str]:
+        """Yield every name that can be called here."""
+        yield from self.own_callees
+        yield from self.imported_callees
+        yield from BUILTINS
+
+    def workflows(self) -> Iterator[WorkflowInfo]:
+        """Yield the file's own workflows, in source order."""
+        return (c for c in self.own_callees.values() if isinstance(c, WorkflowInfo))
+
+    def tasks(self) -> Iterator[TaskInfo]:
+        """Yield the file's own tasks, in source order."""
+        return (c for c in self.own_callees.values() if isinstance(c, TaskInfo))
+
+
+@dataclass(slots=True)
+class TypeInfo:
+    """A type declaration; `resolved` with its number of parts once known."""
+
+    decl: ast.TypeDecl
+    resolved: Type | None = None
+    parts: int = 0
+    active: bool = False
