@@ -1,0 +1,359 @@
+"""The shipped cost model: measured load points, and the analytic model between and beyond them.
+
+Money: a replica on GPUs is charged `its GPUs / the node's GPUs` of the node's price, cores and
+memory included. On a node without GPUs, CPU work is charged its share of the cores. On a node with
+GPUs the GPUs carry the whole price, so CPU work there adds nothing: charging it too would make the
+parts of a node cost more than the node.
+
+Energy: the draw of the GPUs or cores a replica holds. A node's cores share the CPU's idle and busy
+watts evenly; memory, fans and power supplies are not counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..ir.ops import Attr
+from .catalog import Catalog, Model, load_catalog
+from .cluster import Cluster, Pool
+from .cost import Estimate, Latency, Provenance, Slot, Work
+from .library import Executor
+from .profiles import Curve, ItemPoint, Profiles, TokenPoint, load_profiles, token_curve
+from .roofline import Device, Roofline, cpu_device, gpu_device
+
+CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # 256 is vLLM's default max_num_seqs
+TENSOR_PARALLEL = (1, 2, 4, 8)
+SERVED_TOKENS = 8192.0  # a replica that cannot hold one sequence this long is not offered
+ASSUMED_PROMPT_TOKENS = 200.0  # of a load point whose prompt length was not published
+REQUEST_S = 0.005  # HTTP, tokenising, scheduling of one call
+LOAD_BYTES_S = 2e9  # weights from a local disk to memory
+SERVER_START_S = 40.0  # processes, compilation, CUDA graphs; declared estimate
+PYTHON_START_S = 1.0  # imports of a worker process, measured on a 2-core x86 VM
+SERVER_CORES = 2  # API server and engine loop; one more for each GPU
+SERVER_HOST_BYTES = 4e9  # host memory of a server, and again for each GPU
+CPU_SERVER_CORES = 32  # more cores than this add no bandwidth to one CPU server
+TAIL = 1.15  # p90 over p50 of a step where it was not measured
+CALL_S = 0.0002  # handing a call to a worker process and back, measured on a 2-core x86 VM
+UNKNOWN_ITEM_S = 0.1  # one item of a tool nobody has measured; declared
+REMOTE_FIRST_S, REMOTE_TOKEN_S = 0.6, 0.015  # a hosted model; declared
+REMOTE_CALL_S = 0.5  # another hosted service; declared
+BANDS: Mapping[Provenance, float] = {
+    "measured": 0.10,
+    "shipped": 0.20,
+    "analytic": 0.30,
+    "declared": 1.0,
+}
+# standard normal quantiles: the tail beyond p90 is taken as log-normal
+_Z90, _Z95, _Z99 = 1.2816, 1.6449, 2.3263
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A model server in a slot with everything that does not depend on the call."""
+
+    executor: Executor
+    pool: Pool
+    device: Device
+    roofline: Roofline
+    gpus: int
+    cores: int
+    time_ratio: Curve | None  # measured over analytic time of a step, over concurrency
+    power_ratio: Curve | None
+    tail: Curve | None  # measured p90 over p50
+    origin: Provenance
+    startup_s: float
+    cpu_busy_w: float
+    cpu_idle_w: float
+    usd_per_s: float
+    weight_bytes: float
+    host_bytes: float
+
+
+class ProfileCostModel:
+    """CostModel over profiles, with the roofline as the fallback; answers depend on arguments only.
+
+    Where a (model, GPU, degree) has load points, the analytic step time and power are multiplied by
+    measured over analytic at the points, interpolated over concurrency: lengths other than the
+    measured ones follow the analytic model. Other degrees and devices are analytic.
+    """
+
+    def __init__(self, profiles: Profiles | None = None, catalog: Catalog | None = None) -> None:
+        """Use the shipped profiles and catalogue where none are given."""
+        self._profiles = load_profiles() if profiles is None else profiles
+        self._catalog = load_catalog() if catalog is None else catalog
+        # prepared servers by what identifies them cheaply; `_server` checks the rest
+        self._servers: dict[tuple[str, str, str, int], _Server] = {}
+
+    def slots(self, executor: Executor, cluster: Cluster) -> tuple[Slot, ...]:
+        """Return where one replica can stand: pools in file order, GPUs before CPUs, by degree."""
+        if "remote" in executor.devices:
+            return (Slot(None, "remote"),)
+        found: list[Slot] = []
+        for pool in cluster.pools:
+            if "gpu" in executor.devices:
+                found += [
+                    Slot(pool, "gpu", n) for n in TENSOR_PARALLEL if self._fits(executor, pool, n)
+                ]
+            if "cpu" in executor.devices and self._fits(executor, pool, 0):
+                found.append(Slot(pool, "cpu"))
+        return tuple(found)
+
+    def concurrencies(self, executor: Executor, slot: Slot) -> tuple[int, ...]:
+        """Return powers of two up to what cores, or memory at 1,000 tokens a call, allow."""
+        if slot.pool is None:
+            return CONCURRENCIES[:7]
+        if executor.runner == "python":
+            most = float(slot.pool.cpu.cores // executor.cores)
+            if executor.pooling == "process" and executor.memory_bytes:
+                most = min(most, slot.pool.memory_bytes // executor.memory_bytes)
+        else:
+            most = self._server(executor, slot).roofline.sequences(1000.0)
+        return tuple(c for c in CONCURRENCIES if c <= max(1.0, most))
+
+    def estimate(
+        self,
+        executor: Executor,
+        knobs: Mapping[str, Attr],
+        slot: Slot,
+        work: Work,
+        concurrency: int,
+    ) -> Estimate:
+        """Return what one replica takes with this many equal calls in flight.
+
+        Knobs act through `work` and `max_tokens`, which bounds the output. Calls beyond what memory
+        holds wait their turn.
+        """
+        limit = knobs.get("max_tokens")
+        if isinstance(limit, (int, float)):
+            bounded = (min(work.output_tokens[0], limit), min(work.output_tokens[1], limit))
+            work = Work(work.prompt_tokens, bounded, work.items)
+        if slot.pool is None:
+            return _remote(executor, work, concurrency)
+        if executor.runner == "python":
+            return self._tool(executor, slot.pool, work, concurrency)
+        return _serve(self._server(executor, slot), work, concurrency)
+
+    def why_not(self, executor: Executor, cluster: Cluster) -> str | None:
+        """Return why an executor has no slot on a cluster, in words, or None when it has one."""
+        if self.slots(executor, cluster):
+            return None
+        if executor.model is not None and executor.model not in self._catalog.models:
+            return f"the model catalogue has no figures for `{executor.model}`"
+        if "gpu" in executor.devices and any(pool.gpu for pool in cluster.pools):
+            need = self._catalog.models[executor.model or ""].weight_bytes / 1e9
+            return (
+                f"the {need:.0f} GB of weights of `{executor.model}` do not fit on the GPUs of any "
+                f"node of `{cluster.name}`"
+            )
+        if "cpu" in executor.devices:
+            return f"no node of `{cluster.name}` has the cores and memory that it needs"
+        return f"it needs a GPU and `{cluster.name}` has none"
+
+    def _fits(self, executor: Executor, pool: Pool, gpus: int) -> bool:
+        """Tell whether a replica fits a node: on this many GPUs, or on its CPU where 0."""
+        if executor.runner == "python":
+            return executor.cores <= pool.cpu.cores and executor.memory_bytes <= pool.memory_bytes
+        model = self._catalog.models.get(executor.model or "")
+        if model is None or gpus > pool.gpus or (gpus and pool.gpu is None):
+            return False
+        if gpus > 1 and (model.kind != "llm" or model.q_heads % gpus):
+            return False  # small models gain nothing from several GPUs; heads must share out evenly
+        held = min(SERVED_TOKENS, float(model.context_tokens))
+        return Roofline(model, _device(pool, gpus)).sequences(held) >= 1
+
+    def _server(self, executor: Executor, slot: Slot) -> _Server:
+        """Return the prepared server of an executor in a slot, preparing it the first time."""
+        pool = slot.pool
+        if pool is None or executor.model is None:
+            raise ValueError(f"`{executor.name}` is no server with a place")
+        key = (executor.name, pool.name, slot.device, slot.gpus)
+        known = self._servers.get(key)
+        if known is not None and known.executor is executor and known.pool is pool:
+            return known
+        server = self._prepare(executor, self._catalog.models[executor.model], pool, slot.gpus)
+        self._servers[key] = server
+        return server
+
+    def _prepare(self, executor: Executor, model: Model, pool: Pool, gpus: int) -> _Server:
+        device = _device(pool, gpus)
+        roofline = Roofline(model, device)
+        gpu = pool.gpu if gpus else None
+        key = (model.name, "cpu" if gpu is None else gpu.type, gpus)
+        points = self._profiles.tokens.get(key, ())
+        origin: Provenance = self._profiles.origins[key] if points else "analytic"
+        cores = min(SERVER_CORES + gpus, pool.cpu.cores) if gpus else _cpu_server_cores(pool)
+        share = cores / pool.cpu.cores
+        return _Server(
+            executor=executor,
+            pool=pool,
+            device=device,
+            roofline=roofline,
+            gpus=gpus,
+            cores=cores,
+            time_ratio=token_curve(points, lambda p: _time_ratio(p, roofline)),
+            power_ratio=token_curve(points, lambda p: _power_ratio(p, roofline)),
+            tail=token_curve(points, _tail),
+            origin=origin,
+            startup_s=SERVER_START_S + model.weight_bytes / LOAD_BYTES_S,
+            cpu_busy_w=pool.cpu.busy_w * share if gpus else 0.0,  # a CPU device has it already
+            cpu_idle_w=pool.cpu.idle_w * share if gpus else 0.0,
+            usd_per_s=pool.usd_per_s
+            * (gpus / pool.gpus if gpus else _cpu_price_share(pool, cores)),
+            weight_bytes=model.weight_bytes,
+            host_bytes=SERVER_HOST_BYTES * (1 + gpus) + (0.0 if gpus else model.weight_bytes),
+        )
+
+    def _tool(self, executor: Executor, pool: Pool, work: Work, concurrency: int) -> Estimate:
+        key = (executor.name, "cpu", 0)
+        points = self._profiles.items.get(key, ())
+        origin: Provenance = self._profiles.origins[key] if points else "declared"
+        if points and points[0].source.startswith("declared"):
+            origin = "declared"
+        p50, p90 = _item_seconds(points)
+        # more calls than cores take turns
+        cores = min(concurrency * executor.cores, pool.cpu.cores)
+        turns = max(1.0, concurrency * executor.cores / pool.cpu.cores)
+        least = CALL_S * turns
+        latency = _latency(least + work.items[0] * p50 * turns, least + work.items[1] * p90 * turns)
+        share = cores / pool.cpu.cores
+        processes = concurrency if executor.pooling == "process" else 1
+        return Estimate(
+            latency=latency,
+            calls_per_s=concurrency / latency.p50,
+            startup_s=PYTHON_START_S,
+            busy_w=pool.cpu.busy_w * share,
+            idle_w=pool.cpu.idle_w * share,
+            usd_per_s=pool.usd_per_s * _cpu_price_share(pool, cores),
+            usd_per_call=0.0,
+            cores=cores,
+            memory_bytes=processes * executor.memory_bytes,
+            gpu_memory_bytes=0.0,
+            source=origin,
+            error_band=BANDS[origin],
+        )
+
+
+def _device(pool: Pool, gpus: int) -> Device:
+    if gpus == 0 or pool.gpu is None:
+        return cpu_device(pool, _cpu_server_cores(pool))
+    return gpu_device(pool.gpu, gpus)
+
+
+def _cpu_server_cores(pool: Pool) -> int:
+    return min(CPU_SERVER_CORES, pool.cpu.cores)
+
+
+def _cpu_price_share(pool: Pool, cores: int) -> float:
+    """Return the share of a node's price that cores carry; none where GPUs carry it."""
+    return 0.0 if pool.gpus else cores / pool.cpu.cores
+
+
+def _context(point: TokenPoint) -> float:
+    prompt = ASSUMED_PROMPT_TOKENS if point.isl_tok is None else point.isl_tok
+    return prompt + (point.osl_tok or 0.0) / 2
+
+
+def _time_ratio(point: TokenPoint, roofline: Roofline) -> float | None:
+    tpot = point.tpot_s[0]
+    if tpot is None:
+        return None
+    return tpot / roofline.step_s(point.concurrency, _context(point))
+
+
+def _power_ratio(point: TokenPoint, roofline: Roofline) -> float | None:
+    if point.power_w is None:
+        return None
+    return point.power_w / roofline.power_w(point.concurrency, _context(point))
+
+
+def _tail(point: TokenPoint) -> float | None:
+    p50, p90 = point.tpot_s[:2]
+    return None if p50 is None or p90 is None else p90 / p50
+
+
+def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
+    """Return a model server's estimate: every call decodes beside the others and their prefills.
+
+    With equal calls in a closed loop, each one's cycle holds its own decode steps and one prefill
+    of every call in flight, so throughput is calls in flight over the cycle.
+    """
+    roofline = server.roofline
+    prompt, prompt_90 = work.prompt_tokens
+    output, output_90 = work.output_tokens
+    room = roofline.sequences(prompt_90 + output_90)
+    held = max(1.0, min(float(concurrency), room))
+    waiting = concurrency / held
+    ratio = 1.0 if server.time_ratio is None else server.time_ratio.at(held)
+    tail = TAIL if server.tail is None else server.tail.at(held)
+    context = prompt + output / 2
+    step = ratio * roofline.step_s(held, context)
+    step_90 = tail * ratio * roofline.step_s(held, prompt_90 + output_90 / 2)
+    prefills = held * roofline.prefill_s(prompt)
+    p50 = waiting * (REQUEST_S + max(output, 1.0) * step + prefills)
+    p90 = waiting * (
+        REQUEST_S + max(output_90, 1.0) * step_90 + held * roofline.prefill_s(prompt_90)
+    )
+    power = roofline.power_w(held, context)
+    if server.power_ratio is not None:
+        power *= server.power_ratio.at(held)
+    device, pool = server.device, server.pool
+    keys = (device.memory - server.weight_bytes) * held / max(held, room)
+    return Estimate(
+        latency=_latency(p50, p90),
+        calls_per_s=concurrency / p50,
+        startup_s=server.startup_s,
+        busy_w=power + server.cpu_busy_w,
+        idle_w=device.count * device.idle_w + server.cpu_idle_w,
+        usd_per_s=server.usd_per_s,
+        usd_per_call=0.0,
+        cores=server.cores,
+        memory_bytes=min(server.host_bytes, pool.memory_bytes),
+        gpu_memory_bytes=(server.weight_bytes + keys) / server.gpus if server.gpus else 0.0,
+        source=server.origin,
+        error_band=BANDS[server.origin],
+    )
+
+
+def _remote(executor: Executor, work: Work, concurrency: int) -> Estimate:
+    """Return the declared figures of a hosted service: latency by output tokens, price by token."""
+    prices = executor.usd_per_mtok
+    if executor.runner == "openai":
+        p50 = REMOTE_FIRST_S + REMOTE_TOKEN_S * work.output_tokens[0]
+        p90 = (REMOTE_FIRST_S + REMOTE_TOKEN_S * work.output_tokens[1]) * 2
+    else:
+        p50, p90 = REMOTE_CALL_S, 2 * REMOTE_CALL_S
+    usd = 0.0
+    if prices is not None:
+        usd = (work.prompt_tokens[0] * prices[0] + work.output_tokens[0] * prices[1]) / 1e6
+    return Estimate(
+        latency=_latency(p50, p90),
+        calls_per_s=concurrency / p50,
+        startup_s=0.0,
+        busy_w=0.0,
+        idle_w=0.0,
+        usd_per_s=0.0,
+        usd_per_call=usd,
+        cores=0,
+        memory_bytes=0.0,
+        gpu_memory_bytes=0.0,
+        source="declared",
+        error_band=BANDS["declared"],
+    )
+
+
+def _item_seconds(points: tuple[ItemPoint, ...]) -> tuple[float, float]:
+    """Return the seconds of one item at p50 and p90, at the least load that was measured."""
+    if not points:
+        return UNKNOWN_ITEM_S, UNKNOWN_ITEM_S * TAIL
+    p50, p90 = points[0].latency_s[:2]
+    median = UNKNOWN_ITEM_S if p50 is None else p50
+    return median, median * TAIL if p90 is None else p90
+
+
+def _latency(p50: float, p90: float) -> Latency:
+    """Return the percentiles of the log-normal through the median and the 90th percentile."""
+    p90 = max(p50, p90)
+    spread = math.log(p90 / p50) / _Z90 if p50 > 0 else 0.0
+    return Latency(p50, p90, p50 * math.exp(_Z95 * spread), p50 * math.exp(_Z99 * spread))

@@ -1,0 +1,288 @@
+"""Measured load points of models and tools (`*.csv`), and curves through them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+from ..ir.diagnostics import Diagnostic, InputError, Span, did_you_mean
+from .toml_source import read_text
+
+Origin = Literal["measured", "shipped"]
+PERCENTILES = ("p50", "p90", "p95", "p99")
+_HEAD = ("model", "precision", "device", "tp")
+_TAIL = ("power_w", "engine", "engine_version", "source")
+_TTFT = tuple(f"ttft_{p}_s" for p in PERCENTILES)
+_TPOT = tuple(f"tpot_{p}_ms" for p in PERCENTILES)
+_LATENCY = tuple(f"latency_{p}_s" for p in PERCENTILES)
+TOKEN_COLUMNS = (*_HEAD, "isl_tok", "osl_tok", "load_tokens_per_s", *_TTFT, *_TPOT, *_TAIL)
+ITEM_COLUMNS = (*_HEAD, "load_items_per_s", *_LATENCY, *_TAIL)
+_TEXT = ("model", "precision", "device", "engine", "engine_version", "source")
+_REQUIRED = ("model", "device", "tp", "source")
+# More load may not look faster; measurements repeat to a few percent.
+NOISE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPoint:
+    """A language model at one load: seconds, watts of all GPUs; None is not measured.
+
+    `concurrency` is load times time per token: the sequences in flight.
+    """
+
+    load_tokens_per_s: float
+    isl_tok: float | None
+    osl_tok: float | None
+    ttft_s: tuple[float | None, ...]  # by PERCENTILES
+    tpot_s: tuple[float | None, ...]
+    power_w: float | None
+    source: str
+
+    @property
+    def concurrency(self) -> float:
+        """Return the sequences in flight, by Little's law; validated rows have a TPOT at p50."""
+        return self.load_tokens_per_s * (self.tpot_s[0] or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPoint:
+    """Another executor at one load: seconds for one item by PERCENTILES, watts."""
+
+    load_items_per_s: float
+    latency_s: tuple[float | None, ...]
+    power_w: float | None
+    source: str
+
+
+Key = tuple[str, str, int]  # model or executor, device type or `cpu`, tensor-parallel degree
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """Load points by (model, device, tp), ascending load, and whether they are a user's own."""
+
+    tokens: Mapping[Key, tuple[TokenPoint, ...]]
+    items: Mapping[Key, tuple[ItemPoint, ...]]
+    origins: Mapping[Key, Origin]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A quantity over load or concurrency: linear between points, constant beyond them."""
+
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+
+    def at(self, x: float) -> float:
+        """Return the interpolated value."""
+        i = bisect_right(self.xs, x)
+        if i == 0:
+            return self.ys[0]
+        if i == len(self.xs):
+            return self.ys[-1]
+        x0, x1, y0, y1 = self.xs[i - 1], self.xs[i], self.ys[i - 1], self.ys[i]
+        return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    file: str
+    line: int
+    columns: Mapping[str, int]  # where each cell starts, from 1
+    text: Mapping[str, str]
+    numbers: Mapping[str, float | None]
+
+    @property
+    def key(self) -> Key:
+        return self.text["model"], self.text["device"], int(self.numbers["tp"] or 0)
+
+    def finding(self, column: str, message: str) -> Diagnostic:
+        start = self.columns.get(column, 1)
+        width = max(1, len(self.text.get(column, "")))
+        span = Span(self.file, self.line, start, self.line, start + width)
+        return Diagnostic("bad-profile", message, span)
+
+
+def load_profiles(paths: Sequence[Path] = (), *, shipped: bool = True) -> Profiles:
+    """Return the shipped load points and those of the user's files, which replace them by key.
+
+    Raises InputError with every finding of the first file that has any.
+    """
+    base = _shipped() if shipped else Profiles({}, {}, {})
+    tokens, items = dict(base.tokens), dict(base.items)
+    rows = [row for path in paths for row in _read(read_text(path), str(path))]
+    found_tokens, found_items = _group(rows)
+    tokens |= found_tokens
+    items |= found_items
+    measured: dict[Key, Origin] = dict.fromkeys([*found_tokens, *found_items], "measured")
+    return Profiles(tokens, items, {**base.origins, **measured})
+
+
+@cache
+def _shipped() -> Profiles:
+    folder = resources.files(__package__).joinpath("profiles")
+    rows = [
+        row
+        for file in sorted(folder.iterdir(), key=lambda f: f.name)
+        if file.name.endswith(".csv")
+        for row in _read(file.read_text("utf-8"), f"profiles/{file.name}")
+    ]
+    tokens, items = _group(rows)
+    origins: dict[Key, Origin] = dict.fromkeys([*tokens, *items], "shipped")
+    return Profiles(tokens, items, origins)
+
+
+def _read(text: str, file: str) -> list[_Row]:
+    """Return a file's rows; InputError where the header or a cell is wrong."""
+    lines = list(csv.reader(io.StringIO(text)))
+    header = tuple(lines[0]) if lines else ()
+    wanted = ITEM_COLUMNS if "load_items_per_s" in header else TOKEN_COLUMNS
+    findings = list(_bad_header(header, wanted, file))
+    if findings:
+        raise InputError(findings)
+    rows = [_row(file, n, header, cells) for n, cells in enumerate(lines[1:], 2) if cells]
+    findings = [finding for row in rows for finding in _bad_row(row)]
+    if findings:
+        raise InputError(findings)
+    findings = list(_not_monotone(rows))
+    if findings:
+        raise InputError(findings)
+    return rows
+
+
+def _bad_header(
+    header: tuple[str, ...], wanted: tuple[str, ...], file: str
+) -> Iterator[Diagnostic]:
+    column = 1
+    for name in header:
+        if name not in wanted:
+            span = Span(file, 1, column, 1, column + max(1, len(name)))
+            message = f"unknown column `{name}`"
+            yield Diagnostic("bad-profile", message, span, help=did_you_mean(name, wanted))
+        column += len(name) + 1
+    load = "load_items_per_s" if wanted is ITEM_COLUMNS else "load_tokens_per_s"
+    first = "latency_p50_s" if wanted is ITEM_COLUMNS else "tpot_p50_ms"
+    for name in (*_REQUIRED, load, first):
+        if name not in header:
+            yield Diagnostic("bad-profile", f"no column `{name}`", Span(file, 1, 1, 1, 2))
+
+
+def _row(file: str, line: int, header: tuple[str, ...], cells: list[str]) -> _Row:
+    columns: dict[str, int] = {}
+    at = 1
+    for name, cell in zip(header, cells, strict=False):
+        columns[name] = at
+        at += len(cell) + 1
+    text = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
+    row = _Row(file, line, columns, text, {})
+    if len(cells) != len(header):
+        message = f"the row has {len(cells)} cells, the header {len(header)}"
+        raise InputError(row.finding(header[0], message))
+    numbers = {name: _number(row, name) for name in header if name not in _TEXT}
+    return _Row(file, line, columns, text, numbers)
+
+
+def _number(row: _Row, name: str) -> float | None:
+    cell = row.text[name]
+    if cell == "":
+        return None
+    try:
+        value = float(cell)
+    except ValueError:
+        raise InputError(row.finding(name, f"`{cell}` is not a number")) from None
+    return value
+
+
+def _bad_row(row: _Row) -> Iterator[Diagnostic]:
+    for name in _REQUIRED:
+        if row.text[name] == "":
+            yield row.finding(name, f"`{name}` is empty")
+    for name, value in row.numbers.items():
+        if value is None:
+            continue
+        least = -1.0 if name == "tp" else 0.0  # 0 GPUs is a CPU
+        if not math.isfinite(value) or value <= least:
+            yield row.finding(name, f"`{name}` is {row.text[name]}; it must be above 0 and finite")
+    tp = row.numbers["tp"]
+    if tp is not None and tp != int(tp):
+        yield row.finding("tp", f"`tp` is {row.text['tp']}, not a whole number")
+    load = "load_items_per_s" if "load_items_per_s" in row.numbers else "load_tokens_per_s"
+    for name in (load, "latency_p50_s" if load == "load_items_per_s" else "tpot_p50_ms"):
+        if row.numbers[name] is None:
+            yield row.finding(name, f"`{name}` is empty")
+    for names in (_TTFT, _TPOT, _LATENCY):
+        known = [(name, row.numbers[name]) for name in names if row.numbers.get(name) is not None]
+        for (low, a), (high, b) in pairwise(known):
+            if a is not None and b is not None and b < a:
+                yield row.finding(high, f"`{high}` is below `{low}`")
+
+
+def _not_monotone(rows: list[_Row]) -> Iterator[Diagnostic]:
+    last: dict[Key, _Row] = {}
+    for row in rows:
+        before = last.get(row.key)
+        last[row.key] = row
+        if before is None:
+            continue
+        items = "load_items_per_s" in row.numbers
+        load = "load_items_per_s" if items else "load_tokens_per_s"
+        time = "latency_p50_s" if items else "tpot_p50_ms"
+        if (row.numbers[load] or 0) <= (before.numbers[load] or 0):
+            message = f"`{load}` is not above that of line {before.line}"
+            yield row.finding(load, message)
+        elif (row.numbers[time] or 0) < (before.numbers[time] or 0) * (1 - NOISE):
+            message = f"`{time}` falls below that of line {before.line} although the load rises"
+            yield row.finding(time, message)
+
+
+def _group(
+    rows: Iterable[_Row],
+) -> tuple[dict[Key, tuple[TokenPoint, ...]], dict[Key, tuple[ItemPoint, ...]]]:
+    tokens: dict[Key, tuple[TokenPoint, ...]] = {}
+    items: dict[Key, tuple[ItemPoint, ...]] = {}
+    for row in rows:
+        if "load_items_per_s" in row.numbers:
+            items[row.key] = (*items.get(row.key, ()), _item_point(row))
+        else:
+            tokens[row.key] = (*tokens.get(row.key, ()), _token_point(row))
+    return tokens, items
+
+
+def _token_point(row: _Row) -> TokenPoint:
+    tpot = tuple(None if v is None else v / 1e3 for v in map(row.numbers.get, _TPOT))
+    return TokenPoint(
+        load_tokens_per_s=row.numbers["load_tokens_per_s"] or 0.0,
+        isl_tok=row.numbers.get("isl_tok"),
+        osl_tok=row.numbers.get("osl_tok"),
+        ttft_s=tuple(map(row.numbers.get, _TTFT)),
+        tpot_s=tpot,
+        power_w=row.numbers.get("power_w"),
+        source=row.text["source"],
+    )
+
+
+def _item_point(row: _Row) -> ItemPoint:
+    return ItemPoint(
+        load_items_per_s=row.numbers["load_items_per_s"] or 0.0,
+        latency_s=tuple(map(row.numbers.get, _LATENCY)),
+        power_w=row.numbers.get("power_w"),
+        source=row.text["source"],
+    )
+
+
+def token_curve(
+    points: Sequence[TokenPoint], value: Callable[[TokenPoint], float | None]
+) -> Curve | None:
+    """Return a quantity over concurrency through the points that have it; None where none has."""
+    found = [(p.concurrency, v) for p in points for v in [value(p)] if v is not None]
+    found.sort()
+    return Curve(tuple(x for x, _ in found), tuple(y for _, y in found)) if found else None
