@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from .problem import Hold, Limit, Metrics, Mode, Placement, Problem
-from .timeline import Reason, Seats, Stay, Timeline, lay_out, tails
+from .timeline import Reason, Timeline, lay_out, tails
 
 TOLERANCE = 1e-6  # relative, in every comparison of metrics: what rounding to ticks may cost
 __all__ = ["Reason", "broken", "evaluate", "is_better", "placement"]

@@ -1,0 +1,247 @@
+"""A quick placement without a solver: the answer never to be worse than.
+
+Each step takes the mode with the lowest weighted sum of what it adds to the metrics, among engines
+that are open. Several weightings are tried (limits pull harder each time), then engines are closed,
+opened and exchanged and single steps changed as long as the placement gets better. Deterministic;
+the work is bounded by a count of evaluated steps, not by time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..ir.workflow import METRICS, MetricName
+from .problem import Limit, Mode, Placement, Problem
+from .schedule import Reason, broken, evaluate, is_better
+
+EVALUATED_STEPS = 120_000  # about two seconds
+MOST_EVALUATIONS = 1_500
+PULLS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+PRIORITIES = (1.0, 0.02, 0.004, 0.001, 0.0002)  # weight of the first, second, … objective
+
+Modes = tuple[int, ...]
+
+
+def greedy(problem: Problem) -> Placement | None:
+    """Return a placement that meets every limit, or None where this search finds none."""
+    best = closest(problem)
+    return best if best is not None and not broken(problem, best.metrics) else None
+
+
+def closest(problem: Problem) -> Placement | None:
+    """Return the best placement found, limits broken as little as this search can."""
+    search = _Search(problem)
+    for weights in _weightings(problem):
+        search.try_open(weights, search.widest(weights))
+    if search.best is not None:
+        search.improve_engines()
+        search.improve_steps()
+    return search.best
+
+
+@dataclass(slots=True)
+class _Weights:
+    of: dict[MetricName, float]
+
+
+def _weightings(problem: Problem) -> Iterator[_Weights]:
+    """Yield weights by metric: the objectives', then with ever more pull of the limits."""
+    base = dict.fromkeys(METRICS, 1e-5)
+    for metric, weight in zip(problem.objectives, PRIORITIES, strict=False):
+        base[metric] = weight
+    limited = tuple(dict.fromkeys(limit.metric for limit in problem.limits))
+    groups = [limited, *((metric,) for metric in limited if len(limited) > 1)]
+    for pull in PULLS:
+        for group in groups:
+            yield _Weights({m: w + (pull if m in group else 0.0) for m, w in base.items()})
+        if not limited:
+            return
+
+
+class _Search:
+    """The best placement so far, the weights and open engines that led to it."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        size = max(1, len(problem.steps))
+        self.left = min(MOST_EVALUATIONS, max(40, EVALUATED_STEPS // size))
+        self.best: Placement | None = None
+        self.weights = _Weights({})
+        self.open: frozenset[int] = frozenset()
+        self.seen: set[Modes] = set()
+        self.amounts = [[self._amounts(mode) for mode in step.modes] for step in problem.steps]
+        self.scale = self._scale()
+        self.readers: list[list[int]] = [[] for _ in problem.steps]
+        for index, step in enumerate(problem.steps):
+            for before in sorted({b for mode in step.modes for b, _ in mode.when}):
+                self.readers[before].append(index)
+
+    def _amounts(self, mode: Mode) -> tuple[float, ...]:
+        """Return what a mode adds to each of METRICS, its share of its engine's idling included."""
+        seconds = mode.times[0].duration_s
+        energy, usd, gpus = mode.energy_j, mode.usd, 0.0
+        if mode.engine is not None:
+            engine = self.problem.engines[mode.engine]
+            share = seconds * mode.slots / engine.slots
+            gpus = float(engine.gpus * engine.replicas)
+            if engine.resident:
+                energy += engine.idle_w * share
+                usd += engine.usd_per_s * share
+        by_metric = {
+            "energy": energy,
+            "cost": usd,
+            "latency": seconds,
+            "gpus": gpus,
+            "accuracy": -math.log(mode.quality),
+        }
+        return tuple(by_metric[metric] for metric in METRICS)
+
+    def _scale(self) -> tuple[float, ...]:
+        """Return one over the mean amount per step of each metric."""
+        rows = [row for rows in self.amounts for row in rows]
+        means = [math.fsum(row[k] for row in rows) / max(1, len(rows)) for k in range(len(METRICS))]
+        return tuple(1.0 / mean if mean > 0 else 0.0 for mean in means)
+
+    def scores(self, weights: _Weights) -> list[list[float]]:
+        factors = [weights.of[m] * s for m, s in zip(METRICS, self.scale, strict=True)]
+        return [
+            [sum(f * a for f, a in zip(factors, row, strict=True)) for row in rows]
+            for rows in self.amounts
+        ]
+
+    def widest(self, weights: _Weights) -> frozenset[int]:
+        """Open the engine of every group that the steps together score best with."""
+        totals: dict[int, list[float]] = {}
+        for step, scores in zip(self.problem.steps, self.scores(weights), strict=True):
+            best: dict[int, float] = {}
+            for mode, score in zip(step.modes, scores, strict=True):
+                if mode.engine is not None and self.problem.engines[mode.engine].resident:
+                    best[mode.engine] = min(score, best.get(mode.engine, math.inf))
+            for engine, score in best.items():
+                totals.setdefault(engine, []).append(score)
+        # an engine more steps can use comes before one that fewer can, then the mean score decides
+        rank = {e: (-len(scores), math.fsum(scores), e) for e, scores in totals.items()}
+        chosen: dict[str, int] = {}
+        for engine in sorted(rank, key=lambda e: rank[e]):
+            chosen.setdefault(self.problem.engines[engine].group, engine)
+        return frozenset(chosen.values())
+
+    def assign(self, weights: _Weights, opened: frozenset[int]) -> Modes | None:
+        """Choose each step's best mode on open engines that fits what came before it.
+
+        A step looks ahead at the steps that read what it emits. None when a step is left without.
+        """
+        problem, scores = self.problem, self.scores(weights)
+        for index, step in enumerate(problem.steps):
+            for number, mode in enumerate(step.modes):
+                if mode.engine is not None and mode.engine not in opened:
+                    if problem.engines[mode.engine].resident:
+                        scores[index][number] = math.inf
+        chosen: list[int] = []
+        emitted: list[int] = []
+        for index, step in enumerate(problem.steps):
+            ahead = {e: self._ahead(index, e, scores) for e in {m.emits for m in step.modes}}
+            options = [
+                (scores[index][number] + ahead[mode.emits], number)
+                for number, mode in enumerate(step.modes)
+                if all(emitted[before] == wanted for before, wanted in mode.when)
+            ]
+            if not options or min(options)[0] == math.inf:
+                return None
+            chosen.append(min(options)[1])
+            emitted.append(step.modes[chosen[-1]].emits)
+        return tuple(chosen)
+
+    def _ahead(self, index: int, emits: int, scores: list[list[float]]) -> float:
+        """Return the least that the readers of this step's output can score after `emits`."""
+        total = 0.0
+        for reader in self.readers[index]:
+            modes = self.problem.steps[reader].modes
+            fitting = (
+                scores[reader][number]
+                for number, mode in enumerate(modes)
+                if all(b != index or wanted == emits for b, wanted in mode.when)
+            )
+            total += min(fitting, default=math.inf)
+        return total
+
+    def try_open(self, weights: _Weights, opened: frozenset[int]) -> bool:
+        modes = self.assign(weights, opened)
+        if modes is None or not self.try_modes(modes):
+            return False
+        self.weights, self.open = weights, opened
+        return True
+
+    def try_modes(self, modes: Modes) -> bool:
+        """Evaluate once; keep and say so if it is better than the best."""
+        if modes in self.seen or self.left <= 0:
+            return False
+        self.seen.add(modes)
+        self.left -= 1
+        found = evaluate(self.problem, modes)
+        if isinstance(found, Reason) or (self.best and not self._beats(found, self.best)):
+            return False
+        self.best = found
+        return True
+
+    def _beats(self, one: Placement, other: Placement) -> bool:
+        mine, yours = (_excess(self.problem, p) for p in (one, other))
+        if mine != yours:
+            return mine < yours
+        return is_better(self.problem, one.metrics, other.metrics)
+
+    def improve_engines(self) -> None:
+        """Close, open and exchange engines one at a time until nothing helps."""
+        engines = self.problem.engines
+        resident = sorted(
+            {m.engine for s in self.problem.steps for m in s.modes if m.engine is not None}
+        )
+        resident = [e for e in resident if engines[e].resident]
+        improved = True
+        while improved and self.left > 0:
+            improved = False
+            for engine in resident:
+                rest = frozenset(e for e in self.open if engines[e].group != engines[engine].group)
+                moved = rest if engine in self.open else rest | {engine}
+                improved |= self.try_open(self.weights, moved)
+
+    def improve_steps(self) -> None:
+        """Change one step at a time, the readers of its output with it, until nothing helps."""
+        improved = True
+        while improved and self.left > 0:
+            improved = False
+            for index, step in enumerate(self.problem.steps):
+                for number in range(len(step.modes)):
+                    modes = self._changed(index, number)
+                    improved |= modes is not None and self.try_modes(modes)
+
+    def _changed(self, index: int, number: int) -> Modes | None:
+        assert self.best is not None
+        modes = list(self.best.modes)
+        modes[index] = number
+        for later in range(index, len(modes)):
+            step = self.problem.steps[later]
+            if self._fits(step.modes[modes[later]], modes):
+                continue
+            fitting = [n for n, mode in enumerate(step.modes) if self._fits(mode, modes)]
+            same = [n for n in fitting if step.modes[n].engine == step.modes[modes[later]].engine]
+            if later == index or not fitting:
+                return None
+            modes[later] = (same or fitting)[0]
+        return tuple(modes)
+
+    def _fits(self, mode: Mode, modes: Sequence[int]) -> bool:
+        steps = self.problem.steps
+        return all(steps[b].modes[modes[b]].emits == wanted for b, wanted in mode.when)
+
+
+def _excess(problem: Problem, found: Placement) -> float:
+    """Return the relative amounts by which limits are broken, added up."""
+    return math.fsum(_distance(limit, found) for limit in broken(problem, found.metrics))
+
+
+def _distance(limit: Limit, found: Placement) -> float:
+    value = found.metrics.of(limit.metric, limit.percentile)
+    return max(1e-9, abs(value - limit.value) / max(abs(limit.value), 1e-12))

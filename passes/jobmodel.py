@@ -1,0 +1,499 @@
+"""The constraint model of one job: data, variables, constraints, and metrics as expressions.
+
+Times are whole ticks, energy and money whole units of a size fitted to the problem (`Scale`).
+Durations round up, so that what the model holds feasible is feasible.
+
+Every engine in use has a *hold*, an interval from its start to its last use. Strengthening beyond
+the definition: a hold is at least as long as the work on the engine divided by its slots, plus what
+passes before its first use can begin; and node capacity also holds summed over a pool.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from ..ir.workflow import MetricName
+from .problem import Limit, Mode, Placement, Problem, Times
+from .timeline import busy_replicas
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+TICKS = 100_000  # of the shortest possible job, or of the longest step if that is longer
+UNITS = 10_000_000_000  # of a typical plan's energy, of its cost
+LOG_UNITS = 1_000_000_000  # of a natural logarithm of quality
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large one integer unit is, fitted to the problem so that rounding costs under 1e-4."""
+
+    tick_s: float
+    unit_j: float
+    unit_usd: float
+
+    @classmethod
+    def of(cls, problem: Problem) -> Scale:
+        """Fit to the problem's shortest timeline and its typical energy and cost."""
+        shortest = [min(m.times[0].duration_s for m in step.modes) for step in problem.steps]
+        ends: list[float] = []
+        for step, seconds in zip(problem.steps, shortest, strict=True):
+            ends.append(seconds + max((ends[b] for b in step.after), default=0.0))
+        longest = [max(m.times[0].duration_s for m in step.modes) for step in problem.steps]
+        span = max([*ends, *longest], default=0.0) or 1.0
+        joules = math.fsum(_mean([m.energy_j for m in s.modes]) for s in problem.steps)
+        usd = math.fsum(_mean([m.usd for m in s.modes]) for s in problem.steps)
+        for engine in problem.engines:
+            joules = max(joules, engine.idle_w * span + engine.startup_j)
+            usd = max(usd, engine.usd_per_s * span + engine.startup_usd)
+        return cls(span / TICKS, (joules or 1.0) / UNITS, (usd or 1.0) / UNITS)
+
+    def ticks(self, seconds: float) -> int:
+        """Round a duration up to ticks; what floating point adds to a whole number is dropped."""
+        return math.ceil(seconds / self.tick_s - 1e-6)
+
+    def in_ticks(self, problem: Problem) -> Problem:
+        """Return the problem with every time a whole number of ticks."""
+
+        def rounded(mode: Mode) -> Mode:
+            times = tuple(
+                Times(self.ticks(t.duration_s), self.ticks(t.first_s), self.ticks(t.last_s))
+                for t in mode.times
+            )
+            return replace(mode, times=times)
+
+        steps = tuple(
+            replace(step, modes=tuple(rounded(mode) for mode in step.modes))
+            for step in problem.steps
+        )
+        engines = tuple(replace(e, startup_s=self.ticks(e.startup_s)) for e in problem.engines)
+        return replace(problem, steps=steps, engines=engines)
+
+    def unit(self, metric: MetricName) -> float:
+        """Return the size of the integer unit of a metric; accuracy: of minus its logarithm."""
+        match metric:
+            case "latency":
+                return self.tick_s
+            case "energy":
+                return self.unit_j
+            case "cost":
+                return self.unit_usd
+            case "gpus":
+                return 1.0
+        return 1.0 / LOG_UNITS
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+@dataclass(slots=True)
+class _Track:
+    """The timeline at one percentile."""
+
+    starts: list[cp_model.IntVar] = field(default_factory=list)
+    ends: list[cp_model.IntVar] = field(default_factory=list)
+    hold_from: dict[int, cp_model.IntVar] = field(default_factory=dict)
+    hold_to: dict[int, cp_model.IntVar] = field(default_factory=dict)
+    makespan: cp_model.IntVar | None = None
+
+
+class JobModel:
+    """Variables and constraints of a problem; limits are added one by one by `limit`."""
+
+    def __init__(self, problem: Problem, scale: Scale, percentiles: Sequence[int]) -> None:
+        """Build everything but limits and objective; `percentiles` get a timeline each."""
+        from ortools.sat.python import cp_model
+
+        self.problem, self.scale = scale.in_ticks(problem), scale
+        self.model = cp_model.CpModel()
+        self.percentiles = tuple(percentiles)
+        self._variables()
+        self._choice()
+        for percentile in self.percentiles:
+            self._precedence(percentile)
+            self._engines(percentile)
+            self._capacity(percentile)
+        self._work_cuts()
+
+    # -- variables --------------------------------------------------------------------------
+
+    def _variables(self) -> None:
+        model, problem = self.model, self.problem
+        self.chosen = [
+            [model.new_bool_var(f"x{s}.{m}") for m in range(len(step.modes))]
+            for s, step in enumerate(problem.steps)
+        ]
+        # the modes of each step by engine
+        self.on: dict[int, dict[int, list[int]]] = {}
+        for s, step in enumerate(problem.steps):
+            for m, mode in enumerate(step.modes):
+                if mode.engine is not None:
+                    self.on.setdefault(mode.engine, {}).setdefault(s, []).append(m)
+        self.resident = [e for e in sorted(self.on) if problem.engines[e].resident]
+        self.used = {e: model.new_bool_var(f"used{e}") for e in self.resident}
+        self.prestarted = {e: model.new_bool_var(f"pre{e}") for e in self.resident}
+        self.seated = {
+            e: [
+                model.new_int_var(0, problem.engines[e].replicas, f"seat{e}.{n}")
+                for n in range(problem.pools[problem.engines[e].pool].nodes)
+            ]
+            for e in self.resident
+            if problem.engines[e].pool >= 0
+        }
+        self.run_seated: dict[tuple[int, int], list[cp_model.IntVar]] = {}
+        for e in sorted(self.on):
+            engine = problem.engines[e]
+            if engine.resident or engine.pool < 0 or problem.pools[engine.pool].nodes == 1:
+                continue
+            for s, modes in self.on[e].items():
+                for m in modes:
+                    self.run_seated[s, m] = [
+                        model.new_int_var(0, engine.replicas, f"run{s}.{m}.{n}")
+                        for n in range(problem.pools[engine.pool].nodes)
+                    ]
+        self.tracks = {p: self._track(p) for p in self.percentiles}
+        self.peaks = {
+            (k, n): model.new_int_var(0, pool.gpus, f"peak{k}.{n}")
+            for k, pool in enumerate(problem.pools)
+            for n in range(pool.nodes if pool.gpus else 0)
+        }
+
+    def horizon(self, percentile: int) -> int:
+        """Return a makespan in ticks that no sensible plan exceeds: one step after the other."""
+        total = sum(
+            max(m.times[percentile].duration_s + m.times[percentile].last_s for m in step.modes)
+            for step in self.problem.steps
+        )
+        return int(total) + sum(int(self.problem.engines[e].startup_s) for e in self.resident)
+
+    def _track(self, percentile: int) -> _Track:
+        model, horizon, track = self.model, self.horizon(percentile), _Track()
+        for s in range(len(self.problem.steps)):
+            track.starts.append(model.new_int_var(0, horizon, f"start{s}@{percentile}"))
+            track.ends.append(model.new_int_var(0, horizon, f"end{s}@{percentile}"))
+        for e in self.resident:
+            track.hold_from[e] = model.new_int_var(0, horizon, f"from{e}@{percentile}")
+            track.hold_to[e] = model.new_int_var(0, horizon, f"to{e}@{percentile}")
+        track.makespan = model.new_int_var(0, horizon, f"makespan@{percentile}")
+        model.add_max_equality(track.makespan, track.ends or [0])
+        return track
+
+    # -- constraints ------------------------------------------------------------------------
+
+    def _choice(self) -> None:
+        """One mode a step, agreeing with what earlier steps emit, on one engine of a group."""
+        model, problem = self.model, self.problem
+        for step, literals in zip(problem.steps, self.chosen, strict=True):
+            model.add_exactly_one(literals)
+            for mode, literal in zip(step.modes, literals, strict=True):
+                for before, wanted in mode.when:
+                    emitting = [
+                        x
+                        for x, m in zip(
+                            self.chosen[before], problem.steps[before].modes, strict=True
+                        )
+                        if m.emits == wanted
+                    ]
+                    model.add_bool_or([literal.negated(), *emitting])
+                if mode.engine is not None and mode.slots > problem.engines[mode.engine].slots:
+                    model.add(literal == 0)
+        groups: dict[str, list[cp_model.IntVar]] = {}
+        for e in self.resident:
+            used = self.used[e]
+            literals = [self.chosen[s][m] for s, modes in self.on[e].items() for m in modes]
+            model.add_bool_or([used.negated(), *literals])
+            for s, modes in self.on[e].items():
+                model.add(sum(self.chosen[s][m] for m in modes) <= used)
+            model.add_implication(self.prestarted[e], used)
+            groups.setdefault(problem.engines[e].group, []).append(used)
+            if e in self.seated:
+                model.add(sum(self.seated[e]) == problem.engines[e].replicas * used)
+        for alternatives in groups.values():
+            model.add_at_most_one(alternatives)
+        for (s, m), counts in self.run_seated.items():
+            mode = problem.steps[s].modes[m]
+            assert mode.engine is not None
+            need = busy_replicas(problem.engines[mode.engine], mode.slots)
+            model.add(sum(counts) == need * self.chosen[s][m])
+
+    def total(self, step: int, amounts: Sequence[float]) -> cp_model.LinearExprT:
+        """Return the amount of the chosen mode of a step; `amounts` are whole numbers."""
+        from ortools.sat.python import cp_model
+
+        return cp_model.LinearExpr.weighted_sum(self.chosen[step], [int(a) for a in amounts])
+
+    def _precedence(self, p: int) -> None:
+        model, track = self.model, self.tracks[p]
+        for s, step in enumerate(self.problem.steps):
+            duration = self.total(s, [m.times[p].duration_s for m in step.modes])
+            if step.streams:
+                model.add(track.ends[s] - track.starts[s] >= duration)
+            else:
+                model.add(track.ends[s] - track.starts[s] == duration)
+            for before in step.after:
+                model.add(track.starts[s] >= track.ends[before])
+            last = self.total(s, [m.times[p].last_s for m in step.modes])
+            for before in step.streams:
+                modes = self.problem.steps[before].modes
+                first = self.total(before, [m.times[p].first_s for m in modes])
+                model.add(track.starts[s] >= track.starts[before] + first)
+                model.add(track.ends[s] >= track.ends[before] + last)
+
+    def _engines(self, p: int) -> None:
+        """Slots, and the hold of every resident engine around its steps."""
+        model, track = self.model, self.tracks[p]
+        self.runs: dict[tuple[int, int, int], cp_model.IntervalVar] = {}
+        for e, steps in self.on.items():
+            engine = self.problem.engines[e]
+            slots: list[int] = []
+            for s, modes in steps.items():
+                for m in modes:
+                    literal, mode = self.chosen[s][m], self.problem.steps[s].modes[m]
+                    size = model.new_int_var(0, self.horizon(p), "")
+                    run = (
+                        model.new_optional_interval_var(
+                            track.starts[s], size, track.ends[s], literal, f"run{s}.{m}@{p}"
+                        )
+                        if self.problem.steps[s].streams
+                        else model.new_optional_interval_var(
+                            track.starts[s],
+                            int(mode.times[p].duration_s),
+                            track.ends[s],
+                            literal,
+                            f"run{s}.{m}@{p}",
+                        )
+                    )
+                    self.runs[p, s, m] = run
+                    slots.append(mode.slots)
+                    if not engine.resident:
+                        continue
+                    model.add(track.hold_to[e] >= track.ends[s]).only_enforce_if(literal)
+                    up = int(engine.startup_s)
+                    model.add(track.hold_from[e] <= track.starts[s]).only_enforce_if(literal)
+                    if up:
+                        model.add(track.hold_from[e] + up <= track.starts[s]).only_enforce_if(
+                            literal, self.prestarted[e].negated()
+                        )
+            most = sum(
+                max(self.problem.steps[s].modes[m].slots for m in ms) for s, ms in steps.items()
+            )
+            if most > engine.slots:
+                runs = [self.runs[p, s, m] for s, modes in steps.items() for m in modes]
+                model.add_cumulative(runs, slots, engine.slots)
+            if engine.resident:
+                model.add(track.hold_from[e] == 0).only_enforce_if(self.prestarted[e])
+                for bound in (track.hold_from[e], track.hold_to[e]):
+                    model.add(bound == 0).only_enforce_if(self.used[e].negated())
+
+    def _capacity(self, p: int) -> None:
+        """GPUs, cores and memory of every node; summed over a pool of several nodes too."""
+        model, track, problem = self.model, self.tracks[p], self.problem
+        holds = {
+            e: model.new_optional_interval_var(
+                track.hold_from[e],
+                model.new_int_var(0, self.horizon(p), ""),
+                track.hold_to[e],
+                self.used[e],
+                f"hold{e}@{p}",
+            )
+            for e in self.resident
+        }
+        for k, pool in enumerate(problem.pools):
+            residents = [e for e in self.resident if problem.engines[e].pool == k]
+            passing = [
+                (s, m, e)
+                for e, steps in self.on.items()
+                if problem.engines[e].pool == k and not problem.engines[e].resident
+                for s, modes in steps.items()
+                for m in modes
+            ]
+            if not residents and not passing:
+                continue
+            intervals = [holds[e] for e in residents] + [self.runs[p, s, m] for s, m, _ in passing]
+            engines = [problem.engines[e] for e in residents]
+            engines += [problem.engines[e] for _, _, e in passing]
+            need = [e.replicas for e in engines[: len(residents)]]
+            need += [
+                busy_replicas(problem.engines[e], problem.steps[s].modes[m].slots)
+                for s, m, e in passing
+            ]
+            unit = max(1.0, pool.memory_bytes / 1_000_000)
+            amounts = {
+                "gpus": ([e.gpus for e in engines], pool.gpus),
+                "cores": ([e.cores for e in engines], pool.cores),
+                "memory": (
+                    [math.ceil(e.memory_bytes / unit - 1e-6) for e in engines],
+                    int(pool.memory_bytes / unit + 1e-6),
+                ),
+            }
+            for name, (each, capacity) in amounts.items():
+                if not any(each):
+                    continue
+                whole = [a * c for a, c in zip(each, need, strict=True)]
+                counted = name == "gpus" and p == 0
+                if self._at_most(residents, passing, whole) <= capacity and not counted:
+                    continue  # all at once on any one node
+                if pool.nodes > 1:
+                    total = capacity * pool.nodes
+                    if counted:
+                        total = model.new_int_var(0, total, f"peaks{k}")
+                        model.add(total == sum(self.peaks[k, n] for n in range(pool.nodes)))
+                    model.add_cumulative(intervals, whole, total)
+                for n in range(pool.nodes):
+                    limit = self.peaks[k, n] if counted else capacity
+                    if pool.nodes == 1:
+                        demands: list[cp_model.LinearExprT] = list(whole)
+                    else:
+                        here = [self.seated[e][n] for e in residents]
+                        here += [self.run_seated[s, m][n] for s, m, _ in passing]
+                        demands = [a * c for a, c in zip(each, here, strict=True)]
+                    model.add_cumulative(intervals, demands, limit)
+            if pool.nodes > 1 and residents and p == 0:
+                weights = [
+                    max(1, problem.engines[e].gpus * 100 + problem.engines[e].cores)
+                    for e in residents
+                ]
+                load = [
+                    sum(w * self.seated[e][n] for w, e in zip(weights, residents, strict=True))
+                    for n in range(pool.nodes)
+                ]
+                for left, right in pairwise(load):
+                    model.add(left >= right)  # nodes are alike: the fuller one comes first
+
+    def _at_most(
+        self,
+        residents: Sequence[int],
+        passing: Sequence[tuple[int, int, int]],
+        whole: Sequence[int],
+    ) -> int:
+        """Return the most that all these can hold at once: one of a group, one mode of a step."""
+        groups: dict[str, int] = {}
+        for e, amount in zip(residents, whole, strict=False):
+            group = self.problem.engines[e].group
+            groups[group] = max(amount, groups.get(group, 0))
+        steps: dict[int, int] = {}
+        for (s, _, _), amount in zip(passing, whole[len(residents) :], strict=True):
+            steps[s] = max(amount, steps.get(s, 0))
+        return sum(groups.values()) + sum(steps.values())
+
+    def _work_cuts(self) -> None:
+        """Bound holds from below by the work on the engine, for the linear relaxation's sake."""
+        problem, model, track = self.problem, self.model, self.tracks[0]
+        heads = earliest_starts(problem)
+        for e in self.resident:
+            engine, steps = problem.engines[e], self.on[e]
+            held = track.hold_to[e] - track.hold_from[e]
+            lead = int(min(engine.startup_s, min(heads[s] for s in steps)))
+            area = []
+            for s, modes in steps.items():
+                each = [problem.steps[s].modes[m] for m in modes]
+                literals = [self.chosen[s][m] for m in modes]
+                area += [
+                    int(mode.slots * mode.times[0].duration_s) * x
+                    for mode, x in zip(each, literals, strict=True)
+                ]
+                before = int(min(engine.startup_s, heads[s]))
+                lengths = [before + int(mode.times[0].duration_s) for mode in each]
+                model.add(held >= sum(a * x for a, x in zip(lengths, literals, strict=True)))
+            model.add(engine.slots * (held - lead * self.used[e]) >= sum(area))
+
+    # -- metrics ----------------------------------------------------------------------------
+
+    def metric(self, metric: MetricName, percentile: int = 0) -> cp_model.LinearExprT:
+        """Return a metric as a linear expression in its units; accuracy: minus its logarithm."""
+        match metric:
+            case "latency":
+                makespan = self.tracks[percentile].makespan
+                assert makespan is not None
+                return makespan
+            case "gpus":
+                return sum(self.peaks.values())
+            case "accuracy":
+                return sum(
+                    self.total(s, [round(-math.log(m.quality) * LOG_UNITS) for m in step.modes])
+                    for s, step in enumerate(self.problem.steps)
+                )
+        unit, energy = self.scale.unit(metric), metric == "energy"
+        total = sum(
+            self.total(s, [round((m.energy_j if energy else m.usd) / unit) for m in step.modes])
+            for s, step in enumerate(self.problem.steps)
+        )
+        track = self.tracks[0]
+        for e in self.resident:
+            engine = self.problem.engines[e]
+            once = engine.startup_j if energy else engine.startup_usd
+            rate = (engine.idle_w if energy else engine.usd_per_s) * self.scale.tick_s
+            held = track.hold_to[e] - track.hold_from[e]
+            total += round(once / unit) * self.used[e] + round(rate / unit) * held
+        return total
+
+    def limit(self, limit: Limit) -> list[cp_model.Constraint]:
+        """Add a limit; the constraints are returned so that a literal can enforce them."""
+        expression = self.metric(limit.metric, limit.percentile)
+        if limit.metric == "accuracy":
+            value = -math.log(limit.value) * LOG_UNITS if limit.value > 0 else math.inf
+            op = limit.op.translate(str.maketrans("<>", "><"))
+            slack = float(len(self.problem.steps))
+        else:
+            value, op = limit.value / self.scale.unit(limit.metric), limit.op
+            slack = 1e-6 * abs(value)
+        value = min(value, 2.0**50)
+        strict = 1 if op in ("<", ">") and limit.metric == "gpus" else 0
+        made = []
+        if op in ("<=", "<", "=="):
+            made.append(self.model.add(expression <= math.floor(value + slack) - strict))
+        if op in (">=", ">", "=="):
+            made.append(self.model.add(expression >= math.ceil(value - slack) + strict))
+        return made
+
+    def hint(self, found: Placement) -> None:
+        """Start the search from a placement laid out in ticks (`Scale.in_ticks`)."""
+        model, track = self.model, self.tracks[0]
+        model.clear_hints()  # type: ignore[no-untyped-call]
+        for literals, index in zip(self.chosen, found.modes, strict=True):
+            for m, literal in enumerate(literals):
+                model.add_hint(literal, m == index)
+        for s, (start, end) in enumerate(zip(found.starts_s, found.ends_s, strict=True)):
+            model.add_hint(track.starts[s], round(start))
+            model.add_hint(track.ends[s], round(end))
+        holds = {hold.engine: hold for hold in found.holds}
+        for e in self.resident:
+            hold = holds.get(e)
+            model.add_hint(self.used[e], hold is not None)
+            model.add_hint(self.prestarted[e], hold is not None and hold.prestarted)
+            model.add_hint(track.hold_from[e], round(hold.start_s) if hold else 0)
+            model.add_hint(track.hold_to[e], round(hold.end_s) if hold else 0)
+            for n, count in enumerate(self.seated.get(e, ())):
+                seats = [node for node, _ in hold.replicas] if hold else []
+                model.add_hint(count, seats.count(n))
+
+    def seats_of_run(self, step: int, mode: int) -> list[cp_model.IntVar] | list[int]:
+        """Return how many replicas of a transient engine run on each node for a mode of a step."""
+        if (step, mode) in self.run_seated:
+            return self.run_seated[step, mode]
+        chosen = self.problem.steps[step].modes[mode]
+        assert chosen.engine is not None
+        return [busy_replicas(self.problem.engines[chosen.engine], chosen.slots)]
+
+    def keep(self, solver: cp_model.CpSolver) -> None:
+        """Start the next search from a solution."""
+        self.model.clear_hints()  # type: ignore[no-untyped-call]
+        for index, value in enumerate(solver.response_proto.solution):
+            self.model.add_hint(self.model.get_int_var_from_proto_index(index), value)
+
+
+def earliest_starts(problem: Problem) -> list[float]:
+    """Return when each step can start at the earliest at p50, engines left aside."""
+    starts: list[float] = []
+    shortest = [min(m.times[0].duration_s for m in step.modes) for step in problem.steps]
+    first = [min(m.times[0].first_s for m in step.modes) for step in problem.steps]
+    for step in problem.steps:
+        waits = [starts[b] + shortest[b] for b in step.after]
+        waits += [starts[b] + first[b] for b in step.streams]
+        starts.append(max(waits, default=0.0))
+    return starts

@@ -1,0 +1,126 @@
+"""Run CP-SAT on a job model and read placements out of it; the same way on every machine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .jobmodel import JobModel
+from .problem import Placement, Problem
+from .schedule import Reason, broken, evaluate, is_better, placement
+from .timeline import Stay, Timeline
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+SEED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One solve: status by name, objective and bound in the metric's units, deterministic time.
+
+    `solver` holds the solution, None where none was found.
+    """
+
+    status: str
+    value: int
+    bound: float
+    spent: float
+    solver: cp_model.CpSolver | None
+
+
+def minimise(built: JobModel, objective: cp_model.LinearExprT, budget: float) -> Outcome:
+    """Minimise an expression over the model within `budget` deterministic seconds."""
+    built.model.minimize(objective)
+    solver = deterministic_solver(budget)
+    status = solver.status_name(solver.solve(built.model))
+    found = status in ("OPTIMAL", "FEASIBLE")
+    spent = solver.response_proto.deterministic_time
+    value = round(solver.objective_value) if found else 0
+    return Outcome(status, value, solver.best_objective_bound, spent, solver if found else None)
+
+
+def deterministic_solver(budget: float) -> cp_model.CpSolver:
+    """Return a solver with a fixed seed, limited in deterministic time only."""
+    from ortools.sat.python import cp_model
+
+    solver = cp_model.CpSolver()
+    solver.parameters.random_seed = SEED
+    solver.parameters.num_workers = 1  # several, interleaved, proved fifty times slower
+    solver.parameters.linearization_level = 2  # engines' fixed costs are bounded by the relaxation
+    solver.parameters.max_deterministic_time = max(budget, 1e-3)
+    return solver
+
+
+def read(built: JobModel, problem: Problem, solver: cp_model.CpSolver) -> Placement | None:
+    """Read out the better of the solution's own timeline and a list schedule in its order.
+
+    The list schedule is free of the model's rounding; the solution's timeline may start steps late
+    on purpose, to hold engines for less long. None where rounding makes both break a limit.
+    """
+    track = built.tracks[0]
+    modes = [
+        next(m for m, literal in enumerate(literals) if solver.boolean_value(literal))
+        for literals in built.chosen
+    ]
+    tick = built.scale.tick_s
+    starts = tuple(solver.value(start) * tick for start in track.starts)
+    ends = tuple(solver.value(end) * tick for end in track.ends)
+    timeline = Timeline(starts, ends, _stays(built, problem, solver, modes, starts, ends))
+    spans = [solver.value(built.metric("latency")) * tick]
+    listed = evaluate(problem, modes, starts)
+    for percentile in range(1, len(problem.percentiles)):
+        if percentile in built.tracks:
+            spans.append(solver.value(built.metric("latency", percentile)) * tick)
+        elif isinstance(listed, Reason):
+            return None
+        else:
+            spans.append(listed.metrics.latency_s[percentile])
+    own = placement(problem, modes, timeline, spans)
+    return better(problem, own, None if isinstance(listed, Reason) else listed)
+
+
+def better(problem: Problem, one: Placement | None, other: Placement | None) -> Placement | None:
+    """Return the better of two placements that meets the limits; `one` where they are equal."""
+    kept = [p for p in (one, other) if p is not None and not broken(problem, p.metrics)]
+    if len(kept) == 2 and is_better(problem, kept[1].metrics, kept[0].metrics):
+        return kept[1]
+    return kept[0] if kept else None
+
+
+def _stays(
+    built: JobModel,
+    problem: Problem,
+    solver: cp_model.CpSolver,
+    modes: list[int],
+    starts: tuple[float, ...],
+    ends: tuple[float, ...],
+) -> tuple[Stay, ...]:
+    first: dict[int, float] = {}
+    last: dict[int, float] = {}
+    stays: list[Stay] = []
+    for s, index in enumerate(modes):
+        mode = problem.steps[s].modes[index]
+        if mode.engine is None:
+            continue
+        engine = problem.engines[mode.engine]
+        if engine.resident:
+            first[mode.engine] = min(starts[s], first.get(mode.engine, math.inf))
+            last[mode.engine] = max(ends[s], last.get(mode.engine, 0.0))
+        elif engine.pool >= 0:
+            counts = built.seats_of_run(s, index)
+            seats = _spread([c if isinstance(c, int) else solver.value(c) for c in counts])
+            stays.append(Stay(mode.engine, starts[s], ends[s], seats, s))
+    for e, start in first.items():
+        # the model leaves a hold's ends loose where no objective pulls at them
+        held = solver.value(built.tracks[0].hold_from[e]) * built.scale.tick_s
+        held = max(held, start - problem.engines[e].startup_s)
+        counts = built.seated.get(e, [])
+        stays.append(Stay(e, held, last[e], _spread([solver.value(c) for c in counts])))
+    return tuple(stays)
+
+
+def _spread(counts: list[int]) -> tuple[int, ...]:
+    return tuple(node for node, count in enumerate(counts) for _ in range(count))

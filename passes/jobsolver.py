@@ -1,0 +1,111 @@
+"""Place one job: modes, engines, nodes and timeline in one CP-SAT model, solved lexicographically.
+
+Read top to bottom: data, model (`jobmodel`: variables, constraints), objectives one after the
+other, read-out. One fixed seed and limits in deterministic time only: equal inputs give equal
+answers on any machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..ir.workflow import MetricName
+from .conflict import explain
+from .greedy import greedy
+from .jobmodel import JobModel, Scale
+from .jobsearch import Outcome, better, minimise, read
+from .problem import Bound, Conflict, Infeasible, Placement, Problem
+from .schedule import Reason, evaluate
+
+FIRST_SHARE = 0.6  # of the budget that is left, for each objective but the last
+
+
+def solve(
+    problem: Problem, *, budget: float = 20.0, warm_start: Placement | None = None
+) -> Placement:
+    """Return the best placement found for the objectives in their order, with a bound for each.
+
+    `budget` is in CP-SAT's deterministic seconds, shared by the objectives. `warm_start` is an
+    earlier placement of the same problem; the answer is never worse than it or than greedy.
+    The bound of an objective holds given the values of those before it, and up to the rounding of
+    the model (about 1e-4 relative): a proved objective has gap 0.
+
+    Raises `Infeasible` when the limits cannot be met, ValueError for a step without modes.
+    """
+    for step in problem.steps:
+        if not step.modes:
+            raise ValueError(f"step `{step.name}` has no mode to choose from")
+    # data
+    start = better(problem, _again(problem, warm_start), greedy(problem))
+    percentiles = sorted({0} | {x.percentile for x in problem.limits if x.metric == "latency"})
+    # variables and constraints
+    built = JobModel(problem, Scale.of(problem), percentiles)
+    for limit in problem.limits:
+        built.limit(limit)
+    if start is not None:
+        _hint(built, start)
+    # objectives
+    best, left, outcomes = start, budget, list[Outcome]()
+    for position, metric in enumerate(problem.objectives):
+        share = 1.0 if position == len(problem.objectives) - 1 else FIRST_SHARE
+        expression = built.metric(metric)
+        outcome = minimise(built, expression, left * share)
+        left -= outcome.spent
+        if outcome.solver is None:
+            if outcome.status == "INFEASIBLE" and best is None:
+                raise Infeasible(explain(problem))
+            break
+        outcomes.append(outcome)
+        best = better(problem, best, read(built, problem, outcome.solver))
+        built.model.add(expression <= outcome.value)
+        built.keep(outcome.solver)
+    # read-out
+    if best is None:
+        raise Infeasible(Conflict(("no placement was found within the solver's limit",), ()))
+    return _stated(problem, built, best, outcomes, start)
+
+
+def _again(problem: Problem, found: Placement | None) -> Placement | None:
+    """Return an earlier placement laid out again, or as it is where that is better."""
+    if found is None:
+        return None
+    laid = evaluate(problem, found.modes, found.starts_s)
+    return better(problem, found, None if isinstance(laid, Reason) else laid)
+
+
+def _hint(built: JobModel, start: Placement) -> None:
+    laid = evaluate(built.problem, start.modes, start.starts_s)
+    if not isinstance(laid, Reason):
+        built.hint(laid)
+
+
+def _stated(
+    problem: Problem,
+    built: JobModel,
+    best: Placement,
+    outcomes: Sequence[Outcome],
+    start: Placement | None,
+) -> Placement:
+    """Return the placement with its status and bounds."""
+    bounds = tuple(
+        _bound(built, best, metric, outcome)
+        for metric, outcome in zip(problem.objectives, outcomes, strict=False)
+    )
+    proved = len(bounds) == len(problem.objectives) and all(bound.gap == 0 for bound in bounds)
+    status = "optimal" if proved else "greedy" if best is start else "feasible"
+    return replace(best, status=status, bounds=bounds)
+
+
+def _bound(built: JobModel, best: Placement, metric: MetricName, outcome: Outcome) -> Bound:
+    value = best.metrics.of(metric)
+    bound = outcome.bound * built.scale.unit(metric)
+    if metric == "accuracy":
+        bound = math.exp(-bound)
+        gap = max(0.0, bound - value) / bound
+    else:
+        gap = max(0.0, value - bound) / value if value > 0 else 0.0
+    if outcome.status == "OPTIMAL" or gap == 0:
+        return Bound(metric, value, value, 0.0)
+    return Bound(metric, value, bound, gap)
