@@ -13,7 +13,7 @@ from .pins import pin_attrs
 # Inlining copies a workflow at every call; workflows that call each other twice over double in size
 # at each step.
 MAX_OPERATIONS = 100_000
-MAX_DEPTH = 140  # nested expressions, from the outermost caller on
+MAX_DEPTH = 40  # nested expressions around a call, from the outermost caller on
 
 
 def call(cx: Context, node: ast.Call, hint: str | None) -> Typed:

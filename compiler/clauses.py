@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from ..ir.diagnostics import Label, Span
-from ..ir.workflow import METRICS, PERCENTILES, TIERS, MetricName, Requirement
+from ..ir.workflow import MetricName, Requirement
 from . import ast
 from .findings import Findings
 from .units import measured
@@ -30,7 +30,13 @@ def goals(clauses: Iterable[ast.Clause], findings: Findings) -> tuple[MetricName
         if not isinstance(clause, ast.Minimize):
             continue
         for metric in clause.metrics:
-            if not _known_metric(metric, findings) or not _direction(clause, metric, findings):
+            if metric.text == "accuracy" and not clause.maximize:
+                findings.error(
+                    "objective-direction",
+                    "`minimize accuracy` asks for the worst",
+                    metric.span,
+                    help="write `maximize accuracy`",
+                )
                 continue
             if metric.text in found:
                 findings.error(
@@ -45,37 +51,10 @@ def goals(clauses: Iterable[ast.Clause], findings: Findings) -> tuple[MetricName
     return tuple(cast(MetricName, name) for name in found)
 
 
-def _known_metric(metric: ast.Name, findings: Findings) -> bool:
-    if metric.text in METRICS:
-        return True
-    findings.error(
-        "unknown-metric",
-        f"no metric named `{metric.text}`",
-        metric.span,
-        help=findings.suggest(metric.text, METRICS)
-        or "the metrics are " + ", ".join(f"`{m}`" for m in METRICS),
-    )
-    return False
-
-
-def _direction(clause: ast.Minimize, metric: ast.Name, findings: Findings) -> bool:
-    if clause.maximize == (metric.text == "accuracy"):
-        return True
-    verb, right = ("maximize", "minimize") if clause.maximize else ("minimize", "maximize")
-    findings.error(
-        "objective-direction",
-        f"`{verb} {metric.text}` asks for the worst",
-        metric.span,
-        help=f"write `{right} {metric.text}`",
-    )
-    return False
-
-
 def requirements(
-    clauses: Iterable[ast.Clause], source: str, findings: Findings
+    clauses: Iterable[ast.Clause], lines: Sequence[str], findings: Findings
 ) -> tuple[Requirement, ...]:
-    """Return the requirements in base units; `source` is the file's text, for their wording."""
-    lines = source.split("\n")
+    """Return the requirements in base units; `lines` are the file's, for their wording."""
     found: list[Requirement] = []
     for clause in clauses:
         if isinstance(clause, ast.Require):
@@ -86,11 +65,9 @@ def requirements(
     return tuple(found)
 
 
-def _wording(span: Span, lines: list[str]) -> str:
+def _wording(span: Span, lines: Sequence[str]) -> str:
     """Return what stands at a span without the word `require`, on one line."""
-    part = lines[span.line - 1 : span.end_line]
-    if len(part) == 0:
-        return ""
+    part = list(lines[span.line - 1 : span.end_line])
     part[-1] = part[-1][: span.end_column - 1]
     part[0] = part[0][span.column - 1 :]
     return " ".join(" ".join(part).split()).removeprefix("require ")
@@ -98,63 +75,31 @@ def _wording(span: Span, lines: list[str]) -> str:
 
 def requirement_of(node: ast.Require, text: str, findings: Findings) -> Requirement | None:
     """Check one requirement; None after an error."""
-    metric, percentile = node.metric, node.percentile
-    if not _known_metric(metric, findings):
-        return None
-    name = cast(MetricName, metric.text)
-    if percentile is not None and not _known_percentile(percentile, metric, findings):
+    metric, percentile = node.metric.text, node.percentile
+    name = cast(MetricName, metric)
+    if percentile is not None and metric != "latency":
+        findings.error(
+            "percentile-metric",
+            f"percentiles are of `latency`, `{metric}` has none",
+            percentile.span,
+            help=f"drop the `{percentile.text}`",
+        )
         return None
     quantile = percentile.text if percentile is not None else None
     if isinstance(node.value, ast.Name):
-        if not _known_tier(node.value, metric, findings):
-            return None
-        return Requirement(name, node.op, node.value.text, quantile, text, node.span)
+        if metric in _TIERED:
+            return Requirement(name, node.op, node.value.text, quantile, text, node.span)
+        findings.error(
+            "tier-metric",
+            f"tiers are of `accuracy` and `latency`, `{metric}` has none",
+            node.value.span,
+            help="give a value",
+        )
+        return None
     value = measured(node.value, _METRIC_UNITS[name], f"`{name}`", findings)
     if math.isnan(value) or not _in_range(name, node.value, value, findings):
         return None
     return Requirement(name, node.op, value, quantile, text, node.span)
-
-
-def _known_percentile(percentile: ast.Name, metric: ast.Name, findings: Findings) -> bool:
-    if percentile.text not in PERCENTILES:
-        findings.error(
-            "unknown-percentile",
-            f"no percentile named `{percentile.text}`",
-            percentile.span,
-            help=findings.suggest(percentile.text, PERCENTILES)
-            or "the percentiles are " + ", ".join(f"`{p}`" for p in PERCENTILES),
-        )
-        return False
-    if metric.text == "latency":
-        return True
-    findings.error(
-        "percentile-metric",
-        f"percentiles are of `latency`, `{metric.text}` has none",
-        percentile.span,
-        help=f"drop the `{percentile.text}`",
-    )
-    return False
-
-
-def _known_tier(tier: ast.Name, metric: ast.Name, findings: Findings) -> bool:
-    if tier.text not in TIERS:
-        findings.error(
-            "unknown-tier",
-            f"`{tier.text}` is neither a quantity nor a tier",
-            tier.span,
-            help=findings.suggest(tier.text, TIERS)
-            or "the tiers are " + ", ".join(f"`{t}`" for t in TIERS),
-        )
-        return False
-    if metric.text in _TIERED:
-        return True
-    findings.error(
-        "tier-metric",
-        f"tiers are of `accuracy` and `latency`, `{metric.text}` has none",
-        tier.span,
-        help="give a value",
-    )
-    return False
 
 
 def _in_range(metric: str, node: ast.Quantity, value: float, findings: Findings) -> bool:

@@ -86,7 +86,7 @@ class _Declaring:
         self.once("`system`", decl.systems)
         self.once("`prompt`", decl.prompts)
         self.once("`using`", decl.usings)
-        check_prompts(info, self.findings, warn=self.warn)
+        check_prompts(info, self.loaded.lines, self.findings, warn=self.warn)
         self.callee(decl.name, info)
 
     def workflow(self, decl: ast.WorkflowDecl) -> None:

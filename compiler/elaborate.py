@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..ir.diagnostics import Label, Span
 from ..ir.ops import Op, Region, Value
 from ..ir.workflow import Workflow
@@ -97,13 +99,13 @@ def elaborate(
     symbols: Symbols,
     recursive: frozenset[Span],
     findings: Findings,
-    source: str,
+    lines: Sequence[str],
     pin_spans: dict[Span, dict[str, Span]],
 ) -> Workflow:
     """Check a workflow and return its flow IR, of use only if no error was found.
 
-    `recursive` are the workflows, by the spans of their names, that call themselves; `source` is
-    the text of the file. Where pins stand is entered into `pin_spans`, by call and pin.
+    `recursive` are the workflows, by the spans of their names, that call themselves; `lines` are
+    those of the file. Where pins stand is entered into `pin_spans`, by call and pin.
     """
     decl = workflow.decl
     names = ValueNames(frozenset(name.text for name in bound_names(decl.body)))
@@ -139,7 +141,7 @@ def elaborate(
         body=Region((), (*emission.regions[0], end)),
         description=str(decl.description.value) if decl.description is not None else "",
         goals=goals(decl.clauses, findings),
-        requirements=requirements(decl.clauses, source, findings),
+        requirements=requirements(decl.clauses, lines, findings),
         expectations=facts,
         loc=decl.name.span,
     )

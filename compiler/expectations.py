@@ -24,7 +24,6 @@ _ATTRIBUTES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bytes": (("bytes", ""), ("Video", "Audio", "Image", "File", "Text", "Json")),
     "tokens": (("tokens", ""), ("Text", "Json", "File")),
 }
-_FUNCTIONS = ("len", "tokens")
 
 
 def expectations(
@@ -85,9 +84,6 @@ class _Resolving:
             return self.length(node)
         if node.function == "tokens":
             return self.output(node)
-        if node.function is not None:
-            self.unknown(node, node.function)
-            return None
         if len(node.path) > 1:
             return self.attribute(node)
         name = node.path[0].text
@@ -98,16 +94,15 @@ class _Resolving:
             if fact is not None and fraction(node.value, fact.value, "`accuracy`", self.findings):
                 return fact
             return None
-        self.unknown(node, name)
+        self.unknown(node.path[0])
         return None
 
-    def unknown(self, node: ast.Expect, name: str) -> None:
-        known = ("rate", "accuracy", *_FUNCTIONS)
+    def unknown(self, name: ast.Name) -> None:
         self.findings.error(
             "unknown-fact",
-            f"`{_written(node)}` is not something to expect",
-            node.path[0].span if node.function is None else node.span,
-            help=self.findings.suggest(name, known)
+            f"`{name.text}` is not something to expect",
+            name.span,
+            help=self.findings.suggest(name.text, ("rate", "accuracy"))
             or "`rate`, `accuracy`, `video.duration`, `len(scenes)` and `tokens(answer)` are",
         )
 

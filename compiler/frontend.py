@@ -87,13 +87,12 @@ def _workflows(
         names = tables[loaded.file.path]
         recursive |= recursive_workflows(names, findings)
         for info in names.workflows():
-            source = program.sources[loaded.file.path]
             if loaded is program.root:
-                found.append(elaborate(info, symbols, recursive, findings, source, pin_spans))
+                found.append(elaborate(info, symbols, recursive, findings, loaded.lines, pin_spans))
                 continue
             # imported: checked for its errors alone
             apart = Findings()
-            elaborate(info, Symbols(names), recursive, apart, source, {})
+            elaborate(info, Symbols(names), recursive, apart, loaded.lines, {})
             findings.diagnostics += apart.errors
     return tuple(found)
 

@@ -23,6 +23,7 @@ class Loaded:
     """A parsed file and the files it imports, in source order; `standard` marks shipped ones."""
 
     file: ast.File
+    lines: tuple[str, ...]
     imports: tuple[tuple[ast.Import, Loaded], ...]
     standard: bool = False
 
@@ -90,7 +91,8 @@ class _Loader:
         imports = [d for d in file.declarations if isinstance(d, ast.Import)]
         found = [(each, self.imported(each, path, folder)) for each in imports]
         del self.active[real]
-        loaded = Loaded(file, tuple((i, target) for i, target in found if target is not None))
+        targets = tuple((node, target) for node, target in found if target is not None)
+        loaded = Loaded(file, tuple(text.split("\n")), targets)
         self.order.append(loaded)
         return loaded
 
@@ -126,7 +128,7 @@ class _Loader:
     def standard(self, name: str) -> Loaded:
         text, file = _standard(name)
         self.sources[file.path] = text
-        loaded = Loaded(file, (), standard=True)
+        loaded = Loaded(file, tuple(text.split("\n")), (), standard=True)
         self.order.append(loaded)
         return loaded
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -68,14 +67,6 @@ def literal(cx: Context, node: ast.Literal, hint: str | None) -> Typed:
             return cx.constant(value, BOOL, node.span, hint)
         case str():
             return cx.constant(value, Enum((value,)), node.span, hint)
-    if not math.isfinite(value) or (isinstance(value, int) and value >= _INT_LIMIT):
-        cx.findings.error(
-            "number-range",
-            "the number is too large",
-            node.span,
-            help="`Int` has 64 bits, `Float` reaches about 1.8 · 10^308",
-        )
-        return ERROR
     return cx.constant(value, INT if isinstance(value, int) else FLOAT, node.span, hint)
 
 

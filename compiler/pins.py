@@ -11,7 +11,6 @@ from ..ir.quantities import quantity
 from ..ir.types import quote
 from . import ast
 from .findings import Findings
-from .units import UNIT_NAMES
 
 DEVICES = ("cpu", "gpu")
 _NAMES = ("executor", "model", "gpu")  # pins that take a name in quotes
@@ -84,27 +83,15 @@ def _value(value: ast.Quantity | ast.Literal | ast.Name, findings: Findings) -> 
             return "true" if flag else "false"
         case ast.Literal(str() as text):
             return quote(text)
-        case ast.Literal(int() | float() as plain):
-            return base_number(float(plain))
         case ast.Quantity(amount, unit, span):
-            try:
-                base = quantity(amount, unit).value
-            except ValueError:
-                findings.error(
-                    "unknown-unit",
-                    f"there is no unit `{unit}`",
-                    span,
-                    help=findings.suggest(unit, UNIT_NAMES),
-                )
-                return None
+            base = quantity(amount, unit).value
             if math.isfinite(base):
-                return base_number(base)
-            findings.error("number-range", "the number is too large", span)
+                return _number(base)
+            findings.error("number-too-large", "the quantity is too large", span)
     return None
 
 
-def base_number(value: float) -> str:
-    """Return a number as short as it can be written: `10`, `0.7`."""
+def _number(value: float) -> str:
     return number(int(value) if value.is_integer() else value)
 
 
@@ -129,10 +116,7 @@ def _sensible(pin: ast.Pin, op: str, findings: Findings) -> bool:
             help=findings.suggest(shown, DEVICES),
         )
         return False
-    is_number = isinstance(value, ast.Quantity) or (
-        isinstance(value, ast.Literal) and type(value.value) in (int, float)
-    )
-    if op not in ("=", "!=") and not is_number:
+    if op not in ("=", "!=") and not isinstance(value, ast.Quantity):
         findings.error(
             "bad-pin",
             f"`{pin.op}` compares numbers",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..ir.diagnostics import Label, Span
 from ..ir.template import Placeholder, TemplateError, parse_template
 from ..ir.types import NEVER, Base, ListOf, Option, Record, Type
@@ -10,11 +12,14 @@ from .findings import Findings
 from .names import TaskInfo
 
 
-def check_prompts(task: TaskInfo, findings: Findings, *, warn: bool) -> None:
-    """Check the placeholders of a task's `system` and `prompt`; `warn` allows warnings."""
+def check_prompts(task: TaskInfo, lines: Sequence[str], findings: Findings, *, warn: bool) -> None:
+    """Check the placeholders of a task's `system` and `prompt`; `warn` allows warnings.
+
+    `lines` are those of the file, in which their places are found.
+    """
     used: set[str] = set()
     for literal in (*task.decl.systems, *task.decl.prompts):
-        used |= _Checking(task, literal, findings).run()
+        used |= _Checking(task, literal, lines, findings).run()
     # other executors than language models may want what the prompt leaves out
     if not warn or not task.decl.prompts or task.decl.usings:
         return
@@ -30,10 +35,13 @@ def check_prompts(task: TaskInfo, findings: Findings, *, warn: bool) -> None:
 
 
 class _Checking:
-    def __init__(self, task: TaskInfo, literal: ast.Literal, findings: Findings) -> None:
+    def __init__(
+        self, task: TaskInfo, literal: ast.Literal, lines: Sequence[str], findings: Findings
+    ) -> None:
         self.task = task
         self.literal = literal
         self.text = str(literal.value)
+        self.lines = lines
         self.findings = findings
 
     def run(self) -> set[str]:
@@ -44,7 +52,7 @@ class _Checking:
             self.findings.error(
                 "bad-placeholder",
                 str(error),
-                self.literal.span,
+                place(self.literal, self.lines, error.offset, error.end),
                 help=self.advice(error),
             )
             return {param.name for param in self.task.params}
@@ -55,23 +63,23 @@ class _Checking:
                 used.add(part.name)
         return used
 
+    def place(self, placeholder: Placeholder) -> Span:
+        return place(self.literal, self.lines, placeholder.start, placeholder.end)
+
     def advice(self, error: TemplateError) -> str:
-        line = self.text.count("\n", 0, error.offset) + 1
-        faulty = self.text[error.offset : error.end].split("\n", 1)[0][:40]
-        where = f"`{faulty}` in line {line} of the text" if "\n" in self.text else f"`{faulty}`"
+        faulty = self.text[error.offset : error.end]
+        if len(faulty) > 40 or "\n" in faulty:
+            faulty = faulty[0]
         doubled = faulty.replace("{", "{{").replace("}", "}}")
-        return f"{where}: a placeholder is `{{name}}` or `{{name.field}}`; write `{doubled}` " + (
-            "for literal braces"
-        )
+        return f"a placeholder is `{{name}}` or `{{name.field}}`; literal braces are `{doubled}`"
 
     def placeholder(self, placeholder: Placeholder) -> None:
         known = {param.name: param.type for param in self.task.params}
-        span = self.literal.span
         if placeholder.name not in known:
             self.findings.error(
                 "unknown-placeholder",
                 f"`{placeholder}` names no parameter of `{self.task.name.text}`",
-                span,
+                self.place(placeholder),
                 Label(self.task.name.span, "the task"),
                 help=self.findings.suggest(placeholder.name, known)
                 or f"write `{{{placeholder}}}` for literal braces",
@@ -79,9 +87,9 @@ class _Checking:
             return
         kind = known[placeholder.name]
         for name in placeholder.path[1:]:
-            kind = self.field(placeholder, kind, name, span)
+            kind = self.field(placeholder, kind, name)
 
-    def field(self, placeholder: Placeholder, kind: Type, name: str, span: Span) -> Type:
+    def field(self, placeholder: Placeholder, kind: Type, name: str) -> Type:
         # the field of an absent record is absent, and an absent value is inserted as nothing
         inner = kind.item if isinstance(kind, Option) else kind
         if isinstance(inner, Record):
@@ -91,17 +99,43 @@ class _Checking:
             self.findings.error(
                 "unknown-field",
                 f"`{placeholder}`: no field `{name}` in `{inner}`",
-                span,
+                self.place(placeholder),
                 help=self.findings.suggest(name, dict(inner.fields)),
             )
         elif inner != NEVER:
             self.findings.error(
                 "unknown-field",
                 f"`{placeholder}`: `{inner}` has no fields",
-                span,
+                self.place(placeholder),
                 help="a list is inserted whole" if isinstance(inner, ListOf) else _opaque(inner),
             )
         return NEVER
+
+
+def place(literal: ast.Literal, lines: Sequence[str], start: int, end: int) -> Span:
+    """Return where the part of a literal's value from one brace to another stands in the source.
+
+    `start` is the offset of a brace, `end` is just after one. Neither escapes nor the removal of
+    indentation add or drop a brace: the n-th of the value is the n-th of the source.
+    """
+    span, value = literal.span, str(literal.value)
+    written = lines[span.line - 1 : span.end_line]
+    braces = [
+        (span.line + row, column)
+        for row, line in enumerate(written)
+        for column, char in enumerate(line, start=1)
+        if char in "{}"
+        and (row > 0 or column >= span.column)
+        and (row < len(written) - 1 or column < span.end_column)
+    ]
+    first = _braces(value[:start])
+    line, column = braces[first]
+    end_line, end_column = braces[first + _braces(value[start:end]) - 1]
+    return Span(span.file, line, column, end_line, end_column + 1)
+
+
+def _braces(text: str) -> int:
+    return text.count("{") + text.count("}")
 
 
 def _opaque(kind: Type) -> str | None:

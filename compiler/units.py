@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ..ir.quantities import UNITS, Quantity, quantity
+from ..ir.quantities import quantity
 from . import ast
 from .findings import Findings
-
-UNIT_NAMES = (*UNITS, "%", "$")
 
 _WORDS = {
     "s": "a time: `ms`, `s`, `min` or `h`",
@@ -27,36 +25,13 @@ def measured(node: ast.Quantity, units: tuple[str, ...], what: str, findings: Fi
 
     `what` says whose quantity it is, in backticks.
     """
-    found = _base(node, findings)
-    if found is None:
+    found = quantity(node.value, node.unit)
+    if not math.isfinite(found.value):
+        findings.error("number-too-large", "the quantity is too large", node.span)
         return math.nan
     if found.unit in units and not ("%" in node.unit and found.unit != ""):
         return found.value
-    written = f"`{node.unit}`" if node.unit else "no unit"
-    findings.error(
-        "unit-mismatch",
-        f"{what} is measured in other units than {written}"
-        if node.unit
-        else f"{what} needs a unit",
-        node.span,
-        help="it wants " + ", or ".join(_WORDS[unit] for unit in units),
-    )
+    message = f"{what} is not measured in `{node.unit}`" if node.unit else f"{what} needs a unit"
+    wanted = ", or ".join(_WORDS[unit] for unit in units)
+    findings.error("unit-mismatch", message, node.span, help=f"it wants {wanted}")
     return math.nan
-
-
-def _base(node: ast.Quantity, findings: Findings) -> Quantity | None:
-    try:
-        found = quantity(node.value, node.unit)
-    except ValueError as error:
-        wrong = [p.strip() for p in node.unit.split("/") if p.strip() not in (*UNIT_NAMES, "")]
-        findings.error(
-            "unknown-unit",
-            str(error),
-            node.span,
-            help=findings.suggest(wrong[0], UNIT_NAMES) if wrong else None,
-        )
-        return None
-    if math.isfinite(found.value):
-        return found
-    findings.error("number-range", "the number is too large", node.span)
-    return None
