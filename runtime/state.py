@@ -1,0 +1,345 @@
+"""The run state machine: events in, commands out; it has no clock and does no I/O.
+
+It decides what is ready, what is repeated, and when a run is over. Data flows without barriers:
+a step is submitted as soon as its arguments exist, and the items of a `for` go through the
+following ones while others are still at work. Effects follow program order (`program.py`), and
+never more than `Limits.window` iterations of a `for` are alive, so memory does not grow with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .frames import Frame, Owner, Reader, Stream
+from .program import NO_SLOT, PENDING, Block, Instruction, Program, Step
+from .regions import Branch, Loop, MapRun, Root
+
+Place = tuple[Frame, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`window`: iterations alive of one `for`. `attempts`: how often a step is tried in all."""
+
+    window: int = 64
+    attempts: int = 3
+
+
+# ---- commands
+
+
+class Submit(NamedTuple):
+    """Have a step done; `args` are in the order of `step.params`, `attempt` counts from 1."""
+
+    id: int
+    instance: str
+    step: Step
+    args: tuple[Any, ...]
+    attempt: int
+
+
+class Retry(NamedTuple):
+    """Wait before the next attempt at a step, then apply `Due`."""
+
+    id: int
+    submit: Submit
+    error: str
+
+
+class Finish(NamedTuple):
+    """The run is over; this is its result."""
+
+    value: Any
+
+
+class Failure(NamedTuple):
+    """What ended a run: a step instance (or a place in the source), and the reason."""
+
+    instance: str
+    step: Step | None
+    message: str
+    attempts: int
+
+
+class Fail(NamedTuple):
+    """The run is over and nothing is in flight; without failures it was interrupted."""
+
+    failures: tuple[Failure, ...]
+
+
+Command = Submit | Retry | Finish | Fail
+
+
+# ---- events
+
+
+class Completed(NamedTuple):
+    """A submitted step has a result."""
+
+    id: int
+    value: Any
+
+
+class Failed(NamedTuple):
+    """An attempt at a submitted step went wrong; `retryable` where a repetition may help."""
+
+    id: int
+    error: str
+    retryable: bool
+
+
+class Due(NamedTuple):
+    """The wait that a `Retry` asked for is over."""
+
+    id: int
+
+
+class Dropped(NamedTuple):
+    """A submitted step was not begun, because the run is ending."""
+
+    id: int
+
+
+class Interrupted(NamedTuple):
+    """The user wants no more steps to begin."""
+
+
+Event = Completed | Failed | Due | Dropped | Interrupted
+
+
+class RunState:
+    """One run of a program. `start` and `apply` return what is to be done next."""
+
+    def __init__(self, program: Program, limits: Limits) -> None:
+        """Prepare a run; nothing is ready yet."""
+        self.limits = limits
+        self.result: Any = None
+        self._program = program
+        self._commands: list[Command] = []
+        self._ready: deque[Place] = deque()
+        self._deliveries: deque[tuple[Frame, int, Any]] = deque()
+        self._advances: deque[Reader] = deque()
+        self._calls: dict[int, tuple[Frame, Instruction, Submit]] = {}
+        self._submitted = 0
+        self._failures: list[Failure] = []
+        self._over = False
+        self.closing = False
+        self._handlers: tuple[Callable[[Frame, Instruction], object], ...] = (
+            self._pure,
+            self._skip,
+            self._call,
+            lambda frame, instruction: MapRun(self, frame, instruction),
+            lambda frame, instruction: MapRun(self, frame, instruction),
+            lambda frame, instruction: Branch(self, frame, instruction),
+            lambda frame, instruction: Loop(self, frame, instruction),
+            self._yield,
+            self._forward,
+        )  # in the order of `Code`
+
+    @property
+    def in_flight(self) -> int:
+        """How many steps are submitted, or wait to be repeated."""
+        return len(self._calls)
+
+    def start(self, inputs: Sequence[Any]) -> list[Command]:
+        """Begin with these values of the workflow's parameters, in their order."""
+        body = self._program.body
+        frame = Frame(body, Root(), ())
+        self._begin(frame, inputs)
+        if body.token_in != NO_SLOT:
+            self.resolve(frame, body.token_in, True)
+        return self._settle()
+
+    def apply(self, event: Event) -> list[Command]:
+        """Take an event; returns the commands it leads to, in the order to be carried out."""
+        match event:
+            case Completed():
+                self._completed(event)
+            case Failed():
+                self._failed(event)
+            case Due():
+                self._due(event)
+            case Dropped():
+                del self._calls[event.id]
+            case Interrupted():
+                self.closing = True
+        return self._settle()
+
+    # ---- events
+
+    def _completed(self, event: Completed) -> None:
+        frame, instruction, submit = self._calls.pop(event.id)
+        problem = submit.step.check(event.value)
+        if problem is not None:
+            message = f"returned a value of the wrong type: {problem}"
+            self.fail(Failure(submit.instance, submit.step, message, submit.attempt))
+            return
+        if self.closing:
+            return
+        self.resolve(frame, instruction.result, event.value)
+        if instruction.token_out != NO_SLOT:
+            self.resolve(frame, instruction.token_out, True)
+        self.finish(frame)
+
+    def _failed(self, event: Failed) -> None:
+        frame, instruction, submit = self._calls[event.id]
+        again = event.retryable and submit.step.repeatable and not self.closing
+        if again and submit.attempt < self.limits.attempts:
+            following = submit._replace(attempt=submit.attempt + 1)
+            self._calls[event.id] = (frame, instruction, following)
+            self._commands.append(Retry(event.id, following, event.error))
+            return
+        del self._calls[event.id]
+        self.fail(Failure(submit.instance, submit.step, event.error, submit.attempt))
+
+    def _due(self, event: Due) -> None:
+        if self.closing:
+            del self._calls[event.id]
+        else:
+            self._commands.append(self._calls[event.id][2])
+
+    def fail(self, failure: Failure) -> None:
+        """Let nothing more begin; the run ends when nothing is in flight."""
+        self._failures.append(failure)
+        self.closing = True
+
+    def complete(self) -> None:
+        """End the run: every instruction of the workflow's body is done."""
+        self._over = True
+        self._commands.append(Finish(self.result))
+
+    # ---- the flow of values
+
+    def _settle(self) -> list[Command]:
+        ready, deliveries, advances = self._ready, self._deliveries, self._advances
+        while not self.closing:
+            if deliveries:
+                self.resolve(*deliveries.popleft())
+            elif ready:
+                frame, index = ready.popleft()
+                instruction = frame.block.instructions[index]
+                self._handlers[instruction.code](frame, instruction)
+            elif advances:
+                reader = advances.popleft()
+                reader.queued = False
+                reader.advance(self)
+            else:
+                break
+        if self.closing and not self._calls and not self._over:
+            self._over = True
+            self._commands.append(Fail(tuple(self._failures)))
+        commands, self._commands = self._commands, []
+        return commands
+
+    def spawn(
+        self,
+        block: Block,
+        parent: Frame,
+        owner: Owner,
+        args: tuple[Any, ...],
+        index: int | None = None,
+    ) -> Frame:
+        """Start a region inside `parent`; `index` is the iteration's, None for a branch."""
+        frame = Frame(block, owner, parent.path if index is None else (*parent.path, index))
+        self._begin(frame, args)
+        for outer, inner in block.captures:
+            value = parent.values[outer]
+            if value is PENDING:
+                parent.waiters.setdefault(outer, []).append((frame, inner))
+            else:
+                self.resolve(frame, inner, value)
+        return frame
+
+    def _begin(self, frame: Frame, args: Sequence[Any]) -> None:
+        frame.values[: len(args)] = args
+        for index in frame.block.initial:
+            self._ready.append((frame, index))
+
+    def resolve(self, frame: Frame, slot: int, value: Any) -> None:
+        """Give a slot its value; instructions that have all they wait for become ready.
+
+        Those that need a whole list wait until a growing one is finished.
+        """
+        frame.values[slot] = value
+        growing = type(value) is Stream and not value.done
+        for index, streams in frame.block.users[slot]:
+            if growing and not streams:
+                value.waiting.append((frame, index))
+            else:
+                self.satisfy(frame, index)
+        if frame.waiters:
+            for other, inner in frame.waiters.pop(slot, ()):
+                self._deliveries.append((other, inner, value))
+
+    def satisfy(self, frame: Frame, index: int) -> None:
+        """Count one value less that an instruction waits for."""
+        frame.missing[index] -= 1
+        if not frame.missing[index]:
+            self._ready.append((frame, index))
+
+    def link(self, source: Place, target: Place) -> None:
+        """Let a slot take the value of another, now or when it is known."""
+        frame, slot = source
+        if frame.values[slot] is PENDING:
+            frame.waiters.setdefault(slot, []).append(target)
+        else:
+            self._deliveries.append((*target, frame.values[slot]))
+
+    def advance(self, reader: Reader) -> None:
+        """Have a map look for room once what is ready has run."""
+        if not reader.queued:
+            reader.queued = True
+            self._advances.append(reader)
+
+    def finish(self, frame: Frame) -> None:
+        """Count one instruction of a frame as done."""
+        frame.remaining -= 1
+        if not frame.remaining:
+            frame.owner.ended(self, frame)
+
+    # ---- instructions
+
+    def read(self, frame: Frame, instruction: Instruction) -> tuple[Any, ...]:
+        """Return the values of an instruction's operands, lists whole."""
+        values = frame.values
+        return tuple(
+            [
+                value.whole() if type(value := values[slot]) is Stream else value
+                for slot in instruction.operands
+            ]
+        )
+
+    def _pure(self, frame: Frame, instruction: Instruction) -> None:
+        assert instruction.evaluate is not None  # every `PURE` has one
+        try:
+            value = instruction.evaluate(*self.read(frame, instruction))
+        except ArithmeticError as error:
+            place = frame.name(instruction.place)
+            self.fail(Failure(place, None, f"cannot compute this: {error}", 1))
+            return
+        self.resolve(frame, instruction.result, value)
+        self.finish(frame)
+
+    def _skip(self, frame: Frame, instruction: Instruction) -> None:
+        self.resolve(frame, instruction.result, None)
+        self.finish(frame)
+
+    def _call(self, frame: Frame, instruction: Instruction) -> None:
+        step = instruction.step
+        assert step is not None  # every `CALL` has one
+        self._submitted += 1
+        args = self.read(frame, instruction)
+        submit = Submit(self._submitted, frame.name(step.name), step, args, 1)
+        self._calls[submit.id] = (frame, instruction, submit)
+        self._commands.append(submit)
+
+    def _yield(self, frame: Frame, instruction: Instruction) -> None:
+        frame.owner.yielded(self, frame, self.read(frame, instruction))
+        self.finish(frame)
+
+    def _forward(self, frame: Frame, instruction: Instruction) -> None:
+        frame.owner.yielded(self, frame, (frame.values[instruction.operands[0]],))
+        self.finish(frame)
