@@ -31,7 +31,7 @@ def command(ctx: click.Context, files: tuple[Path, ...]) -> None:
     code = 0
     for file in files:
         try:
-            checked = check_file(file)
+            checked = check_file(file, output.sources)
         except (CompileError, InputError) as error:
             found += error.diagnostics
             code = max(code, INPUT_WRONG if isinstance(error, InputError) else PROGRAM_WRONG)

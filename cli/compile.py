@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,10 @@ def command(
     if emit not in (None, "plan"):
         from ..ir.printer import print_module
 
-        text = print_module(stage(wanted, emit, watch))
+        text = print_module(stage(wanted, emit, watch, output.sources))
         output.product("ir", text, to, watch.finish())
         return
-    compiled = compile_workflow(wanted, watch)
-    output.sources |= compiled.sources
+    compiled = compile_workflow(wanted, watch, output.sources)
     output.report(compiled.warnings)
     times = watch.finish()
     if emit == "plan" or to is not None or output.as_json:
@@ -58,7 +58,10 @@ def command(
         return
     from .summary import summary
 
-    output.result(summary(compiled.plan), {})
+    beside = None
+    if wanted.level > 0:
+        beside = compile_workflow(replace(wanted, level=0, passes=None)).plan
+    output.result(summary(compiled.plan, compiled.placed, beside), {})
 
 
 def _tree(file: Path) -> str:

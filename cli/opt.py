@@ -46,6 +46,7 @@ def command(
     module = read_module(read_input(file, output), "<stdin>" if file == "-" else file)
     verify(module)
     if pipeline:
-        module = run_pipeline(module, pipeline, environment(request(Path(file), flags)), watch)
+        _, context = environment(request(Path(file), flags))
+        module = run_pipeline(module, pipeline, context, watch)
     times = watch.finish()
     output.product("ir", print_module(module), to, times)

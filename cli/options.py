@@ -43,7 +43,9 @@ libraries = click.option(
 
 environment_flags = together(
     click.option(
-        "--target", metavar="T", default="local", show_default=True, help="What to compile for."
+        "--target",
+        metavar="T",
+        help="What to compile for: `local`, or `sim` where there is a cluster.",
     ),
     click.option(
         "--cluster", metavar="F", type=click.Path(path_type=Path), help="The hardware (TOML)."

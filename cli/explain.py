@@ -1,0 +1,110 @@
+"""`mkb explain`: why each step runs as it does, and what each alternative would change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
+from .display import safe
+from .options import common
+from .output import Output
+from .plans import load_plan
+
+if TYPE_CHECKING:
+    from ..ir.workflow import Workflow
+    from ..targets.plan import Alternative, Plan, StepPlan
+
+
+@click.command
+@click.argument("file", metavar="PLAN")
+@click.argument("step", metavar="[STEP]", required=False)
+@common
+@click.pass_obj
+def command(output: Output, /, file: str, step: str | None) -> None:
+    """Say why each step (or STEP alone) runs as it does.
+
+    Shows what was chosen, what each alternative would change in the whole plan, what is impossible
+    and why, and how far the choice is proved.
+    """
+    plan = load_plan(file, output)
+    chosen = [s for s in plan.steps if step in (None, s.step)]
+    if not chosen:
+        names = [s.step for s in plan.steps]
+        hint = did_you_mean(step or "", names) or f"its steps are {', '.join(names)}"
+        raise InputError(Diagnostic("unknown-step", f"`{file}` has no step `{step}`", help=hint))
+    if output.as_json:
+        from dataclasses import asdict
+
+        output.document(
+            {
+                "steps": [asdict(s) for s in chosen],
+                "notes": plan.notes,
+                "solver": asdict(plan.solver),
+            }
+        )
+        return
+    workflow = plan.module().sole()
+    parts = [explained(plan, workflow, s) for s in chosen]
+    if step is None:
+        from .summary import proof
+
+        parts += [proof(plan.solver), *(f"note: {safe(note)}" for note in plan.notes)]
+    output.result("\n\n".join(parts), {})
+
+
+def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
+    """Return what is known about the choice made for one step."""
+    from . import figures, steps
+    from .expressions import Expressions
+    from .tables import indent
+
+    op = next(op for op in workflow.calls() if op.out().name == step.step)
+    title = f"{step.step} = {Expressions.of(workflow).call(op)}"
+    place = f"  ({op.locs[0]})" if op.locs else ""
+    lines = [click.style(safe(title), bold=True) + safe(place)]
+    if step.executor is None:
+        lines.append("  left out: the plan is better without this optional work")
+    else:
+        each = figures.seconds(step.call_s["p50"])
+        lines += [
+            f"  runs on   {steps.executor(step)}",
+            f"  stands    {steps.standing(steps.engine(plan, step))}",
+            f"  takes     {figures.count(step.calls)} calls of {each}, "
+            f"{figures.joules(step.energy_j)}, {figures.dollars(step.cost_usd)}",
+            f"  quality   {figures.share(step.quality)}",
+            f"  figures   {step.source}, ±{figures.percent(step.error_band)}",
+        ]
+    pins = [f"{key[4:]} {value}" for key, value in op.attrs if key.startswith("pin.")]
+    if pins:
+        lines.append(f"  pinned    {safe(', '.join(pins))}")
+    if step.alternatives:
+        lines.append(indent(_alternatives(step.alternatives)))
+    notes = [note for note in plan.notes if f"`{step.task}`" in note or f"`{step.step}`" in note]
+    lines += [f"  note: {safe(note)}" for note in notes]
+    return "\n".join(lines)
+
+
+def _alternatives(found: tuple[Alternative, ...]) -> str:
+    from . import figures
+    from .tables import table
+
+    possible = [a for a in found if a.why_not is None]
+    rows = [
+        [
+            a.variant,
+            a.slot,
+            figures.difference(figures.seconds, a.latency_s),
+            figures.difference(figures.joules, a.energy_j),
+            figures.difference(figures.dollars, a.cost_usd),
+            figures.difference(figures.share, a.accuracy),
+        ]
+        for a in possible
+    ]
+    lines = []
+    if rows:
+        header = ("instead", "where", "latency", "energy", "cost", "accuracy")
+        lines.append(table(header, rows, left=2))
+    lines += [f"not {a.variant}: {safe(a.why_not)}" for a in found if a.why_not is not None]
+    return "\n".join(lines)

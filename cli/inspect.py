@@ -1,0 +1,86 @@
+"""`mkb inspect`: draw a plan, the workflow before and after."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import common, compile_flags, request
+from .output import Output
+from .plans import load_plan
+
+if TYPE_CHECKING:
+    from ..ir.ops import Op
+    from ..ir.workflow import Module
+    from ..targets.plan import Plan
+
+
+@click.command
+@click.argument("file", metavar="PLAN|FILE.mkb")
+@compile_flags
+@click.option("--ir", is_flag=True, help="Print the placed IR.")
+@click.option("--graph", type=click.Choice(["dot", "mermaid"]), help="Print a graph for drawing.")
+@click.option("-o", "to", metavar="F", help="Write here instead of stdout.")
+@common
+@click.pass_obj
+def command(
+    output: Output, /, file: str, ir: bool, graph: str | None, to: str | None, **flags: Any
+) -> None:
+    """Draw a plan: the workflow as written and as it will run.
+
+    Takes a plan, or a workflow with the flags of `compile`.
+    """
+    flow, plan = _flow_and_plan(file, output, flags)
+    module = plan.module()
+    if ir:
+        output.product("ir", plan.ir, to)
+    elif graph is not None:
+        from .graphs import graphviz, mermaid
+
+        draw_graph = graphviz if graph == "dot" else mermaid
+        output.product(graph, draw_graph(module.sole(), lambda op: _after(plan, op)), to)
+    elif output.as_json:
+        output.product("plan", plan.to_json(), to)
+    else:
+        output.product("text", _picture(flow, module, plan), to)
+
+
+def _flow_and_plan(file: str, output: Output, flags: dict[str, Any]) -> tuple[Module | None, Plan]:
+    if not file.endswith(".mkb"):
+        return None, load_plan(file, output)
+    from pathlib import Path
+
+    from ..compiler.driver import compile_workflow
+
+    compiled = compile_workflow(request(Path(file), flags), sources=output.sources)
+    output.report(compiled.warnings)
+    return compiled.flow, compiled.plan
+
+
+def _picture(flow: Module | None, module: Module, plan: Plan) -> str:
+    from .drawing import draw
+    from .summary import predictions, proof
+
+    columns = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    parts = [click.style(f"workflow `{plan.workflow}`", bold=True)]
+    if flow is not None:
+        parts += ["as written:", draw(flow.sole(), lambda op: [], columns)]
+    parts += [
+        f"as it will run for target `{plan.target}` on cluster `{plan.cluster}`:",
+        draw(module.sole(), lambda op: _after(plan, op), columns),
+        predictions(plan),
+        proof(plan.solver),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _after(plan: Plan, op: Op) -> list[str]:
+    from . import figures, steps
+
+    step = steps.by_name(plan)[op.out().name]
+    if step.executor is None:
+        return [steps.LEFT_OUT]
+    taken = f"{figures.seconds(step.call_s['p50'])} a call, {figures.count(step.calls)} calls"
+    return [steps.executor(step), steps.standing(steps.engine(plan, step)), taken]
