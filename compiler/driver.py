@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..ir.diagnostics import Diagnostic
-from ..ir.workflow import Module
-from ..passes.base import Context, Observer
-from ..targets.plan import Plan
+from ..ir.diagnostics import CompileError, Diagnostic, InputError, Span
+from ..ir.ops import Attr, Op, Region
+from ..ir.workflow import MetricName, Module, Workflow
+from ..passes.alternatives import alternatives
+from ..passes.base import Context, Observer, Pass
+from ..passes.bind import Bind
+from ..passes.formulate import Formulation
+from ..passes.pipeline import LEVELS, parse_pipeline, print_pipeline, run_pipeline
+from ..passes.place import Place
+from ..passes.problem import Placement
+from ..passes.substitute import Substitute
+from ..targets.cluster import load_cluster
+from ..targets.costmodel import ProfileCostModel
+from ..targets.detect import detect_host
+from ..targets.library import availability, load_library
+from ..targets.lower import lower, prediction
+from ..targets.plan import Alternative, Plan, Prediction
+from ..targets.profiles import load_profiles
+from ..targets.registry import target_named
+from ..targets.target import Target
+from .frontend import Checked, check_file, check_text, select, standard_interfaces
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to compile, for what, and how; the fields are the flags of `mkb compile`.
 
-    `source` is a file, or the program itself as text. `minimize` and `require` come before and in
-    addition to what the file says. `passes` overrides the pipeline of `level`.
+    `source` is a file, or the program itself as text. `target` left out is `local`, or `sim` where
+    a cluster is described. `minimize` comes before, `require` in addition to, what the file says.
+    `passes` overrides the pipeline of `level`. `effort` is the solver's deterministic time.
     """
 
     source: Path | str
     workflow: str | None = None
-    target: str = "local"
+    target: str | None = None
     cluster: Path | None = None
     libraries: tuple[Path, ...] = ()
     profiles: tuple[Path, ...] = ()
@@ -49,16 +68,249 @@ class Compiled:
 STAGES = ("flow", "logical", "fused", "placed")
 
 
-def compile_workflow(request: Request, observe: Observer | None = None) -> Compiled:
-    """Compile to a plan; CompileError for the author's faults, InputError for unusable inputs."""
-    raise NotImplementedError
+def compile_workflow(
+    request: Request,
+    observe: Observer | None = None,
+    sources: dict[str, str] | None = None,
+) -> Compiled:
+    """Compile to a plan; CompileError for the author's faults, InputError for unusable inputs.
+
+    `sources` receives the texts of the files read, also when the program is wrong.
+    """
+    texts: dict[str, str] = {} if sources is None else sources
+    passes = complete(_pipeline(request))
+    target, context = environment(request)
+    checked = _checked(request, texts)
+    flow = _with_flags(select(checked, request.workflow), request)
+    placed, others = _placed(flow, checked, passes, context, observe)
+    baseline, why = _baseline(flow, checked, context, request)
+    notes = [*_notes(placed, context), *why]
+    if baseline is not None and _is_better(baseline[1], prediction(placed), flow.sole()):
+        placed, others = baseline[0], {}
+        notes.append("the reference configuration is the best found, so the plan is -O0's")
+    plan = lower(
+        placed,
+        target,
+        context.cluster.name,
+        pipeline=print_pipeline(passes),
+        baseline=None if baseline is None else baseline[1],
+        alternatives=others,
+        digests=_digests(checked, context, request),
+        notes=tuple(notes),
+    )
+    return Compiled(flow, placed, plan, context, checked.warnings, checked.sources)
 
 
-def stage(request: Request, emit: str, observe: Observer | None = None) -> Module:
-    """Return the module as it is after one of STAGES, without doing what comes after."""
-    raise NotImplementedError
+def stage(
+    request: Request,
+    emit: str,
+    observe: Observer | None = None,
+    sources: dict[str, str] | None = None,
+) -> Module:
+    """Return the module as it is after one of STAGES, without doing what comes after.
+
+    `fused` is what stands before hardware is looked at: everything ahead of the first pass that
+    prices variants.
+    """
+    passes = _pipeline(request)
+    checked = _checked(request, {} if sources is None else sources)
+    flow = _with_flags(select(checked, request.workflow), request)
+    if emit == "flow":
+        return flow
+    _, context = environment(request)
+    if emit == "logical":
+        passes = (Bind(),)
+    elif emit == "fused":
+        passes = complete(passes)
+        priced = next(i for i, step in enumerate(passes) if isinstance(step, (Substitute, Place)))
+        passes = passes[:priced]
+    else:
+        passes = complete(passes)
+    return run_pipeline(_with_places(flow, checked, passes), passes, context, observe)
 
 
-def environment(request: Request) -> Context:
-    """Load the library, cluster and profiles that a request names."""
-    raise NotImplementedError
+def environment(request: Request) -> tuple[Target, Context]:
+    """Load the library, cluster and profiles that a request names; the target it is for."""
+    described = request.cluster is not None
+    target = target_named(request.target or ("sim" if described else "local"))
+    if target.described and request.cluster is None:
+        raise InputError(
+            Diagnostic(
+                "no-cluster",
+                f"target `{target.name}` needs a described cluster",
+                help="give one with `--cluster FILE`; `mkb targets detect` writes this host's",
+            )
+        )
+    library = load_library(request.libraries)
+    cluster = load_cluster(request.cluster) if request.cluster is not None else detect_host()
+    missing = {}
+    if target.installed:
+        found = {e.name: availability(e) for e in library.executors if e.runner in target.runners}
+        missing = {name: why for name, why in found.items() if why is not None}
+    context = Context(
+        interfaces=standard_interfaces(),
+        library=library,
+        cluster=cluster,
+        costs=ProfileCostModel(load_profiles(request.profiles)),
+        runners=target.runners,
+        missing=missing,
+        effort=request.effort,
+    )
+    return target, context
+
+
+def complete(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+    """Return a pipeline that ends in a plan: `bind` first, a placement last, where they lack."""
+    if not any(isinstance(step, Bind) for step in passes):
+        passes = (Bind(), *passes)
+    if not any(isinstance(step, Place) for step in passes):
+        passes = (*passes, Place(policy="reference"))
+    return passes
+
+
+def _pipeline(request: Request) -> tuple[Pass, ...]:
+    if request.passes is not None:
+        return parse_pipeline(request.passes)
+    passes = parse_pipeline(LEVELS[request.level])
+    if not request.sequential:
+        return passes
+    return tuple(
+        Place(policy="sequential") if isinstance(step, Place) else step for step in passes
+    )
+
+
+def _checked(request: Request, sources: dict[str, str]) -> Checked:
+    if isinstance(request.source, Path):
+        return check_file(request.source, sources)
+    return check_text(request.source, sources=sources)
+
+
+def _with_flags(module: Module, request: Request) -> Module:
+    """Put what the command line asks before what the file says."""
+    workflow = module.sole()
+    goals: tuple[MetricName, ...] = workflow.goals
+    if request.minimize is not None:
+        asked = _clauses("--minimize", f"minimize {request.minimize}").goals
+        goals = (*asked, *(goal for goal in goals if goal not in asked))
+    more = tuple(
+        need
+        for text in request.require
+        for need in _clauses("--require", f"require {text}").requirements
+    )
+    return module.with_workflow(
+        replace(workflow, goals=goals, requirements=workflow.requirements + more)
+    )
+
+
+def _clauses(flag: str, text: str) -> Workflow:
+    """Read clauses given as a flag; a wrong one is a wrong command line."""
+    try:
+        checked = check_text(f"workflow flags() -> Int {text} {{ return 0 }}", flag)
+    except CompileError as error:
+        said = "; ".join(d.message for d in error.diagnostics)
+        hint = next((d.help for d in error.diagnostics if d.help), None)
+        message = f"`{flag} {text.partition(' ')[2]}`: {said}"
+        raise InputError(Diagnostic("usage", message, help=hint)) from None
+    return checked.module.sole()
+
+
+def _placed(
+    flow: Module,
+    checked: Checked,
+    passes: tuple[Pass, ...],
+    context: Context,
+    observe: Observer | None,
+) -> tuple[Module, dict[str, tuple[Alternative, ...]]]:
+    decisions: list[tuple[Formulation, Placement]] = []
+    listening = replace(context, decided=lambda *decision: decisions.append(decision))
+    placed = run_pipeline(_with_places(flow, checked, passes), passes, listening, observe)
+    if not decisions:
+        return placed, {}
+    formulation, placement = decisions[-1]
+    return placed, alternatives(formulation, placement.modes)
+
+
+def _baseline(
+    flow: Module, checked: Checked, context: Context, request: Request
+) -> tuple[tuple[Module, Prediction] | None, list[str]]:
+    """Return `-O0` of the same program and its prediction, or why there is none."""
+    passes = parse_pipeline(LEVELS[0])
+    try:
+        placed = run_pipeline(_with_places(flow, checked, passes), passes, context)
+    except CompileError as error:
+        return None, [f"no -O0 to compare with: {error.diagnostics[0].message}"]
+    return (placed, prediction(placed)), []
+
+
+def _is_better(one: Prediction, other: Prediction, workflow: Workflow) -> bool:
+    """Tell whether a feasible `-O0` beats a plan on the stated objectives, by more than rounding."""
+    if one.breaks:
+        return False
+    for metric in workflow.objectives:
+        a, b = _metric(one, metric), _metric(other, metric)
+        if abs(a - b) > 1e-6 * max(abs(a), abs(b)):
+            return a < b
+    return False
+
+
+def _metric(predicted: Prediction, metric: MetricName) -> float:
+    read: dict[MetricName, Callable[[], float]] = {
+        "latency": lambda: predicted.latency_s["p50"],
+        "energy": lambda: predicted.energy_j,
+        "cost": lambda: predicted.cost_usd,
+        "gpus": lambda: float(predicted.gpus),
+        "accuracy": lambda: -predicted.accuracy,
+    }
+    return read[metric]()
+
+
+def _with_places(module: Module, checked: Checked, passes: tuple[Pass, ...]) -> Module:
+    """Tell `bind` where pins stand, so that it can point at them."""
+    if not passes or not isinstance(passes[0], Bind):
+        return module
+    workflow = module.sole()
+    return module.with_workflow(
+        replace(workflow, body=_region_with_places(workflow.body, checked.pin_spans))
+    )
+
+
+def _region_with_places(
+    region: Region, places: Mapping[Span, Mapping[str, Span]]
+) -> Region:
+    ops: list[Op] = []
+    for op in region.ops:
+        if op.regions:
+            nested = tuple(_region_with_places(r, places) for r in op.regions)
+            op = replace(op, regions=nested)
+        elif op.kind == "call" and op.locs and op.locs[0] in places:
+            at: dict[str, Attr] = {
+                f"at.{name}": (s.line, s.column, s.end_line, s.end_column)
+                for name, s in places[op.locs[0]].items()
+            }
+            op = op.with_attrs(at)
+        ops.append(op)
+    return replace(region, ops=tuple(ops))
+
+
+def _notes(placed: Module, context: Context) -> list[str]:
+    notes = [
+        f"`{key.removeprefix('note.bind.')}`: {value}"
+        for key, value in placed.attrs
+        if key.startswith("note.bind.")
+    ]
+    return notes + [note.message for note in context.library.notes]
+
+
+def _digests(checked: Checked, context: Context, request: Request) -> dict[str, str]:
+    source = hashlib.sha256()
+    for name in sorted(checked.sources):
+        source.update(checked.sources[name].encode())
+    profiles = hashlib.sha256()
+    for path in request.profiles:
+        profiles.update(path.read_bytes())
+    return {
+        "source": source.hexdigest(),
+        "library": context.library.digest,
+        "profiles": profiles.hexdigest(),
+        "cluster": context.cluster.digest,
+    }

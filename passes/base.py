@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ..ir.ops import LEVELS, Attr, Level
 from ..ir.printer import attr_text
 from ..ir.workflow import Module, Task
 from ..targets.cluster import Cluster
 from ..targets.cost import CostModel
-from ..targets.library import Library
+from ..targets.library import Executor, Library
+
+if TYPE_CHECKING:
+    from .formulate import Formulation
+    from .problem import Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,9 @@ class Context:
     """What passes may ask about the world; nothing in it changes while a pipeline runs.
 
     interfaces: the operator interfaces of the standard library, as tasks. runners: what the target
-    can run. `effort` is the solver's deterministic time, in OR-Tools' units (about a second each).
+    can run. missing: executors that are not installed where the target runs, and why. effort: the
+    solver's deterministic time, in OR-Tools' units (about a second each). decided: is told what was
+    decided and between what, for whoever wants to explain it.
     """
 
     interfaces: tuple[Task, ...]
@@ -26,7 +33,13 @@ class Context:
     cluster: Cluster
     costs: CostModel
     runners: frozenset[str]
+    missing: Mapping[str, str] = field(default_factory=dict)
     effort: float = 10.0
+    decided: Callable[[Formulation, Placement], None] | None = None
+
+    def offers(self, executor: Executor) -> bool:
+        """Tell whether the target has the executor's runner and what it needs installed."""
+        return executor.runner in self.runners and executor.name not in self.missing
 
     def interface(self, name: str) -> Task | None:
         """Return an operator interface by name."""

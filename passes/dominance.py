@@ -1,0 +1,85 @@
+"""Exact dominance: a way is dropped only when no optimal plan can need it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from .modes import Way
+
+
+def undominated(steps: Sequence[Sequence[Way]]) -> list[list[Way]]:
+    """Return, for each step, the ways that no other way of the step dominates, in their order.
+
+    A way dominates another when both put out the same in the same case and it is no worse in time
+    (each percentile, and first and last item), energy, dollars, quality, and in what its engine
+    holds and costs to hold, on the same pool. An engine that another step could share is worth
+    more than its own figures say: a way on one is dropped only for a way on the same engine.
+    Of equal ways the first stays.
+    """
+    users: dict[str, set[int]] = defaultdict(set)
+    for index, ways in enumerate(steps):
+        for way in ways:
+            if way.engine is not None:
+                users[way.engine.group].add(index)
+    shared = {group for group, found in users.items() if len(found) > 1}
+    return [_frontier(ways, shared) for ways in steps]
+
+
+def _frontier(ways: Sequence[Way], shared: set[str]) -> list[Way]:
+    alike: dict[tuple[object, ...], list[Way]] = defaultdict(list)
+    for way in ways:
+        alike[(way.emits, way.case)].append(way)
+    kept: set[int] = set()
+    for group in alike.values():
+        # sorted by the sum of what counts, a dominator comes before what it dominates
+        order = sorted(group, key=lambda w: (sum(_figures(w)), sum(_holding(w)), w.concurrency))
+        frontier: list[Way] = []
+        for way in order:
+            if not any(_dominates(other, way, shared) for other in frontier):
+                frontier.append(way)
+        kept |= {id(way) for way in frontier}
+    return [way for way in ways if id(way) in kept]
+
+
+def _dominates(one: Way, other: Way, shared: set[str]) -> bool:
+    if not _no_worse(_figures(one), _figures(other)):
+        return False
+    a, b = one.engine, other.engine
+    if a is None or b is None:
+        # leaving work out takes nothing, so it may replace what is no better
+        return a is None
+    if a.label == b.label:
+        return one.concurrency * one.replicas <= other.concurrency * other.replicas
+    if b.group in shared or a.pool != b.pool:
+        return False
+    return a.group not in shared and _no_worse(_holding(one), _holding(other))
+
+
+def _no_worse(a: Sequence[float], b: Sequence[float]) -> bool:
+    return all(x <= y for x, y in zip(a, b, strict=True))
+
+
+def _figures(way: Way) -> tuple[float, ...]:
+    times = [t for q in way.times for t in (q.duration_s, q.first_s, q.last_s)]
+    return (*times, way.energy_j, way.usd, -way.quality)
+
+
+def _holding(way: Way) -> tuple[float, ...]:
+    engine = way.engine
+    if engine is None:
+        return ()
+    n = engine.replicas
+    return (
+        float(engine.resident),
+        # the shape of one replica matters for packing, so each demand must be no larger
+        float(engine.gpus),
+        float(engine.cores),
+        engine.memory_bytes,
+        float(n),
+        engine.startup_s,
+        engine.startup_j,
+        engine.startup_usd,
+        engine.idle_w,
+        engine.usd_per_s,
+    )

@@ -1,0 +1,165 @@
+"""From a logical module to the placement problem: data in, data out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..ir.diagnostics import CompileError, Diagnostic
+from ..ir.ops import Op
+from ..ir.workflow import PERCENTILES, TIERS, Module, Workflow
+from .base import Context
+from .configurations import Configuration, configurations
+from .dominance import undominated
+from .modes import Way, as_mode, ways
+from .problem import EngineOption, Limit, Pool, Problem, Step
+from .tiers import tier_value
+from .work import StepWork, analyse
+
+# Without a requirement on accuracy a plan may lose this much of the reference plan's.
+DEFAULT_FLOOR = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Formulation:
+    """A problem with what its indices stand for; `accuracy` is the reference plan's."""
+
+    problem: Problem
+    steps: tuple[StepWork, ...]
+    ways: tuple[tuple[Way, ...], ...]  # aligned with problem.steps[i].modes
+    accuracy: float
+
+
+def formulate(
+    module: Module, context: Context, *, prune: bool = True, own_engines: bool = False
+) -> Formulation:
+    """Return the placement problem of a logical module.
+
+    `prune` drops dominated ways; `own_engines` gives every step engines of its own (`-O0`). Raises
+    CompileError where a step has no way to run on this target and cluster.
+    """
+    workflow = module.sole()
+    configured = {op.out().name: configurations(op, context) for op in workflow.calls()}
+    steps = analyse(module, configured)
+    pools = _pools(context)
+    # every prediction states all of them; the solver models those that limits mention
+    percentiles = PERCENTILES
+    found = [
+        list(ways(step, context, pools, percentiles, own_engine=_own(step, own_engines)))
+        for step in steps
+    ]
+    _require_ways(steps, found, context)
+    if prune:
+        found = undominated(found)
+    accuracy = next((e.value for e in workflow.expectations if e.fact == "accuracy"), 1.0)
+    numbers = {step.op.out().name: index for index, step in enumerate(steps)}
+    engines = _engines(found)
+    places = {engine.label: index for index, engine in enumerate(engines)}
+    problem = Problem(
+        steps=tuple(
+            _step(step, listed, numbers, places) for step, listed in zip(steps, found, strict=True)
+        ),
+        engines=engines,
+        pools=pools,
+        objectives=workflow.objectives,
+        limits=_limits(workflow, steps, found, accuracy, percentiles),
+        percentiles=percentiles,
+    )
+    return Formulation(problem, steps, tuple(map(tuple, found)), accuracy)
+
+
+def _own(step: StepWork, own_engines: bool) -> str:
+    return step.op.out().name if own_engines else ""
+
+
+def _pools(context: Context) -> tuple[Pool, ...]:
+    return tuple(
+        Pool(pool.name, pool.nodes, pool.gpus, pool.cpu.cores, pool.memory_bytes)
+        for pool in context.cluster.pools
+    )
+
+
+def _engines(found: Sequence[Sequence[Way]]) -> tuple[EngineOption, ...]:
+    """Collect the engines of all ways; one label is one engine, as big as its hungriest use."""
+    engines: dict[str, EngineOption] = {}
+    for listed in found:
+        for way in listed:
+            if way.engine is not None:
+                engines.setdefault(way.engine.label, way.engine)
+    return tuple(engines[label] for label in sorted(engines))
+
+
+def _step(
+    step: StepWork, listed: Sequence[Way], numbers: Mapping[str, int], places: Mapping[str, int]
+) -> Step:
+    modes = tuple(
+        as_mode(
+            way,
+            places[way.engine.label] if way.engine is not None else None,
+            tuple(sorted((numbers[name], output) for name, output in way.case)),
+        )
+        for way in listed
+    )
+    waits = step.waits
+    return Step(
+        step.op.out().name,
+        modes,
+        after=tuple(sorted(numbers[name] for name in waits.after)),
+        streams=tuple(sorted(numbers[name] for name in waits.streams - waits.after)),
+    )
+
+
+def _limits(
+    workflow: Workflow,
+    steps: Sequence[StepWork],
+    found: Sequence[Sequence[Way]],
+    accuracy: float,
+    percentiles: tuple[str, ...],
+) -> tuple[Limit, ...]:
+    limits = []
+    for need in workflow.requirements:
+        value = need.value
+        if isinstance(value, str):
+            value = tier_value(need.metric, TIERS[value], steps, found, accuracy)
+        if need.metric == "accuracy":
+            value = value / accuracy
+        percentile = percentiles.index(need.percentile) if need.percentile else 0
+        limits.append(Limit(need.metric, need.op, value, need.text, percentile))
+    if not any(limit.metric == "accuracy" for limit in limits):
+        text = f"accuracy >= {DEFAULT_FLOOR:g} of the reference (the default)"
+        limits.append(Limit("accuracy", ">=", DEFAULT_FLOOR, text))
+    return tuple(limits)
+
+
+def _require_ways(
+    steps: Sequence[StepWork], found: Sequence[Sequence[Way]], context: Context
+) -> None:
+    faults = [
+        Diagnostic(
+            "no-executor-here",
+            f"no executor of `{step.task.name}` can run on cluster `{context.cluster.name}`",
+            step.op.locs[0] if step.op.locs else None,
+            help="; ".join(_reasons(step.op, step.configurations, context)) or None,
+        )
+        for step, listed in zip(steps, found, strict=True)
+        if all(way.engine is None for way in listed) and not step.op.flag("optional")
+    ]
+    if faults:
+        raise CompileError(faults)
+
+
+def _reasons(op: Op, configs: Sequence[Configuration], context: Context) -> list[str]:
+    named = op.attr("candidates", ())
+    reasons = []
+    for label in named if isinstance(named, tuple) else ():
+        executor = context.library.get(str(label).partition("{")[0])
+        if executor is None:
+            continue
+        if executor.runner not in context.runners:
+            why: str | None = f"needs runner `{executor.runner}`, which the target does not offer"
+        elif executor.name in context.missing:
+            why = context.missing[executor.name]
+        else:
+            why = context.costs.why_not(executor, context.cluster)
+        reasons.append(f"`{executor.name}`: {why or 'no hardware satisfies its pins or prompt'}")
+    return reasons[:4]

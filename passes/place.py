@@ -1,0 +1,104 @@
+"""Place: one joint choice of executors, knobs, optional work, engines, hardware and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ..ir.diagnostics import CompileError, Diagnostic
+from ..ir.ops import Level
+from ..ir.workflow import Module, Workflow
+from .base import Context, Pass
+from .formulate import Formulation, formulate
+from .problem import Conflict, Infeasible, Placement
+from .readout import read_out
+from .reference import reference_modes, serial
+
+POLICIES = ("optimal", "reference", "sequential")
+
+
+@dataclass(frozen=True)
+class Place(Pass):
+    """Turn a logical module into a placed one.
+
+    `policy="optimal"` solves the joint problem with CP-SAT and keeps its proof. `"reference"` takes
+    the best executor of every step, engines of its own for each, up to 32 items of a `for` at
+    once: what an idiomatic asynchronous framework does (`-O0`); `"sequential"` is that, one call at
+    a time. Both ignore requirements. Refuses, in the author's words, a program whose requirements
+    cannot be met.
+    """
+
+    name: ClassVar[str] = "place"
+    needs: ClassVar[Level] = "logical"
+    policy: str = "optimal"
+
+    def __post_init__(self) -> None:
+        """Refuse a policy that does not exist."""
+        if self.policy not in POLICIES:
+            raise ValueError(f"`policy` is one of {', '.join(POLICIES)}, not `{self.policy}`")
+
+    def run(self, module: Module, context: Context) -> Module:
+        """Return the placed module."""
+        if module.level == "placed":
+            return module
+        if self.policy == "optimal":
+            from .jobsolver import solve
+
+            formulation = formulate(module, context)
+            try:
+                placement = solve(formulation.problem, budget=context.effort)
+            except Infeasible as error:
+                raise _explained(module.sole(), error.conflict, formulation) from None
+        else:
+            formulation, placement = _fixed(module, context, self.policy)
+        if context.decided is not None:
+            context.decided(formulation, placement)
+        return read_out(module, formulation, placement)
+
+
+def _fixed(module: Module, context: Context, policy: str) -> tuple[Formulation, Placement]:
+    from .schedule import Reason, evaluate
+
+    formulation = formulate(module, context, prune=False, own_engines=True)
+    problem = formulation.problem
+    if policy == "sequential":
+        problem = serial(problem)
+        formulation = replace(formulation, problem=problem)
+    found = evaluate(problem, reference_modes(formulation, policy))
+    if isinstance(found, Reason):
+        raise CompileError(
+            [
+                Diagnostic(
+                    "reference-does-not-fit",
+                    f"the best executors, an engine each, do not fit: {found.text}",
+                    module.sole().loc,
+                    help="compile with -O2, which shares engines and chooses smaller models",
+                )
+            ]
+        )
+    return formulation, replace(found, status="fixed", bounds=())
+
+
+def _explained(workflow: Workflow, conflict: Conflict, formulation: Formulation) -> CompileError:
+    """Say which requirements and resources conflict, and what would be feasible."""
+    stated = {need.text: need for need in workflow.requirements}
+    blamed = [stated[reason] for reason in conflict.reasons if reason in stated]
+    reasons = " and ".join(f"`{reason}`" for reason in conflict.reasons)
+    hints = [
+        f"`{text}` would be feasible at {_readable(text, value, formulation)}"
+        for text, value in conflict.nearest
+    ]
+    what = "cannot all be met" if len(conflict.reasons) > 1 else "cannot be met"
+    place = blamed[0].loc if blamed else workflow.loc
+    return CompileError(
+        [Diagnostic("infeasible", f"{reasons} {what}", place, help="; ".join(hints) or None)]
+    )
+
+
+def _readable(text: str, value: float, formulation: Formulation) -> str:
+    limit = next((x for x in formulation.problem.limits if x.text == text), None)
+    metric = limit.metric if limit is not None else "latency"
+    if metric == "accuracy":
+        return f"{value * formulation.accuracy:.4g}"
+    units = {"latency": " s", "energy": " J", "gpus": "", "cost": ""}
+    return f"${value:.4g}" if metric == "cost" else f"{value:.4g}{units[metric]}"

@@ -1,0 +1,179 @@
+"""Write a placement back into the IR: calls become invocations of engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..ir.ops import Attr, Op, Region, Symbol, attributes
+from ..ir.workflow import Engine, Module
+from .formulate import Formulation
+from .modes import Way
+from .problem import Hold, Placement
+
+_DIGITS = 9  # significant digits of predictions: more than any model can mean
+
+
+def read_out(module: Module, formulation: Formulation, placement: Placement) -> Module:
+    """Return the placed module: engines, invocations with predictions, and the proof."""
+    workflow = module.sole()
+    ways = [listed[index] for listed, index in zip(formulation.ways, placement.modes, strict=True)]
+    names = _engine_names(formulation, placement, ways)
+    invokes = {
+        step.op.out().name: _invocation(
+            step.op, way, names, placement.starts_s[i], placement.ends_s[i], formulation, i
+        )
+        for i, (step, way) in enumerate(zip(formulation.steps, ways, strict=True))
+    }
+    engines = tuple(
+        Engine(names[label], _engine_attrs(hold, formulation, ways, label))
+        for hold in placement.holds
+        for label in [formulation.problem.engines[hold.engine].label]
+    )
+    return Module(
+        "placed",
+        (replace(workflow, body=_region(workflow.body, invokes)),),
+        module.tasks,
+        engines,
+        attributes({**dict(module.attrs), **_summary(formulation, placement, ways)}),
+    )
+
+
+def _region(region: Region, invokes: Mapping[str, Op]) -> Region:
+    ops = []
+    for op in region.ops:
+        if op.kind == "call":
+            op = invokes[op.out().name]
+        elif op.regions:
+            op = replace(op, regions=tuple(_region(r, invokes) for r in op.regions))
+        ops.append(op)
+    return replace(region, ops=tuple(ops))
+
+
+def _engine_names(
+    formulation: Formulation, placement: Placement, ways: list[Way]
+) -> dict[str, str]:
+    """Name engines after their executors; two of one executor are numbered."""
+    names: dict[str, str] = {}
+    taken: dict[str, int] = {}
+    for hold in placement.holds:
+        label = formulation.problem.engines[hold.engine].label
+        user = next(w for w in ways if w.engine is not None and w.engine.label == label)
+        executor = user.configuration.executor
+        base = executor.name if executor is not None else label
+        taken[base] = taken.get(base, 0) + 1
+        names[label] = base if taken[base] == 1 else f"{base}-{taken[base]}"
+    return names
+
+
+def _invocation(
+    op: Op,
+    way: Way,
+    names: Mapping[str, str],
+    start_s: float,
+    end_s: float,
+    formulation: Formulation,
+    index: int,
+) -> Op:
+    kept = {k: v for k, v in op.attrs if k not in ("candidates",) and not k.startswith("at.")}
+    if way.engine is None or way.estimate is None or way.configuration.executor is None:
+        return Op(
+            "invoke", op.operands, op.result, op.symbol,
+            attributes({**kept, "skip": True, "predicted.quality": _short(way.quality)}),
+            (), op.locs,
+        )  # fmt: skip
+    step = formulation.steps[index]
+    outputs = step.outputs.get(way.case) or next(iter(step.outputs.values()))
+    size = outputs[step.configurations.index(way.configuration)]
+    estimate = way.estimate
+    attrs: dict[str, Attr] = {
+        **kept,
+        "engine": Symbol(names[way.engine.label]),
+        "executor": Symbol(way.configuration.executor.name),
+        "predicted.calls": _short(way.count.calls),
+        "predicted.start_s": _short(start_s),
+        "predicted.end_s": _short(end_s),
+        "predicted.energy_j": _short(way.energy_j),
+        "predicted.cost_usd": _short(way.usd),
+        "predicted.quality": _short(way.quality),
+        "predicted.source": estimate.source,
+        "predicted.error_band": _short(estimate.error_band),
+        "predicted.slot": str(way.slot),
+    }
+    for percentile in formulation.problem.percentiles:
+        attrs[f"predicted.call_s.{percentile}"] = _short(estimate.latency.at(percentile))
+    if size.item is not None:
+        attrs["predicted.items"] = _short(size.length)
+    attrs |= {f"knob.{name}": value for name, value in way.configuration.knobs}
+    return Op("invoke", op.operands, op.result, op.symbol, attributes(attrs), (), op.locs)
+
+
+def _engine_attrs(
+    hold: Hold, formulation: Formulation, ways: list[Way], label: str
+) -> tuple[tuple[str, Attr], ...]:
+    option = formulation.problem.engines[hold.engine]
+    users = [way for way in ways if way.engine is not None and way.engine.label == label]
+    first = users[0]
+    executor = first.configuration.executor
+    if executor is None or first.slot is None:
+        raise ValueError(f"engine {label} has no executor")
+    in_flight = sum(way.concurrency * way.replicas for way in users)
+    pool = first.slot.pool.name if first.slot.pool is not None else None
+    places = tuple(
+        f"{node}:{','.join(map(str, gpus))}" if gpus else str(node) for node, gpus in hold.replicas
+    )
+    return attributes(
+        {
+            "executor": Symbol(executor.name),
+            "executor_digest": executor.digest,
+            "runner": executor.runner,
+            "model": executor.model,
+            "slot": str(first.slot),
+            "pool": pool,
+            "device": first.slot.device,
+            "tp": max(first.slot.gpus, 1),
+            "replicas": option.replicas,
+            "concurrency": min(option.slots, in_flight),
+            "places": places,
+            "start_s": _short(hold.start_s),
+            "end_s": _short(hold.end_s),
+            "startup_s": _short(option.startup_s),
+            "prestarted": hold.prestarted,
+        }
+    )
+
+
+def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) -> dict[str, Attr]:
+    metrics = placement.metrics
+    problem = formulation.problem
+    started = [
+        problem.engines[hold.engine].startup_s for hold in placement.holds if hold.prestarted
+    ]
+    energies = [(w.energy_j, w.estimate.error_band) for w in ways if w.estimate is not None]
+    total = sum(energy for energy, _ in energies)
+    band = sum(e * b for e, b in energies) / total if total else 0.0
+    attrs: dict[str, Attr] = {
+        "predicted.energy_j": _short(metrics.energy_j),
+        "predicted.cost_usd": _short(metrics.cost_usd),
+        "predicted.accuracy": _short(metrics.accuracy * formulation.accuracy),
+        "predicted.gpus": metrics.gpus,
+        "predicted.startup_s": _short(max(started, default=0.0)),
+        "predicted.error_band": _short(band),
+        "solver.status": placement.status,
+    }
+    for percentile, seconds in zip(problem.percentiles, metrics.latency_s, strict=True):
+        attrs[f"predicted.latency_s.{percentile}"] = _short(seconds)
+    for rank, bound in enumerate(placement.bounds, start=1):
+        attrs[f"solver.objective_{rank}"] = (
+            bound.metric, _short(bound.value), _short(bound.bound), _short(bound.gap)
+        )  # fmt: skip
+    from .schedule import broken
+
+    breaks = tuple(limit.text for limit in broken(problem, metrics))
+    if breaks:
+        attrs["predicted.breaks"] = breaks
+    return attrs
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

@@ -1,0 +1,51 @@
+"""Substitute: the configurations each step may take, without those no optimal plan can need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ..ir.ops import Attr, Level, Region
+from ..ir.workflow import Module
+from .base import Context, Pass
+from .formulate import formulate
+
+
+@dataclass(frozen=True)
+class Substitute(Pass):
+    """Replace candidate executors by their configurations (executor and knobs), dominated ones out.
+
+    A configuration goes when every way to run it, on any hardware at any load, is dominated
+    (passes/dominance.py): it is never one that some optimal plan needs. `prune=false` keeps all.
+    Whether optional work runs is left to `place`.
+    """
+
+    name: ClassVar[str] = "substitute"
+    needs: ClassVar[Level] = "logical"
+    prune: bool = True
+
+    def run(self, module: Module, context: Context) -> Module:
+        """Return the module with narrowed candidates."""
+        if module.level == "placed":
+            return module  # already decided
+        formulation = formulate(module, context, prune=self.prune)
+        labels: dict[str, tuple[Attr, ...]] = {}
+        for step, ways in zip(formulation.steps, formulation.ways, strict=True):
+            left = {way.configuration.label for way in ways}
+            labels[step.op.out().name] = tuple(
+                c.label for c in step.configurations if c.executor is not None and c.label in left
+            )
+        workflow = module.sole()
+        return module.with_workflow(replace(workflow, body=_narrow(workflow.body, labels)))
+
+
+def _narrow(region: Region, labels: Mapping[str, tuple[Attr, ...]]) -> Region:
+    ops = []
+    for op in region.ops:
+        if op.kind == "call" and labels.get(op.out().name):
+            op = op.with_attrs({"candidates": labels[op.out().name]})
+        elif op.regions:
+            op = replace(op, regions=tuple(_narrow(r, labels) for r in op.regions))
+        ops.append(op)
+    return replace(region, ops=tuple(ops))

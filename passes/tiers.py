@@ -1,0 +1,113 @@
+"""Tiers (`best`, `good`, `fair`, `basic`): positions in a workflow's own configuration space."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..ir.workflow import MetricName
+from .modes import Way
+from .problem import Times
+from .varying import Case
+from .work import StepWork
+
+# Up to this many combinations the latency distribution is exact; beyond it, a sample of this many.
+MAX_COMBINATIONS = 20_000
+_SEED = 20260
+# Products of qualities nearer than this are one value; it keeps the distribution small.
+_DIGITS = 9
+
+
+def tier_value(
+    metric: MetricName,
+    percent: int,
+    steps: Sequence[StepWork],
+    found: Sequence[Sequence[Way]],
+    accuracy: float,
+) -> float:
+    """Return a tier's threshold: absolute accuracy, or seconds of latency.
+
+    The configuration space is every combination of executor, knobs and optional work, each on its
+    fastest hardware; the threshold is the nearest rank (LANGUAGE.md, Requirements). For latency
+    the rank is of speed: `best` is the fastest combination.
+    """
+    if metric == "accuracy":
+        return accuracy * _accuracy(percent, found)
+    spans = sorted(_latencies(steps, found), reverse=True)
+    return spans[_rank(percent, len(spans))]
+
+
+def _rank(percent: int, count: int) -> int:
+    return max(math.ceil(percent / 100 * count) - 1, 0)
+
+
+def _accuracy(percent: int, found: Sequence[Sequence[Way]]) -> float:
+    counts: dict[float, int] = {1.0: 1}
+    for listed in found:
+        qualities = {way.configuration.label: way.quality for way in listed}.values()
+        product: dict[float, int] = {}
+        for value, times in counts.items():
+            for quality in qualities:
+                key = round(value * quality, _DIGITS)
+                product[key] = product.get(key, 0) + times
+        counts = product
+    wanted = _rank(percent, sum(counts.values()))
+    passed = 0
+    for value in sorted(counts):
+        passed += counts[value]
+        if passed > wanted:
+            return value
+    return 1.0
+
+
+def _latencies(steps: Sequence[StepWork], found: Sequence[Sequence[Way]]) -> Iterator[float]:
+    """Yield the critical path of each combination, capacity left aside, at the median."""
+    numbers = {step.op.out().name: index for index, step in enumerate(steps)}
+    tables = [_fastest(listed) for listed in found]
+    for labels in _combinations([tuple(table) for table in tables]):
+        emitted: dict[str, int] = {}
+        ends: list[float] = []
+        starts: list[float] = []
+        firsts: list[float] = []
+        for step, table, label in zip(steps, tables, labels, strict=True):
+            emits, cases = table[label]
+            times = _matching(cases, emitted)
+            emitted[step.op.out().name] = emits
+            before = [ends[numbers[name]] for name in step.waits.after]
+            inside = [numbers[name] for name in step.waits.streams - step.waits.after]
+            start = max([0.0, *before, *(starts[i] + firsts[i] for i in inside)])
+            end = max([start + times.duration_s, *(ends[i] + times.last_s for i in inside)])
+            starts.append(start)
+            ends.append(end)
+            firsts.append(times.first_s)
+        yield max(ends, default=0.0)
+
+
+def _fastest(listed: Sequence[Way]) -> dict[str, tuple[int, dict[Case, Times]]]:
+    """Return, for each configuration, its output class and its fastest times in each case."""
+    table: dict[str, tuple[int, dict[Case, Times]]] = {}
+    for way in listed:
+        _, cases = table.setdefault(way.configuration.label, (way.emits, {}))
+        best = cases.get(way.case)
+        if best is None or way.times[0].duration_s < best.duration_s:
+            cases[way.case] = way.times[0]
+    return table
+
+
+def _matching(cases: Mapping[Case, Times], emitted: Mapping[str, int]) -> Times:
+    for case, times in cases.items():
+        if all(emitted.get(step) == output for step, output in case):
+            return times
+    # no way in this case (the prompt would not fit): the slowest known stands for it
+    return max(cases.values(), key=lambda times: times.duration_s)
+
+
+def _combinations(choices: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    if math.prod(map(len, choices)) <= MAX_COMBINATIONS:
+        yield from itertools.product(*choices)
+        return
+    draw = random.Random(_SEED)
+    for _ in range(MAX_COMBINATIONS):
+        yield tuple(draw.choice(options) for options in choices)

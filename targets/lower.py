@@ -1,0 +1,143 @@
+"""Lower a placed module to a plan: the figures its attributes hold, as the plan's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..ir.ops import Attr, Attrs, Op
+from ..ir.printer import print_module
+from ..ir.workflow import PERCENTILES, Engine, Module
+from .plan import (
+    SCHEMA,
+    Alternative,
+    EnginePlan,
+    Place,
+    Plan,
+    Prediction,
+    Proof,
+    Solver,
+    StepPlan,
+)
+from .target import Target
+
+
+def lower(
+    module: Module,
+    target: Target,
+    cluster: str,
+    *,
+    pipeline: str,
+    baseline: Prediction | None,
+    alternatives: Mapping[str, tuple[Alternative, ...]],
+    digests: Mapping[str, str],
+    notes: tuple[str, ...],
+) -> Plan:
+    """Return the plan of a placed module for a target; `alternatives` are by step name."""
+    workflow = module.sole()
+    attrs = dict(module.attrs)
+    return Plan(
+        schema=SCHEMA,
+        kind="job",
+        workflow=workflow.name,
+        target=target.name,
+        cluster=cluster,
+        passes=pipeline,
+        ir=print_module(module),
+        engines=tuple(_engine(engine) for engine in module.engines),
+        steps=tuple(
+            _step(op, alternatives.get(op.out().name, ())) for op in workflow.calls()
+        ),
+        predicted=prediction(module),
+        baseline=baseline,
+        solver=Solver(str(attrs["solver.status"]), _proofs(module.attrs)),
+        digests=dict(digests),
+        notes=notes,
+    )
+
+
+def prediction(module: Module) -> Prediction:
+    """Return what a placed module's attributes predict of one request."""
+    attrs = dict(module.attrs)
+    breaks = attrs.get("predicted.breaks", ())
+    return Prediction(
+        latency_s={q: _number(attrs, f"predicted.latency_s.{q}") for q in PERCENTILES},
+        energy_j=_number(attrs, "predicted.energy_j"),
+        cost_usd=_number(attrs, "predicted.cost_usd"),
+        accuracy=_number(attrs, "predicted.accuracy"),
+        gpus=int(_number(attrs, "predicted.gpus")),
+        startup_s=_number(attrs, "predicted.startup_s"),
+        error_band=_number(attrs, "predicted.error_band"),
+        breaks=tuple(map(str, breaks)) if isinstance(breaks, tuple) else (),
+    )
+
+
+def _engine(engine: Engine) -> EnginePlan:
+    attrs = dict(engine.attrs)
+    model = attrs.get("model")
+    pool = str(attrs.get("pool", ""))
+    places = attrs.get("places", ())
+    return EnginePlan(
+        name=engine.name,
+        executor=str(attrs["executor"]),
+        executor_digest=str(attrs["executor_digest"]),
+        runner=str(attrs["runner"]),
+        model=None if model is None else str(model),
+        slot=str(attrs["slot"]),
+        device=str(attrs["device"]),
+        tp=int(_number(attrs, "tp")),
+        replicas=int(_number(attrs, "replicas")),
+        concurrency=int(_number(attrs, "concurrency")),
+        places=tuple(_place(pool, str(p)) for p in places) if isinstance(places, tuple) else (),
+        start_s=_number(attrs, "start_s"),
+        end_s=_number(attrs, "end_s"),
+        startup_s=_number(attrs, "startup_s"),
+    )
+
+
+def _place(pool: str, text: str) -> Place:
+    node, _, gpus = text.partition(":")
+    return Place(pool, int(node), tuple(int(g) for g in gpus.split(",") if g))
+
+
+def _step(op: Op, alternatives: tuple[Alternative, ...]) -> StepPlan:
+    attrs = dict(op.attrs)
+    executor = attrs.get("executor")
+    engine = attrs.get("engine")
+    items = attrs.get("predicted.items")
+    return StepPlan(
+        step=op.out().name,
+        task=str(op.symbol),
+        executor=None if executor is None else str(executor),
+        knobs={k.removeprefix("knob."): v for k, v in op.attrs if k.startswith("knob.")},
+        engine=None if engine is None else str(engine),
+        slot=str(attrs.get("predicted.slot", "")),
+        calls=_number(attrs, "predicted.calls"),
+        call_s={q: _number(attrs, f"predicted.call_s.{q}") for q in PERCENTILES},
+        start_s=_number(attrs, "predicted.start_s"),
+        end_s=_number(attrs, "predicted.end_s"),
+        energy_j=_number(attrs, "predicted.energy_j"),
+        cost_usd=_number(attrs, "predicted.cost_usd"),
+        quality=_number(attrs, "predicted.quality"),
+        items=items if isinstance(items, float) else None,
+        source=str(attrs.get("predicted.source", "declared")),
+        error_band=_number(attrs, "predicted.error_band"),
+        alternatives=alternatives,
+    )
+
+
+def _proofs(attrs: Attrs) -> tuple[Proof, ...]:
+    proofs = []
+    for key, value in attrs:
+        if key.startswith("solver.objective_") and isinstance(value, tuple):
+            metric, found, bound, gap = value
+            proofs.append((key, Proof(str(metric), *map(_float, (found, bound, gap)))))
+    return tuple(proof for _, proof in sorted(proofs, key=lambda pair: pair[0]))
+
+
+def _number(attrs: Mapping[str, Attr], name: str) -> float:
+    """Return a figure; what left-out work does not have is zero."""
+    return _float(attrs.get(name, 0.0))
+
+
+def _float(value: Attr) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
