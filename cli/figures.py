@@ -48,7 +48,8 @@ def count(value: float) -> str:
 
 def percent(value: float) -> str:
     """Return a fraction of one as `12 %`."""
-    return f"{_digits(value * 100.0)} %"
+    share = abs(value) * 100.0
+    return f"{value * 100.0:.0f} %" if share >= 10.0 else f"{value * 100.0:.1f} %".replace(".0", "")
 
 
 def change(value: float, base: float) -> str:

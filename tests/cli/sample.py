@@ -29,7 +29,7 @@ engine @gpu_0 {executor = "qwen3-vl-8b"}
 
 workflow @video_qa(%query: Text, %video: Video) -> Text
 {
-  %scenes = invoke @split_scenes(%video) {engine = @cpu_0, executor = @scenes-pyscenedetect} : [{at: Float}]
+  %scenes = invoke @split_scenes(%video) {engine = @cpu_0} : [{at: Float}]
   %notes = map(%scenes) { ^(%scene: {at: Float})
     %frames = invoke @sample_frames(%scene) {engine = @cpu_0, knob.frames = 5} : [Image]
     %speech = invoke @transcribe(%scene) {optional, skip} : Text?
