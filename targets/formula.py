@@ -22,7 +22,10 @@ from .sizes import FACTS, Size
 
 MEASURES = ("tokens", "duration", "len", "pixels", "bytes", "images")
 ARITHMETIC = ("min", "max", "ceil")
-_MAX_DEPTH = 50  # deeper than any formula a person writes, far from the interpreter's limit
+# More than any formula a person writes, far from the interpreter's recursion limit.
+_MAX_DEPTH = 50
+_MAX_LENGTH = 500
+_BLANK = re.compile(r"\s*")
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)|(?P<name>[a-z_][a-z0-9_]*)|(?P<sign>[-+*/().,]))"
 )
@@ -97,6 +100,8 @@ def constant(value: float) -> Formula:
 
 def parse_formula(text: str) -> Formula:
     """Read a formula; FormulaError (a ValueError) has the offset of what is wrong."""
+    if len(text) > _MAX_LENGTH:
+        raise FormulaError(f"the formula is longer than {_MAX_LENGTH} characters", _MAX_LENGTH)
     parser = _Parser(text)
     root = parser.sum(0)
     parser.expect_end()
@@ -115,8 +120,8 @@ class _Parser:
         self.advance()
 
     def advance(self) -> None:
-        rest = self.text[self.end :]
-        self.offset = self.end + len(rest) - len(rest.lstrip())
+        blank = _BLANK.match(self.text, self.end)
+        self.offset = self.end if blank is None else blank.end()
         match = _TOKEN.match(self.text, self.end)
         if match is None or match.lastgroup is None:
             if self.offset < len(self.text):

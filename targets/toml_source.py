@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -94,7 +95,7 @@ def load_toml(path: Path, schema: str) -> TomlSource:
     `schema` names a file of `targets/schemas`. Raises InputError with every finding.
     """
     source = parse_toml(read_text(path), str(path))
-    findings = tuple(_violations(source, load_schema(schema)))
+    findings = (*_violations(source, load_schema(schema)), *_not_finite(source, (), source.data))
     if findings:
         raise InputError(findings)
     return source
@@ -172,6 +173,19 @@ def _violations(source: TomlSource, schema: Mapping[str, Any]) -> Iterator[Diagn
     for error in Draft202012Validator(schema).iter_errors(source.data):
         path: KeyPath = tuple(error.absolute_path)
         yield from _worded(source, path, error.validator, error.validator_value, error)
+
+
+def _not_finite(source: TomlSource, path: KeyPath, value: Any) -> Iterator[Diagnostic]:
+    """Yield every `nan` and `inf`: TOML has them, no comparison of a schema refuses them."""
+    match value:
+        case float() if not math.isfinite(value):
+            yield source.finding("bad-value", f"{_name(path)} is not a finite number", path)
+        case list():
+            for i, item in enumerate(value):
+                yield from _not_finite(source, (*path, i), item)
+        case dict():
+            for key, item in value.items():
+                yield from _not_finite(source, (*path, key), item)
 
 
 def _worded(

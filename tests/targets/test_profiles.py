@@ -1,0 +1,129 @@
+"""Profile files: load points, curves through them, and what is wrong with a row."""
+
+from pathlib import Path
+
+import pytest
+
+from murakkab.ir.diagnostics import InputError
+from murakkab.targets.catalog import load_catalog
+from murakkab.targets.library import load_library
+from murakkab.targets.profiles import (
+    ITEM_COLUMNS,
+    TOKEN_COLUMNS,
+    Curve,
+    load_profiles,
+    token_curve,
+)
+
+HEADER = "model,device,tp,load_tokens_per_s,tpot_p50_ms,tpot_p90_ms,power_w,source"
+ROWS = ["m,T4,1,100,10,12,60,ours", "m,T4,1,200,20,24,,ours"]
+
+
+def write(folder: Path, *rows: str, header: str = HEADER) -> Path:
+    path = folder / "p.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_load_points(tmp_path: Path) -> None:
+    profiles = load_profiles([write(tmp_path, *ROWS)], shipped=False)
+    first, second = profiles.tokens["m", "T4", 1]
+    assert first.tpot_s == (0.010, 0.012, None, None)
+    assert (first.concurrency, second.concurrency) == (1.0, 4.0)
+    assert (first.power_w, second.power_w) == (60, None)
+    assert profiles.origins["m", "T4", 1] == "measured"
+
+
+def test_curves_skip_what_was_not_measured(tmp_path: Path) -> None:
+    points = load_profiles([write(tmp_path, *ROWS)], shipped=False).tokens["m", "T4", 1]
+    time = token_curve(points, lambda p: p.tpot_s[0])
+    assert time is not None
+    assert [time.at(x) for x in (0.1, 1, 2.5, 4, 99)] == pytest.approx(
+        [0.01, 0.01, 0.015, 0.02, 0.02]
+    )
+    assert token_curve(points, lambda p: p.power_w) == Curve((1.0,), (60.0,))
+    assert token_curve(points, lambda p: p.ttft_s[0] if p.ttft_s else None) is None
+
+
+def test_a_users_rows_come_before_shipped_ones(tmp_path: Path) -> None:
+    row = "meta-llama/Llama-3.1-8B-Instruct,H100-SXM5-80GB,1,100,10,12,600,ours"
+    profiles = load_profiles([write(tmp_path, row)])
+    key = ("meta-llama/Llama-3.1-8B-Instruct", "H100-SXM5-80GB", 1)
+    assert [p.source for p in profiles.tokens[key]] == ["ours"]
+    assert profiles.origins[key] == "measured"
+    assert profiles.origins["Qwen/Qwen3-8B", "H100-SXM5-80GB", 1] == "shipped"
+
+
+def test_items(tmp_path: Path) -> None:
+    header = "model,device,tp,load_items_per_s,latency_p50_s,latency_p90_s,source"
+    path = write(tmp_path, "tool,cpu,0,2,0.5,0.6,ours", header=header)
+    (point,) = load_profiles([path], shipped=False).items["tool", "cpu", 0]
+    assert point.latency_s[:2] == (0.5, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("row", "where", "message"),
+    [
+        ("m,T4,1,0,10,12,60,ours", "2:8", "`load_tokens_per_s` is 0; it must be above 0"),
+        ("m,T4,1,100,nan,12,60,ours", "2:12", "`tpot_p50_ms` is nan; it must be above 0"),
+        ("m,T4,1,100,10,inf,60,ours", "2:15", "`tpot_p90_ms` is inf"),
+        ("m,T4,1,100,10,12,-5,ours", "2:18", "`power_w` is -5"),
+        ("m,T4,1,100,fast,12,60,ours", "2:12", "`fast` is not a number"),
+        ("m,T4,1,100,10,9,60,ours", "2:15", "`tpot_p90_ms` is below `tpot_p50_ms`"),
+        ("m,T4,1,100,,12,60,ours", "2:12", "`tpot_p50_ms` is empty"),
+        ("m,T4,1,100,10,12,60,", "2:21", "`source` is empty"),
+        ("m,T4,1.5,100,10,12,60,ours", "2:6", "`tp` is 1.5, not a whole number"),
+        ("m,T4,1,100,10", "2:1", "the row has 5 cells, the header 8"),
+    ],
+)
+def test_bad_cells(tmp_path: Path, row: str, where: str, message: str) -> None:
+    path = write(tmp_path, row)
+    with pytest.raises(InputError) as caught:
+        load_profiles([path])
+    (finding,) = caught.value.diagnostics
+    assert message in finding.message
+    assert str(finding.span) == f"{path}:{where}"
+
+
+@pytest.mark.parametrize(
+    ("row", "where", "message"),
+    [
+        ("m,T4,1,100,20,24,,ours", "3:8", "`load_tokens_per_s` is not above that of line 2"),
+        ("m,T4,1,200,5,6,,ours", "3:12", "falls below that of line 2 although the load rises"),
+    ],
+)
+def test_rows_that_are_not_monotone(tmp_path: Path, row: str, where: str, message: str) -> None:
+    path = write(tmp_path, ROWS[0], row)
+    with pytest.raises(InputError) as caught:
+        load_profiles([path])
+    (finding,) = caught.value.diagnostics
+    assert message in finding.message
+    assert str(finding.span) == f"{path}:{where}"
+
+
+def test_bad_headers(tmp_path: Path) -> None:
+    path = write(tmp_path, header=HEADER.replace("power_w", "power").replace("source", "sourc"))
+    with pytest.raises(InputError) as caught:
+        load_profiles([path])
+    found = [(d.message, d.help) for d in caught.value.diagnostics]
+    assert ("unknown column `power`", "did you mean `power_w`?") in found
+    assert ("no column `source`", None) in found
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "empty.csv"
+    path.write_text("")
+    with pytest.raises(InputError, match="no column `model`"):
+        load_profiles([path])
+
+
+def test_shipped_rows_belong_to_something() -> None:
+    profiles = load_profiles()
+    catalog = load_catalog()
+    for model, device, tp in profiles.tokens:
+        assert model in catalog.models
+        assert device in catalog.gpus
+        assert tp >= 1
+    names = {e.name for e in load_library().executors if e.runner == "python"}
+    assert {name for name, _, _ in profiles.items} == names
+    assert set(TOKEN_COLUMNS) & set(ITEM_COLUMNS) >= {"model", "source"}
