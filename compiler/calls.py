@@ -12,7 +12,7 @@ from .pins import pin_attrs
 
 # Inlining copies a workflow at every call; workflows that call each other twice over double in size
 # at each step.
-MAX_OPERATIONS = 100_000
+MAX_OPERATIONS = 50_000
 MAX_DEPTH = 40  # nested expressions around a call, from the outermost caller on
 
 
@@ -39,17 +39,22 @@ def call(cx: Context, node: ast.Call, hint: str | None) -> Typed:
     elif name.text in BUILTINS:
         return _builtin(cx, node, args, hint)
     else:
-        bound = cx.frame.find(name.text) is not None
-        cx.findings.error(
-            "unknown-task",
-            f"`{name.text}` is a value, and only tasks and workflows are called"
-            if bound
-            else f"no task or workflow named `{name.text}`",
-            name.span,
-            help=import_hint(name.text)
-            or cx.findings.suggest(name.text, cx.file_names.known_callees()),
-        )
+        _unknown(cx, name)
     return ERROR
+
+
+def _unknown(cx: Context, name: ast.Name) -> None:
+    bound = cx.frame.find(name.text)
+    if bound is not None:
+        bound.used = True
+        message = f"`{name.text}` is a value, and only tasks and workflows are called"
+    elif cx.file_names.complete:
+        message = f"no task or workflow named `{name.text}`"
+    else:
+        return  # it may stand in the file that could not be imported
+    known = cx.file_names.known_callees()
+    help = import_hint(name.text) or cx.findings.suggest(name.text, known)
+    cx.findings.error("unknown-task", message, name.span, help=help)
 
 
 def _arguments(cx: Context, node: ast.Call, args: tuple[Typed, ...], callee: Callee) -> bool:
@@ -108,8 +113,11 @@ def _workflow(
     cx: Context, node: ast.Call, args: tuple[Typed, ...] | None, workflow: WorkflowInfo
 ) -> Typed:
     _only_tasks(cx, node, "a workflow")
-    if args is None or workflow.name.span in cx.recursive:
-        return Typed(ERROR.value, workflow.result if args is not None else NEVER)
+    if args is None:
+        return Typed(ERROR.value, workflow.result)
+    if workflow.name.span in cx.closed:
+        cx.emission.blocked = True
+        return Typed(ERROR.value, workflow.result)
     if cx.emission.count > MAX_OPERATIONS or cx.depth > MAX_DEPTH:
         cx.emission.overflow = True
         return ERROR
@@ -167,5 +175,7 @@ def _builtin_type(cx: Context, node: ast.Call, args: tuple[Typed, ...]) -> Type 
     if isinstance(kind, Option):
         cx.absent(kind, span, f"`{name}`")
     else:
-        cx.findings.error("type-mismatch", f"`{name}` wants {wanted}, this is `{kind}`", span)
+        cx.findings.error(
+            "type-mismatch", f"`{name}` wants {wanted}, this is `{cx.shown(kind)}`", span
+        )
     return None

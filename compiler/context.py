@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -143,7 +143,8 @@ class Emission:
     pin_spans: dict[Span, dict[str, Span]] = field(default_factory=dict)
     called: set[Symbol] = field(default_factory=set)
     count: int = 0
-    overflow: bool = False  # inlining was cut short
+    overflow: bool = False  # inlining was cut short: too large, or too deep
+    blocked: bool = False  # a called workflow cannot be inlined, for a reason given elsewhere
 
 
 class Context(ABC):
@@ -154,14 +155,14 @@ class Context(ABC):
         names: FileNames,
         findings: Findings,
         emission: Emission,
-        recursive: frozenset[Span],
+        closed: Set[Span],
         depth: int = 0,
     ) -> None:
-        """`recursive` are the workflows that cannot be inlined; `depth` is that of the caller."""
+        """`closed` are the workflows that cannot be inlined; `depth` is that of the caller."""
         self.file_names = names
         self.findings = findings
         self.emission = emission
-        self.recursive = recursive
+        self.closed = closed
         self.depth = depth
         self.frame = Frame()
         # every name bound in this body, in source order, for facts such as `len(scenes)`
@@ -267,6 +268,10 @@ class Context(ABC):
 
     # ---- types
 
+    def shown(self, kind: Type) -> str:
+        """Return a type as messages name it."""
+        return self.file_names.shown(kind)
+
     def fits(self, typed: Typed, target: Type, span: Span, what: str, *labels: Label) -> bool:
         """Report a value that cannot stand where `target` is wanted; `what` says where that is."""
         if assignable(typed.type, target):
@@ -276,7 +281,7 @@ class Context(ABC):
             return False
         self.findings.error(
             "type-mismatch",
-            f"{what} wants `{target}`, this is `{typed.type}`",
+            f"{what} wants `{self.shown(target)}`, this is `{self.shown(typed.type)}`",
             span,
             *labels,
         )
@@ -286,7 +291,7 @@ class Context(ABC):
         """Report an optional value where one is needed."""
         self.findings.error(
             "optional-value",
-            f"{what} wants a value, this is `{kind}` and may be absent",
+            f"{what} wants a value, this is `{self.shown(kind)}` and may be absent",
             span,
             *labels,
             help="give what stands in for it: `… ?? default`",

@@ -146,7 +146,7 @@ def _item_type(cx: Context, node: ast.For, source: Typed) -> Type:
         cx.absent(kind, node.source.span, "`for`")
     elif kind != NEVER:
         cx.findings.error(
-            "type-mismatch", f"`for` wants a list, this is `{kind}`", node.source.span
+            "type-mismatch", f"`for` wants a list, this is `{cx.shown(kind)}`", node.source.span
         )
     return NEVER
 
@@ -198,9 +198,9 @@ def if_(cx: Context, node: ast.If, hint: str | None) -> Typed:
         cx.findings.error(
             "mixed-types",
             "the branches of an `if` have one type: "
-            f"this is `{orelse.value.type}`, the other `{then.value.type}`",
+            f"this is `{cx.shown(orelse.value.type)}`, the other `{cx.shown(then.value.type)}`",
             orelse.span,
-            Label(then.span, f"this is `{then.value.type}`"),
+            Label(then.span, f"this is `{cx.shown(then.value.type)}`"),
         )
         return ERROR
     return cx.emit("if", (condition,), kind, node.span, hint=hint, regions=(first, second))
@@ -313,9 +313,10 @@ def _widened(
         if both is None:
             cx.findings.error(
                 "mixed-types",
-                f"`{name.text}` is carried as `{kind}`, this is `{binding.typed.type}`",
+                f"`{name.text}` is carried as `{cx.shown(kind)}`, "
+                f"this is `{cx.shown(binding.typed.type)}`",
                 binding.rebound or name.span,
-                Label(name.span, f"first `{kind}`"),
+                Label(name.span, f"first `{cx.shown(kind)}`"),
             )
             return None
         wider.append(both)

@@ -20,7 +20,7 @@ def declare(program: Program, findings: Findings) -> dict[str, FileNames]:
     """Collect the declarations of every file, by path; imported files come before importers."""
     tables: dict[str, FileNames] = {}
     for loaded in program.files:
-        names = FileNames(loaded.file.path)
+        names = FileNames(loaded.file.path, complete=loaded.complete)
         tables[loaded.file.path] = names
         for _, target in loaded.imports:
             _import(names, tables[target.file.path])
@@ -243,6 +243,8 @@ class TypeResolver:
                 help="declare the type in this file: a file's own names come first",
             )
             return NEVER, 1
+        if not self.names.complete:
+            return NEVER, 1  # it may stand in the file that could not be imported
         known = [*BASE_TYPES, *self.names.own_types, *self.names.imported_types]
         self.findings.error(
             "unknown-type",

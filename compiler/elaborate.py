@@ -86,7 +86,7 @@ class Elaborator(Context):
         Its parameters have their declared types whatever the arguments are, so that its body means
         the same at every call; what is wrong with it is said where it is declared.
         """
-        inner = Elaborator(workflow.names, Findings(), self.emission, self.recursive, self.depth)
+        inner = Elaborator(workflow.names, Findings(), self.emission, self.closed, self.depth)
         for param, arg in zip(workflow.params, args, strict=True):
             typed = Typed(arg.value, param.type)
             inner.frame.names[param.name] = Binding(typed, param.span, "parameter")
@@ -97,20 +97,21 @@ class Elaborator(Context):
 def elaborate(
     workflow: WorkflowInfo,
     symbols: Symbols,
-    recursive: frozenset[Span],
+    closed: set[Span],
     findings: Findings,
     lines: Sequence[str],
     pin_spans: dict[Span, dict[str, Span]],
 ) -> Workflow:
     """Check a workflow and return its flow IR, of use only if no error was found.
 
-    `recursive` are the workflows, by the spans of their names, that call themselves; `lines` are
-    those of the file. Where pins stand is entered into `pin_spans`, by call and pin.
+    `closed` are the workflows, by the spans of their names, that cannot be inlined: those that call
+    themselves, those found too large, this one from now on if it is or calls one of them. `lines`
+    are those of the file. Where pins stand is entered into `pin_spans`, by call and pin.
     """
     decl = workflow.decl
     names = ValueNames(frozenset(name.text for name in bound_names(decl.body)))
     emission = Emission(names, symbols, [[]], pin_spans=pin_spans)
-    elaborator = Elaborator(workflow.names, findings, emission, recursive)
+    elaborator = Elaborator(workflow.names, findings, emission, closed)
     params = tuple(Value(names.fresh(p.name), p.type) for p in workflow.params)
     for param, value in zip(workflow.params, params, strict=True):
         name = ast.Name(param.name, param.span)
@@ -124,6 +125,8 @@ def elaborate(
         "the result",
         Label(decl.name.span, "of this workflow"),
     )
+    if emission.overflow or emission.blocked:
+        closed.add(decl.name.span)
     if emission.overflow:
         findings.error(
             "workflow-too-large",
@@ -147,22 +150,25 @@ def elaborate(
     )
 
 
-def recursive_workflows(names: FileNames, findings: Findings) -> frozenset[Span]:
-    """Return the workflows of a file on a cycle of calls, after reporting each cycle once.
+def call_order(
+    names: FileNames, findings: Findings
+) -> tuple[tuple[WorkflowInfo, ...], frozenset[Span]]:
+    """Return a file's workflows, called ones before their callers, and those on cycles of calls.
 
-    Cycles are within a file: files do not import each other. The search is iterative, so that a
-    long chain of workflows costs no call stack.
+    Each cycle is reported once. Cycles are within a file: files do not import each other. The
+    search is iterative, so that a long chain of workflows costs no call stack.
     """
     edges = {w.name.span: _edges(w) for w in names.workflows()}
-    done: set[Span] = set()
+    order: dict[Span, WorkflowInfo] = {}
     on_cycle: set[Span] = set()
     for start in names.workflows():
-        path: list[WorkflowInfo] = [start]
-        pending = [list(reversed(edges[start.name.span]))]
+        path = [] if start.name.span in order else [start]
+        pending = [list(reversed(edges[w.name.span])) for w in path]
         while path:
-            if start.name.span in done or not pending[-1]:
-                done.add(path.pop().name.span)
+            if not pending[-1]:
                 pending.pop()
+                done = path.pop()
+                order[done.name.span] = done
                 continue
             call, callee = pending[-1].pop()
             active = [w.name.span for w in path]
@@ -170,10 +176,10 @@ def recursive_workflows(names: FileNames, findings: Findings) -> frozenset[Span]
                 cycle = path[active.index(callee.name.span) :]
                 _report_cycle(call, cycle, findings)
                 on_cycle.update(w.name.span for w in cycle)
-            elif callee.name.span not in done:
+            elif callee.name.span not in order:
                 path.append(callee)
                 pending.append(list(reversed(edges[callee.name.span])))
-    return frozenset(on_cycle)
+    return tuple(order.values()), frozenset(on_cycle)
 
 
 def _edges(workflow: WorkflowInfo) -> list[tuple[ast.Call, WorkflowInfo]]:

@@ -135,7 +135,9 @@ class _Resolving:
             return None  # an error said elsewhere
         inner = typed.type.item if isinstance(typed.type, Option) else typed.type
         if not isinstance(inner, ListOf):
-            self.wrong(name.span, f"`{name.text}` is `{typed.type}`, and lists have a length")
+            self.wrong(
+                name.span, f"`{name.text}` is `{self.shown(typed.type)}`, and lists have a length"
+            )
             return None
         return self.stated(node, f"len({typed.value.name})", ("",))
 
@@ -194,7 +196,9 @@ class _Resolving:
             kind = Base("Text")
         if not isinstance(kind, Base) or kind.name not in types:
             owners = ", ".join(f"`{t}`" for t in types)
-            self.wrong(last.span, f"`{kind}` has no `{last.text}`", f"it is known of {owners}")
+            self.wrong(
+                last.span, f"`{self.shown(kind)}` has no `{last.text}`", f"it is known of {owners}"
+            )
             return None
         return self.stated(node, _written(node), units)
 
@@ -204,11 +208,14 @@ class _Resolving:
             known = dict(kind.fields) if isinstance(kind, Record) else {}
             self.findings.error(
                 "unknown-field",
-                f"no field `{name.text}` in `{kind}`",
+                f"no field `{name.text}` in `{self.shown(kind)}`",
                 name.span,
                 help=self.findings.suggest(name.text, known),
             )
         return NEVER if found is None else _item(found)
+
+    def shown(self, kind: Type) -> str:
+        return self.workflow.names.shown(kind)
 
     def wrong(self, span: Span, message: str, help: str | None = None) -> None:
         self.findings.error("fact-type", message, span, help=help)

@@ -12,7 +12,7 @@ from ..ir.workflow import Module, Task, Workflow
 from . import ast
 from .context import Symbols
 from .declarations import declare
-from .elaborate import elaborate, recursive_workflows
+from .elaborate import call_order, elaborate
 from .findings import Findings
 from .imports import Program, load, standard_modules
 from .names import FileNames, TaskInfo
@@ -81,20 +81,22 @@ def _workflows(
     pin_spans: dict[Span, dict[str, Span]],
 ) -> tuple[Workflow, ...]:
     """Elaborate the workflows of every file; those of the root file are the module's."""
-    recursive: frozenset[Span] = frozenset()
-    found: list[Workflow] = []
+    closed: set[Span] = set()
+    found: dict[str, Workflow] = {}
     for loaded in program.files:
         names = tables[loaded.file.path]
-        recursive |= recursive_workflows(names, findings)
-        for info in names.workflows():
+        order, recursive = call_order(names, findings)
+        closed |= recursive
+        for info in order:
             if loaded is program.root:
-                found.append(elaborate(info, symbols, recursive, findings, loaded.lines, pin_spans))
+                flow = elaborate(info, symbols, closed, findings, loaded.lines, pin_spans)
+                found[flow.name] = flow
                 continue
             # imported: checked for its errors alone
             apart = Findings()
-            elaborate(info, Symbols(names), recursive, apart, loaded.lines, {})
+            elaborate(info, Symbols(names), closed, apart, loaded.lines, {})
             findings.diagnostics += apart.errors
-    return tuple(found)
+    return tuple(found[info.name.text] for info in tables[program.root.file.path].workflows())
 
 
 def _unused_tasks(own: FileNames, symbols: Symbols, findings: Findings) -> None:

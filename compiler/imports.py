@@ -20,12 +20,16 @@ _SUFFIX = ".mkb"
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A parsed file and the files it imports, in source order; `standard` marks shipped ones."""
+    """A parsed file and the files it imports, in source order; `standard` marks shipped ones.
+
+    `complete` tells whether every import was found and parsed.
+    """
 
     file: ast.File
     lines: tuple[str, ...]
     imports: tuple[tuple[ast.Import, Loaded], ...]
     standard: bool = False
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,9 @@ class _Loader:
         found = [(each, self.imported(each, path, folder)) for each in imports]
         del self.active[real]
         targets = tuple((node, target) for node, target in found if target is not None)
-        loaded = Loaded(file, tuple(text.split("\n")), targets)
+        loaded = Loaded(
+            file, tuple(text.split("\n")), targets, complete=len(targets) == len(imports)
+        )
         self.order.append(loaded)
         return loaded
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..ir.diagnostics import Span
-from ..ir.types import Type
+from ..ir.types import Base, Enum, ListOf, Option, Record, Type
 from . import ast
 
 BUILTINS = ("len", "flatten", "join")
@@ -63,6 +63,7 @@ class FileNames:
     own_types: dict[str, TypeInfo] = field(default_factory=dict)
     imported_callees: dict[str, tuple[Callee, ...]] = field(default_factory=dict)
     imported_types: dict[str, tuple[TypeInfo, ...]] = field(default_factory=dict)
+    complete: bool = True  # every import was found: a name that is not known is not anywhere
 
     def callees(self, name: str) -> tuple[Callee, ...]:
         """Return what a called name may mean: nothing, one declaration, or clashing imports."""
@@ -73,6 +74,31 @@ class FileNames:
         """Return what a type name may mean: nothing, one declaration, or clashing imports."""
         own = self.own_types.get(name)
         return (own,) if own is not None else self.imported_types.get(name, ())
+
+    def shown(self, kind: Type) -> str:
+        """Return a type as the author would write it: by its declared name where it has one."""
+        for name, info in self._visible_types():
+            if info.resolved == kind and isinstance(kind, Record | Enum):
+                return name
+        match kind:
+            case Base("Never") | Option(Base("Never")):
+                return "none"
+            case ListOf(Base("Never")):
+                return "[]"
+            case ListOf(item):
+                return f"[{self.shown(item)}]"
+            case Option(item):
+                inner = self.shown(item)
+                return f"({inner})?" if "|" in inner and inner[0] == '"' else f"{inner}?"
+            case Record(fields) if fields:
+                return "{ " + ", ".join(f"{n}: {self.shown(k)}" for n, k in fields) + " }"
+        return str(kind)
+
+    def _visible_types(self) -> Iterator[tuple[str, TypeInfo]]:
+        yield from self.own_types.items()
+        for name, infos in self.imported_types.items():
+            if len(infos) == 1 and name not in self.own_types:
+                yield name, infos[0]
 
     def known_callees(self) -> Iterator[str]:
         """Yield every name that can be called here."""

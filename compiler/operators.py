@@ -79,9 +79,9 @@ def list_of(cx: Context, node: ast.ListExpr, hint: str | None) -> Typed:
         if both is None:
             cx.findings.error(
                 "mixed-types",
-                f"the items of a list have one type: this is `{item.type}`",
+                f"the items of a list have one type: this is `{cx.shown(item.type)}`",
                 node.items[index].span,
-                Label(node.items[0].span, f"the items so far are `{kind}`"),
+                Label(node.items[0].span, f"the items so far are `{cx.shown(kind)}`"),
             )
             return ERROR
         kind = both
@@ -140,7 +140,9 @@ def _field_type(cx: Context, node: ast.Field, kind: Type) -> Type:
         opaque = "`Json` is opaque: give the task a record as its result"
         listed = "take the items with `for`"
         help = opaque if str(kind) == "Json" else listed if isinstance(kind, ListOf) else None
-        cx.findings.error("unknown-field", f"`{kind}` has no fields", name.span, help=help)
+        cx.findings.error(
+            "unknown-field", f"`{cx.shown(kind)}` has no fields", name.span, help=help
+        )
         return NEVER
     found = kind.field(name.text)
     if found is not None:
@@ -149,7 +151,7 @@ def _field_type(cx: Context, node: ast.Field, kind: Type) -> Type:
     help = cx.findings.suggest(name.text, known) or "it has " + ", ".join(f"`{k}`" for k in known)
     cx.findings.error(
         "unknown-field",
-        f"no field `{name.text}` in `{kind}`",
+        f"no field `{name.text}` in `{cx.shown(kind)}`",
         name.span,
         help=help if known else None,
     )
@@ -292,7 +294,7 @@ def _coalesced(cx: Context, node: ast.Binary, left: Typed, right: Typed) -> Type
     if not isinstance(left.type, Option):
         cx.findings.error(
             "not-optional",
-            f"`??` follows a value that may be absent, this is `{left.type}`",
+            f"`??` follows a value that may be absent, this is `{cx.shown(left.type)}`",
             node.left.span,
             help="drop the `??` and what follows it",
         )
@@ -302,9 +304,10 @@ def _coalesced(cx: Context, node: ast.Binary, left: Typed, right: Typed) -> Type
         return kind
     cx.findings.error(
         "mixed-types",
-        f"`??` stands between `{left.type}` and `{right.type}`, which have no common type",
+        f"`{cx.shown(left.type)}` and `{cx.shown(right.type)}` on the sides of `??` have no common "
+        "type",
         node.right.span,
-        Label(node.left.span, f"this is `{left.type}`"),
+        Label(node.left.span, f"this is `{cx.shown(left.type)}`"),
     )
     return NEVER
 
@@ -353,8 +356,8 @@ def _arithmetic(
 def _bad(cx: Context, node: ast.Binary, left: Typed, right: Typed, why: str) -> None:
     cx.findings.error(
         "bad-operands",
-        f"`{left.type}` and `{right.type}` {why}",
+        f"`{cx.shown(left.type)}` and `{cx.shown(right.type)}` {why}",
         node.span,
-        Label(node.left.span, f"this is `{left.type}`"),
-        Label(node.right.span, f"this is `{right.type}`"),
+        Label(node.left.span, f"this is `{cx.shown(left.type)}`"),
+        Label(node.right.span, f"this is `{cx.shown(right.type)}`"),
     )
