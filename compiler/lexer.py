@@ -172,7 +172,7 @@ class _Lexing:
                 else 'close it with `"`; a text of several lines stands between `"""` and `"""`',
             )
         )
-        return Token.new_borrow_pos("LONGSTRING" if is_long else "STRING", f"{token}{quote}", token)
+        return Token.new_borrow_pos("LONGSTRING" if is_long else "STRING", f"{quote}{quote}", token)
 
 
 def too_deep(span: Span) -> Diagnostic:

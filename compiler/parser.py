@@ -104,10 +104,10 @@ class _Run:
         for depth in range(len(state.state_stack) - 1, -1, -1):
             row = self.table[state.state_stack[depth]]
             kind = next((k for k in ("YIELD", "REQUIRE") if row.get(k, (None,))[0] is Shift), None)
-            if kind is None:
+            unclosed = _unclosed(state.value_stack[depth:])
+            if kind is None or unclosed is None:  # no boundary, or one of a block that is over
                 continue
-            dropped = state.value_stack[depth:]
-            goes_on = self._next_part(at, kind, _unclosed(dropped))
+            goes_on = self._next_part(at, kind, unclosed)
             if goes_on is None:
                 break
             del state.state_stack[depth + 1 :]
@@ -167,13 +167,18 @@ class _Run:
         return index == 0 or (self.tokens[index].line or 0) > (self.tokens[index - 1].end_line or 0)
 
 
-def _unclosed(values: list[Any]) -> list[Token]:
-    """Return the brackets that the parts of a parser's stack leave open, the innermost last."""
+def _unclosed(values: list[Any]) -> list[Token] | None:
+    """Return the brackets that the end of a parser's stack leaves open, the innermost last.
+
+    None when it closes a bracket that was opened before.
+    """
     opened: list[Token] = []
     for value in values:
         if isinstance(value, Token) and value.type in CLOSING:
             opened.append(value)
         elif isinstance(value, Token) and value.type in CLOSING.values():
+            if not opened:
+                return None
             opened.pop()
     return opened
 

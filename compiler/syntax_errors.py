@@ -139,7 +139,7 @@ _Rule = Callable[[Mistake], _Finding | None]
 def explain(mistake: Mistake, path: str) -> Diagnostic:
     """Return the most specific diagnostic for a mistake."""
     found = next(filter(None, (rule(mistake) for rule in _RULES)))
-    labels = ()
+    labels: tuple[Label, ...] = ()
     if found.label is not None:
         token, message = found.label
         labels = (Label(token_span(token, path), message),)
