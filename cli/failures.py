@@ -7,7 +7,7 @@ failed, 130 interrupted.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,15 @@ import click
 from ..ir.diagnostics import CompileError, Diagnostic, InputError
 
 PROGRAM_WRONG, INPUT_WRONG, RUN_FAILED, INTERRUPTED = 1, 2, 3, 130
+
+
+class UnusableInputs(Exception):
+    """The inputs of a run do not fit the workflow: missing, unknown, or of another type."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Take every finding."""
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(d.message for d in self.diagnostics))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,8 @@ def failure_of(error: BaseException) -> Failure:
             return Failure(PROGRAM_WRONG, error.diagnostics)
         case InputError():
             return Failure(INPUT_WRONG, error.diagnostics)
+        case UnusableInputs():
+            return Failure(RUN_FAILED, error.diagnostics)
         case click.UsageError():
             return Failure(INPUT_WRONG, (_usage(error),))
         case KeyboardInterrupt() | click.Abort():

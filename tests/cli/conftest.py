@@ -1,4 +1,12 @@
-"""A small plan written by hand: every kind of row that the commands show."""
+"""A command line to try, and a small plan with every kind of row that the commands show."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
 
 from murakkab.targets.plan import (
     Alternative,
@@ -116,6 +124,7 @@ def prediction(scale: float, breaks: tuple[str, ...] = ()) -> Prediction:
     )
 
 
+@pytest.fixture
 def plan() -> Plan:
     others = (
         Alternative("whisper-large-v3", "a100/gpu x1", 1.5, 340.0, 0.0009, 0.02),
@@ -148,3 +157,52 @@ def plan() -> Plan:
         digests={"source": "0" * 64},
         notes=("`answer` is bound to `generate` by its prompt",),
     )
+
+
+WORKFLOW = """import "std/text"
+
+workflow ask(query: Text, documents: [Text]) -> Text {
+    found = search(query, documents)
+    return answer(query, found)
+}
+"""
+
+Mkb = Callable[..., Result]
+
+
+@pytest.fixture
+def mkb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mkb:
+    """Run a command line in an empty folder that holds `ask.mkb`."""
+    from murakkab.cli.main import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "ask.mkb").write_text(WORKFLOW)
+
+    def invoke(*arguments: str, input: str | None = None, exit_code: int = 0) -> Result:
+        result = CliRunner().invoke(cli, list(arguments), input=input)
+        assert result.exit_code == exit_code, result.output
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def mkb_json(mkb: Mkb) -> Callable[..., dict[str, Any]]:
+    """Run a command line with `--json`: its one document."""
+
+    def invoke(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
+        result = mkb(*arguments, "--json", exit_code=exit_code)
+        assert result.stderr == ""
+        document = json.loads(result.stdout)
+        assert isinstance(document, dict) and "diagnostics" in document
+        return document
+
+    return invoke
+
+
+@pytest.fixture
+def plan_file(plan: Plan, tmp_path: Path) -> str:
+    path = tmp_path / "plan.json"
+    path.write_text(plan.to_json())
+    return str(path)
