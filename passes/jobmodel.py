@@ -12,87 +12,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..ir.workflow import MetricName
-from .problem import Limit, Mode, Placement, Problem, Times
+from .jobcapacity import constrain_capacity
+from .jobcuts import bound_holds
+from .jobscale import LOG_UNITS, Scale
+from .problem import Limit, Placement, Problem
 from .timeline import busy_replicas
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-TICKS = 100_000  # of the shortest possible job, or of the longest step if that is longer
-UNITS = 10_000_000_000  # of a typical plan's energy, of its cost
-LOG_UNITS = 1_000_000_000  # of a natural logarithm of quality
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How large one integer unit is, fitted to the problem so that rounding costs under 1e-4."""
-
-    tick_s: float
-    unit_j: float
-    unit_usd: float
-
-    @classmethod
-    def of(cls, problem: Problem) -> Scale:
-        """Fit to the problem's shortest timeline and its typical energy and cost."""
-        shortest = [min(m.times[0].duration_s for m in step.modes) for step in problem.steps]
-        ends: list[float] = []
-        for step, seconds in zip(problem.steps, shortest, strict=True):
-            ends.append(seconds + max((ends[b] for b in step.after), default=0.0))
-        longest = [max(m.times[0].duration_s for m in step.modes) for step in problem.steps]
-        span = max([*ends, *longest], default=0.0) or 1.0
-        joules = math.fsum(_mean([m.energy_j for m in s.modes]) for s in problem.steps)
-        usd = math.fsum(_mean([m.usd for m in s.modes]) for s in problem.steps)
-        for engine in problem.engines:
-            joules = max(joules, engine.idle_w * span + engine.startup_j)
-            usd = max(usd, engine.usd_per_s * span + engine.startup_usd)
-        return cls(span / TICKS, (joules or 1.0) / UNITS, (usd or 1.0) / UNITS)
-
-    def ticks(self, seconds: float) -> int:
-        """Round a duration up to ticks; what floating point adds to a whole number is dropped."""
-        return math.ceil(seconds / self.tick_s - 1e-6)
-
-    def in_ticks(self, problem: Problem) -> Problem:
-        """Return the problem with every time a whole number of ticks."""
-
-        def rounded(mode: Mode) -> Mode:
-            times = tuple(
-                Times(self.ticks(t.duration_s), self.ticks(t.first_s), self.ticks(t.last_s))
-                for t in mode.times
-            )
-            return replace(mode, times=times)
-
-        steps = tuple(
-            replace(step, modes=tuple(rounded(mode) for mode in step.modes))
-            for step in problem.steps
-        )
-        engines = tuple(replace(e, startup_s=self.ticks(e.startup_s)) for e in problem.engines)
-        return replace(problem, steps=steps, engines=engines)
-
-    def unit(self, metric: MetricName) -> float:
-        """Return the size of the integer unit of a metric; accuracy: of minus its logarithm."""
-        match metric:
-            case "latency":
-                return self.tick_s
-            case "energy":
-                return self.unit_j
-            case "cost":
-                return self.unit_usd
-            case "gpus":
-                return 1.0
-        return 1.0 / LOG_UNITS
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+PEAK = 100_000  # GPUs a node could have while it is asked whether more of them would do
 
 
 @dataclass(slots=True)
-class _Track:
+class Track:
     """The timeline at one percentile."""
 
     starts: list[cp_model.IntVar] = field(default_factory=list)
@@ -105,20 +42,31 @@ class _Track:
 class JobModel:
     """Variables and constraints of a problem; limits are added one by one by `limit`."""
 
-    def __init__(self, problem: Problem, scale: Scale, percentiles: Sequence[int]) -> None:
-        """Build everything but limits and objective; `percentiles` get a timeline each."""
+    def __init__(
+        self,
+        problem: Problem,
+        scale: Scale,
+        percentiles: Sequence[int],
+        explaining: bool = False,
+    ) -> None:
+        """Build everything but limits and objective; `percentiles` get a timeline each.
+
+        `explaining` makes capacities hold only where the literals in `granted` do, by sentence.
+        """
         from ortools.sat.python import cp_model
 
         self.problem, self.scale = scale.in_ticks(problem), scale
         self.model = cp_model.CpModel()
         self.percentiles = tuple(percentiles)
+        self.explaining = explaining
+        self.granted: dict[str, cp_model.IntVar] = {}
         self._variables()
         self._choice()
         for percentile in self.percentiles:
             self._precedence(percentile)
             self._engines(percentile)
-            self._capacity(percentile)
-        self._work_cuts()
+            constrain_capacity(self, percentile)
+        bound_holds(self)
 
     # -- variables --------------------------------------------------------------------------
 
@@ -157,8 +105,9 @@ class JobModel:
                         for n in range(problem.pools[engine.pool].nodes)
                     ]
         self.tracks = {p: self._track(p) for p in self.percentiles}
+        self.runs: dict[tuple[int, int, int], cp_model.IntervalVar] = {}
         self.peaks = {
-            (k, n): model.new_int_var(0, pool.gpus, f"peak{k}.{n}")
+            (k, n): model.new_int_var(0, PEAK if self.explaining else pool.gpus, f"peak{k}.{n}")
             for k, pool in enumerate(problem.pools)
             for n in range(pool.nodes if pool.gpus else 0)
         }
@@ -171,8 +120,8 @@ class JobModel:
         )
         return int(total) + sum(int(self.problem.engines[e].startup_s) for e in self.resident)
 
-    def _track(self, percentile: int) -> _Track:
-        model, horizon, track = self.model, self.horizon(percentile), _Track()
+    def _track(self, percentile: int) -> Track:
+        model, horizon, track = self.model, self.horizon(percentile), Track()
         for s in range(len(self.problem.steps)):
             track.starts.append(model.new_int_var(0, horizon, f"start{s}@{percentile}"))
             track.ends.append(model.new_int_var(0, horizon, f"end{s}@{percentile}"))
@@ -247,7 +196,6 @@ class JobModel:
     def _engines(self, p: int) -> None:
         """Slots, and the hold of every resident engine around its steps."""
         model, track = self.model, self.tracks[p]
-        self.runs: dict[tuple[int, int, int], cp_model.IntervalVar] = {}
         for e, steps in self.on.items():
             engine = self.problem.engines[e]
             slots: list[int] = []
@@ -289,118 +237,6 @@ class JobModel:
                 model.add(track.hold_from[e] == 0).only_enforce_if(self.prestarted[e])
                 for bound in (track.hold_from[e], track.hold_to[e]):
                     model.add(bound == 0).only_enforce_if(self.used[e].negated())
-
-    def _capacity(self, p: int) -> None:
-        """GPUs, cores and memory of every node; summed over a pool of several nodes too."""
-        model, track, problem = self.model, self.tracks[p], self.problem
-        holds = {
-            e: model.new_optional_interval_var(
-                track.hold_from[e],
-                model.new_int_var(0, self.horizon(p), ""),
-                track.hold_to[e],
-                self.used[e],
-                f"hold{e}@{p}",
-            )
-            for e in self.resident
-        }
-        for k, pool in enumerate(problem.pools):
-            residents = [e for e in self.resident if problem.engines[e].pool == k]
-            passing = [
-                (s, m, e)
-                for e, steps in self.on.items()
-                if problem.engines[e].pool == k and not problem.engines[e].resident
-                for s, modes in steps.items()
-                for m in modes
-            ]
-            if not residents and not passing:
-                continue
-            intervals = [holds[e] for e in residents] + [self.runs[p, s, m] for s, m, _ in passing]
-            engines = [problem.engines[e] for e in residents]
-            engines += [problem.engines[e] for _, _, e in passing]
-            need = [e.replicas for e in engines[: len(residents)]]
-            need += [
-                busy_replicas(problem.engines[e], problem.steps[s].modes[m].slots)
-                for s, m, e in passing
-            ]
-            unit = max(1.0, pool.memory_bytes / 1_000_000)
-            amounts = {
-                "gpus": ([e.gpus for e in engines], pool.gpus),
-                "cores": ([e.cores for e in engines], pool.cores),
-                "memory": (
-                    [math.ceil(e.memory_bytes / unit - 1e-6) for e in engines],
-                    int(pool.memory_bytes / unit + 1e-6),
-                ),
-            }
-            for name, (each, capacity) in amounts.items():
-                if not any(each):
-                    continue
-                whole = [a * c for a, c in zip(each, need, strict=True)]
-                counted = name == "gpus" and p == 0
-                if self._at_most(residents, passing, whole) <= capacity and not counted:
-                    continue  # all at once on any one node
-                if pool.nodes > 1:
-                    total = capacity * pool.nodes
-                    if counted:
-                        total = model.new_int_var(0, total, f"peaks{k}")
-                        model.add(total == sum(self.peaks[k, n] for n in range(pool.nodes)))
-                    model.add_cumulative(intervals, whole, total)
-                for n in range(pool.nodes):
-                    limit = self.peaks[k, n] if counted else capacity
-                    if pool.nodes == 1:
-                        demands: list[cp_model.LinearExprT] = list(whole)
-                    else:
-                        here = [self.seated[e][n] for e in residents]
-                        here += [self.run_seated[s, m][n] for s, m, _ in passing]
-                        demands = [a * c for a, c in zip(each, here, strict=True)]
-                    model.add_cumulative(intervals, demands, limit)
-            if pool.nodes > 1 and residents and p == 0:
-                weights = [
-                    max(1, problem.engines[e].gpus * 100 + problem.engines[e].cores)
-                    for e in residents
-                ]
-                load = [
-                    sum(w * self.seated[e][n] for w, e in zip(weights, residents, strict=True))
-                    for n in range(pool.nodes)
-                ]
-                for left, right in pairwise(load):
-                    model.add(left >= right)  # nodes are alike: the fuller one comes first
-
-    def _at_most(
-        self,
-        residents: Sequence[int],
-        passing: Sequence[tuple[int, int, int]],
-        whole: Sequence[int],
-    ) -> int:
-        """Return the most that all these can hold at once: one of a group, one mode of a step."""
-        groups: dict[str, int] = {}
-        for e, amount in zip(residents, whole, strict=False):
-            group = self.problem.engines[e].group
-            groups[group] = max(amount, groups.get(group, 0))
-        steps: dict[int, int] = {}
-        for (s, _, _), amount in zip(passing, whole[len(residents) :], strict=True):
-            steps[s] = max(amount, steps.get(s, 0))
-        return sum(groups.values()) + sum(steps.values())
-
-    def _work_cuts(self) -> None:
-        """Bound holds from below by the work on the engine, for the linear relaxation's sake."""
-        problem, model, track = self.problem, self.model, self.tracks[0]
-        heads = earliest_starts(problem)
-        for e in self.resident:
-            engine, steps = problem.engines[e], self.on[e]
-            held = track.hold_to[e] - track.hold_from[e]
-            lead = int(min(engine.startup_s, min(heads[s] for s in steps)))
-            area = []
-            for s, modes in steps.items():
-                each = [problem.steps[s].modes[m] for m in modes]
-                literals = [self.chosen[s][m] for m in modes]
-                area += [
-                    int(mode.slots * mode.times[0].duration_s) * x
-                    for mode, x in zip(each, literals, strict=True)
-                ]
-                before = int(min(engine.startup_s, heads[s]))
-                lengths = [before + int(mode.times[0].duration_s) for mode in each]
-                model.add(held >= sum(a * x for a, x in zip(lengths, literals, strict=True)))
-            model.add(engine.slots * (held - lead * self.used[e]) >= sum(area))
 
     # -- metrics ----------------------------------------------------------------------------
 
@@ -485,15 +321,3 @@ class JobModel:
         self.model.clear_hints()  # type: ignore[no-untyped-call]
         for index, value in enumerate(solver.response_proto.solution):
             self.model.add_hint(self.model.get_int_var_from_proto_index(index), value)
-
-
-def earliest_starts(problem: Problem) -> list[float]:
-    """Return when each step can start at the earliest at p50, engines left aside."""
-    starts: list[float] = []
-    shortest = [min(m.times[0].duration_s for m in step.modes) for step in problem.steps]
-    first = [min(m.times[0].first_s for m in step.modes) for step in problem.steps]
-    for step in problem.steps:
-        waits = [starts[b] + shortest[b] for b in step.after]
-        waits += [starts[b] + first[b] for b in step.streams]
-        starts.append(max(waits, default=0.0))
-    return starts

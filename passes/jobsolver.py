@@ -14,7 +14,8 @@ from dataclasses import replace
 from ..ir.workflow import MetricName
 from .conflict import explain
 from .greedy import greedy
-from .jobmodel import JobModel, Scale
+from .jobmodel import JobModel
+from .jobscale import Scale
 from .jobsearch import Outcome, better, minimise, read
 from .problem import Bound, Conflict, Infeasible, Placement, Problem
 from .schedule import Reason, evaluate
