@@ -11,7 +11,7 @@ from ..ir.workflow import PERCENTILES, TIERS, Module, Workflow
 from .base import Context
 from .configurations import Configuration, configurations
 from .dominance import undominated
-from .modes import Way, as_mode, ways
+from .modes import Terms, Way, as_mode, ways
 from .problem import EngineOption, Limit, Pool, Problem, Step
 from .tiers import tier_value
 from .work import StepWork, analyse
@@ -31,11 +31,11 @@ class Formulation:
 
 
 def formulate(
-    module: Module, context: Context, *, prune: bool = True, own_engines: bool = False
+    module: Module, context: Context, *, prune: bool = True, reference: bool = False
 ) -> Formulation:
     """Return the placement problem of a logical module.
 
-    `prune` drops dominated ways; `own_engines` gives every step engines of its own (`-O0`). Raises
+    `prune` drops dominated ways; `reference` gives every step engines of its own (`-O0`). Raises
     CompileError where a step has no way to run on this target and cluster.
     """
     workflow = module.sole()
@@ -44,14 +44,13 @@ def formulate(
     pools = _pools(context)
     # every prediction states all of them; the solver models those that limits mention
     percentiles = PERCENTILES
-    found = [
-        list(ways(step, context, pools, percentiles, own_engine=_own(step, own_engines)))
-        for step in steps
-    ]
+    facts = {e.fact: e.value for e in workflow.expectations}
+    terms = Terms(context, percentiles, facts.get("rate"), reference=reference)
+    found = [list(ways(step, terms)) for step in steps]
     _require_ways(steps, found, context)
     if prune:
         found = undominated(found)
-    accuracy = next((e.value for e in workflow.expectations if e.fact == "accuracy"), 1.0)
+    accuracy = facts.get("accuracy", 1.0)
     numbers = {step.op.out().name: index for index, step in enumerate(steps)}
     engines = _engines(found)
     places = {engine.label: index for index, engine in enumerate(engines)}
@@ -66,10 +65,6 @@ def formulate(
         percentiles=percentiles,
     )
     return Formulation(problem, steps, tuple(map(tuple, found)), accuracy)
-
-
-def _own(step: StepWork, own_engines: bool) -> str:
-    return step.op.out().name if own_engines else ""
 
 
 def _pools(context: Context) -> tuple[Pool, ...]:

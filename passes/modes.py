@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..ir.ops import Attr, Op
 from ..targets.cost import Estimate, Slot, Work
+from ..targets.library import Executor
+from ..targets.sizes import Size
 from .base import Context
 from .configurations import LEFT_OUT_QUALITY, Configuration, work_of
 from .pins import pins_of
-from .problem import EngineOption, Mode, Pool, Times
+from .problem import EngineOption, Mode, Times
 from .varying import Case, combine
 from .work import Count, StepWork
 
-# Replicas beyond the items there are to work on would stand idle; beyond this many, one job's
-# start-up costs more than it gains on any cluster we plan for.
-MAX_REPLICAS = 8
+# Replica counts worth considering; those beyond the items there are to work on would stand idle.
+REPLICAS = (1, 2, 4, 8)
 RESIDENT_RUNNERS = frozenset({"vllm", "torch"})
 
 
@@ -40,51 +41,62 @@ class Way:
     engine: EngineOption | None = None
 
 
-def ways(
-    step: StepWork,
-    context: Context,
-    pools: Iterable[Pool],
-    percentiles: tuple[str, ...],
-    *,
-    own_engine: str = "",
-) -> Iterator[Way]:
-    """Yield every way to carry out a step; `own_engine` keeps its engines from being shared."""
-    places = {pool.name: index for index, pool in enumerate(pools)}
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms ways are priced.
+
+    rate: requests per second, when a service is planned: its engines are held all the time, so a
+    request pays its share of holding them (`1 / rate` seconds, or what it occupies where that is
+    more) and no start-up. None: one job, which pays from start-up to last use. reference: `-O0`:
+    engines of a step's own, and no notice taken of whether they keep up with the rate.
+    """
+
+    context: Context
+    percentiles: tuple[str, ...]
+    rate: float | None = None
+    reference: bool = False
+
+    def pool_index(self, slot: Slot) -> int:
+        """Return a slot's pool as the solver numbers it; -1 for a hosted service."""
+        return -1 if slot.pool is None else self.context.cluster.pools.index(slot.pool)
+
+
+def ways(step: StepWork, terms: Terms) -> Iterator[Way]:
+    """Yield every way to carry out a step, in every case of what comes before it."""
     best = max((c.quality for c in step.configurations), default=1.0) or 1.0
-    situations = combine(
-        lambda sizes, count: (sizes, count),
-        step.sizes,
-        step.counts,
-        worst=lambda a, b: max(a, b, key=lambda pair: pair[1].calls),
-    )
+    situations = combine(lambda *both: both, step.sizes, step.counts, worst=_busier)
     for config, emits in zip(step.configurations, step.classes, strict=True):
         for case, (sizes, count) in situations.items():
             if config.executor is None:
-                nothing = tuple(Times(0.0, 0.0, 0.0) for _ in percentiles)
+                nothing = tuple(Times(0.0, 0.0, 0.0) for _ in terms.percentiles)
                 yield Way(config, case, emits, count, LEFT_OUT_QUALITY, nothing, 0.0, 0.0)
                 continue
             work = work_of(step.task, config, sizes, step.output_tokens)
-            if _overflows(config, work):
+            if _overflows(config.executor, work):
                 continue
-            for slot in _slots(step.op, config, context):
-                yield from _loads(
-                    config, case, emits, count, config.quality / best, work, slot,
-                    context, percentiles, places, own_engine,
-                )  # fmt: skip
+            for slot in _slots(step.op, config.executor, terms.context):
+                for load in _loads(config, config.executor, count, slot, work, terms):
+                    engine = _engine(step, config.executor, slot, count, load, terms)
+                    quality = config.quality / best
+                    yield _way(config, case, emits, count, quality, slot, load, engine, terms)
 
 
-def _overflows(config: Configuration, work: Work) -> bool:
+def _busier(
+    a: tuple[Mapping[str, Size], Count], b: tuple[Mapping[str, Size], Count]
+) -> tuple[Mapping[str, Size], Count]:
+    return a if a[1].calls >= b[1].calls else b
+
+
+def _overflows(executor: Executor, work: Work) -> bool:
     """Tell whether the largest expected prompt and answer exceed a model's context."""
-    limit = config.executor.context_tokens if config.executor is not None else None
+    limit = executor.context_tokens
     return limit is not None and work.prompt_tokens[1] + work.output_tokens[1] > limit
 
 
-def _slots(op: Op, config: Configuration, context: Context) -> list[Slot]:
-    if config.executor is None:
-        return []
+def _slots(op: Op, executor: Executor, context: Context) -> list[Slot]:
     pins = [pin for pin in pins_of(op) if pin.name in ("device", "gpu")]
     found = []
-    for slot in context.costs.slots(config.executor, context.cluster):
+    for slot in context.costs.slots(executor, context.cluster):
         gpu = slot.pool.gpu.type if slot.pool is not None and slot.pool.gpu is not None else None
         facts: dict[str, Attr] = {"device": slot.device, "gpu": gpu if slot.gpus else None}
         if all(pin.accepts(facts[pin.name]) for pin in pins):
@@ -92,66 +104,76 @@ def _slots(op: Op, config: Configuration, context: Context) -> list[Slot]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """Replicas, the calls each may have in flight and has, and what one replica then takes."""
+
+    replicas: int
+    concurrency: int
+    in_flight: int
+    most: int
+    estimate: Estimate
+
+
 def _loads(
+    config: Configuration, executor: Executor, count: Count, slot: Slot, work: Work, terms: Terms
+) -> Iterator[_Load]:
+    offered = terms.context.costs.concurrencies(executor, slot)
+    service = terms.rate is not None
+    for replicas in _replicas(executor, slot, count, service):
+        share = math.ceil(max(count.parallel, 1.0) / replicas)
+        for concurrency in offered:
+            # other requests fill a service's engines; a job has only its own calls
+            in_flight = concurrency if service else min(concurrency, share)
+            estimate = terms.context.costs.estimate(
+                executor, dict(config.knobs), slot, work, in_flight
+            )
+            demand = (terms.rate or 0.0) * count.calls
+            if terms.reference or demand <= replicas * estimate.calls_per_s:
+                yield _Load(replicas, concurrency, in_flight, max(offered), estimate)
+            if not service and concurrency >= share:
+                break  # more in flight than there is to do gains nothing
+
+
+def _replicas(executor: Executor, slot: Slot, count: Count, service: bool) -> list[int]:
+    if executor.runner not in RESIDENT_RUNNERS or slot.pool is None:
+        return [1]
+    fit = slot.pool.nodes * (slot.pool.gpus // slot.gpus if slot.gpus else 1)
+    busy = REPLICAS[-1] if service else math.ceil(count.parallel)
+    return [n for n in REPLICAS if n <= max(1, min(fit, busy))]
+
+
+def _way(
     config: Configuration,
     case: Case,
     emits: int,
     count: Count,
     quality: float,
-    work: Work,
     slot: Slot,
-    context: Context,
-    percentiles: tuple[str, ...],
-    places: dict[str, int],
-    own_engine: str,
-) -> Iterator[Way]:
-    executor = config.executor
-    if executor is None:
-        return
-    resident = executor.runner in RESIDENT_RUNNERS
-    offered = context.costs.concurrencies(executor, slot)
-    most = _most_replicas(slot, count) if resident else 1
-    for replicas in (r for r in (1, 2, 4, 8) if r <= most):
-        share = math.ceil(max(count.parallel, 1.0) / replicas)
-        for concurrency in _useful(offered, share):
-            load = min(concurrency, share)
-            estimate = context.costs.estimate(executor, dict(config.knobs), slot, work, load)
-            engine = _engine(
-                config, slot, estimate, replicas, concurrency, max(offered), resident,
-                places, own_engine,
-            )  # fmt: skip
-            times = tuple(_times(estimate, count, load * replicas, q) for q in percentiles)
-            busy = times[0].duration_s * min(replicas, math.ceil(count.parallel))
-            watts = estimate.busy_w - (estimate.idle_w if resident else 0.0)
-            usd = estimate.usd_per_call * count.calls
-            yield Way(
-                configuration=config,
-                case=case,
-                emits=emits,
-                count=count,
-                quality=quality,
-                times=times,
-                energy_j=max(watts, 0.0) * busy,
-                usd=usd + (0.0 if resident else estimate.usd_per_s * busy),
-                slot=slot,
-                concurrency=concurrency,
-                replicas=replicas,
-                estimate=estimate,
-                engine=engine,
-            )
-
-
-def _useful(offered: tuple[int, ...], share: int) -> list[int]:
-    """Return the load points up to the first that takes all there is to do at once."""
-    enough = [c for c in offered if c >= share]
-    return [c for c in offered if c < share] + enough[:1]
-
-
-def _most_replicas(slot: Slot, count: Count) -> int:
-    if slot.pool is None:
-        return 1
-    fit = slot.pool.gpus // slot.gpus if slot.gpus else 1
-    return max(1, min(MAX_REPLICAS, slot.pool.nodes * fit, math.ceil(count.parallel)))
+    load: _Load,
+    engine: EngineOption,
+    terms: Terms,
+) -> Way:
+    estimate = load.estimate
+    working_s = count.calls / estimate.calls_per_s  # of one replica, all calls together
+    watts = estimate.busy_w - (estimate.idle_w if engine.resident else 0.0)
+    held_usd = 0.0 if engine.resident else estimate.usd_per_s * working_s
+    all_in_flight = load.in_flight * load.replicas
+    return Way(
+        configuration=config,
+        case=case,
+        emits=emits,
+        count=count,
+        quality=quality,
+        times=tuple(_times(estimate, count, all_in_flight, q) for q in terms.percentiles),
+        energy_j=max(watts, 0.0) * working_s,
+        usd=estimate.usd_per_call * count.calls + held_usd,
+        slot=slot,
+        concurrency=load.concurrency,
+        replicas=load.replicas,
+        estimate=estimate,
+        engine=engine,
+    )
 
 
 def _times(estimate: Estimate, count: Count, in_flight: int, percentile: str) -> Times:
@@ -168,38 +190,37 @@ def _times(estimate: Estimate, count: Count, in_flight: int, percentile: str) ->
 
 
 def _engine(
-    config: Configuration,
-    slot: Slot,
-    estimate: Estimate,
-    replicas: int,
-    concurrency: int,
-    most: int,
-    resident: bool,
-    places: dict[str, int],
-    own_engine: str,
+    step: StepWork, executor: Executor, slot: Slot, count: Count, load: _Load, terms: Terms
 ) -> EngineOption:
-    executor = config.executor
-    server = (executor.model or executor.name) if executor is not None and resident else None
-    name = server or (executor.name if executor is not None else "")
-    # what runs in process holds its cores only while it runs, so its load is part of what it is
-    load = "" if resident else f" c{concurrency}"
-    group = f"{name} on {slot}{load}" + (f" for {own_engine}" if own_engine else "")
-    startup = estimate.startup_s if resident else 0.0
+    resident = executor.runner in RESIDENT_RUNNERS
+    estimate, replicas = load.estimate, load.replicas
+    # one server serves every executor of its model; what runs in process holds cores only while it
+    # runs, so its load is part of what it is
+    group = f"{(executor.model or executor.name) if resident else executor.name} on {slot}"
+    if not resident or terms.reference:
+        group += f" c{load.concurrency}"
+    if terms.reference:
+        group += f" for {step.op.out().name}"
+    paid_s = estimate.startup_s
+    if terms.rate is not None:
+        paid_s = max(1.0 / terms.rate, count.calls / estimate.calls_per_s / replicas)
+    held = resident and terms.rate is None
+    stands = slot.pool is not None
     return EngineOption(
         label=f"{group} r{replicas}",
-        pool=places[slot.pool.name] if slot.pool is not None else -1,
+        pool=terms.pool_index(slot),
         resident=resident,
         replicas=replicas,
         gpus=slot.gpus,
-        cores=estimate.cores if slot.pool is not None else 0,
-        memory_bytes=estimate.memory_bytes if slot.pool is not None else 0.0,
+        cores=estimate.cores if stands else 0,
+        memory_bytes=estimate.memory_bytes if stands else 0.0,
         gpu_memory_bytes=estimate.gpu_memory_bytes,
-        slots=replicas * most if resident else concurrency,
-        startup_s=startup,
-        startup_j=startup * estimate.idle_w * replicas,
-        startup_usd=startup * estimate.usd_per_s * replicas,
-        idle_w=estimate.idle_w * replicas if resident else 0.0,
-        usd_per_s=estimate.usd_per_s * replicas if resident else 0.0,
+        slots=replicas * load.most if resident else load.concurrency,
+        startup_s=estimate.startup_s if resident else 0.0,
+        startup_j=paid_s * estimate.idle_w * replicas if resident else 0.0,
+        startup_usd=paid_s * estimate.usd_per_s * replicas if resident else 0.0,
+        idle_w=estimate.idle_w * replicas if held else 0.0,
+        usd_per_s=estimate.usd_per_s * replicas if held else 0.0,
         group=group,
     )
 

@@ -59,7 +59,7 @@ class Place(Pass):
 def _fixed(module: Module, context: Context, policy: str) -> tuple[Formulation, Placement]:
     from .schedule import Reason, evaluate
 
-    formulation = formulate(module, context, prune=False, own_engines=True)
+    formulation = formulate(module, context, prune=False, reference=True)
     problem = formulation.problem
     if policy == "sequential":
         problem = serial(problem)

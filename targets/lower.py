@@ -8,7 +8,6 @@ from ..ir.ops import Attr, Attrs, Op
 from ..ir.printer import print_module
 from ..ir.workflow import PERCENTILES, Engine, Module
 from .plan import (
-    SCHEMA,
     Alternative,
     EnginePlan,
     Place,
@@ -36,7 +35,7 @@ def lower(
     workflow = module.sole()
     attrs = dict(module.attrs)
     return Plan(
-        schema=SCHEMA,
+        schema="murakkab/plan/1",
         kind="job",
         workflow=workflow.name,
         target=target.name,

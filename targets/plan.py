@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """An engine to run: executor, runner, hardware, replicas, and calls in flight over all replicas."""
+    """An engine to run; `concurrency` is the calls in flight over all replicas."""
 
     name: str
     executor: str
@@ -236,7 +236,11 @@ def _build(kind: Any, value: Any) -> Any:
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         return kind(  # type: ignore[operator]
-            **{f.name: _build(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value}
+            **{
+                f.name: _build(hints[f.name], value[f.name])
+                for f in fields(kind)
+                if f.name in value
+            }
         )
     origin = get_origin(kind)
     if origin in (Union, UnionType):
@@ -246,7 +250,7 @@ def _build(kind: Any, value: Any) -> Any:
         return _build(inner[0], value) if len(inner) == 1 else _frozen(value)
     if origin is tuple:
         return tuple(_build(get_args(kind)[0], v) for v in value)
-    if origin is not None and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return {k: _frozen(v) for k, v in value.items()}
     return float(value) if kind is float else value
 
