@@ -1,9 +1,10 @@
 """The shipped cost model: measured load points, and the analytic model between and beyond them.
 
-Money: a replica on GPUs is charged `its GPUs / the node's GPUs` of the node's price, cores and
-memory included. On a node without GPUs, CPU work is charged its share of the cores. On a node with
-GPUs the GPUs carry the whole price, so CPU work there adds nothing: charging it too would make the
-parts of a node cost more than the node.
+Money: a replica on GPUs is charged `its GPUs / the node's GPUs` of the node's price, which pays for
+as many of the node's cores. On a node without GPUs, CPU work is charged its share of the cores. On
+a node with GPUs, CPU work is charged what cores alone cost elsewhere (`CORE_USD_S`), not the far
+dearer share of such a node: cores that came for nothing would draw work away from GPUs that do it
+more cheaply. A node whose GPUs are all held is then counted for at most its cores' price too much.
 
 Energy: the draw of the GPUs or cores a replica holds. A node's cores share the CPU's idle and busy
 watts evenly; memory, fans and power supplies are not counted.
@@ -33,6 +34,8 @@ SERVER_START_S = 40.0  # processes, compilation, CUDA graphs; declared estimate
 PYTHON_START_S = 1.0  # imports of a worker process, measured on a 2-core x86 VM
 SERVER_CORES = 2  # API server and engine loop; one more for each GPU
 SERVER_HOST_BYTES = 4e9  # host memory of a server, and again for each GPU
+# AWS c7i.24xlarge, us-east-1 on demand: $4.284 / h for 96 cores.
+CORE_USD_S = 4.284 / 96 / 3600
 CPU_SERVER_CORES = 32  # more cores than this add no bandwidth to one CPU server
 TAIL = 1.15  # p90 over p50 of a step where it was not measured
 CALL_S = 0.0002  # handing a call to a worker process and back, measured on a 2-core x86 VM
@@ -199,8 +202,7 @@ class ProfileCostModel:
             startup_s=SERVER_START_S + model.weight_bytes / LOAD_BYTES_S,
             cpu_busy_w=pool.cpu.busy_w * share if gpus else 0.0,  # a CPU device has it already
             cpu_idle_w=pool.cpu.idle_w * share if gpus else 0.0,
-            usd_per_s=pool.usd_per_s
-            * (gpus / pool.gpus if gpus else _cpu_price_share(pool, cores)),
+            usd_per_s=pool.usd_per_s * gpus / pool.gpus if gpus else _cpu_usd_per_s(pool, cores),
             weight_bytes=model.weight_bytes,
             host_bytes=SERVER_HOST_BYTES * (1 + gpus) + (0.0 if gpus else model.weight_bytes),
         )
@@ -225,7 +227,7 @@ class ProfileCostModel:
             startup_s=PYTHON_START_S,
             busy_w=pool.cpu.busy_w * share,
             idle_w=pool.cpu.idle_w * share,
-            usd_per_s=pool.usd_per_s * _cpu_price_share(pool, cores),
+            usd_per_s=_cpu_usd_per_s(pool, cores),
             usd_per_call=0.0,
             cores=cores,
             memory_bytes=processes * executor.memory_bytes,
@@ -245,9 +247,10 @@ def _cpu_server_cores(pool: Pool) -> int:
     return min(CPU_SERVER_CORES, pool.cpu.cores)
 
 
-def _cpu_price_share(pool: Pool, cores: int) -> float:
-    """Return the share of a node's price that cores carry; none where GPUs carry it."""
-    return 0.0 if pool.gpus else cores / pool.cpu.cores
+def _cpu_usd_per_s(pool: Pool, cores: int) -> float:
+    """Return the price of cores: their share of the node, or less where GPUs make it dear."""
+    share = pool.usd_per_s * cores / pool.cpu.cores
+    return min(share, CORE_USD_S * cores) if pool.gpus else share
 
 
 def _context(point: TokenPoint) -> float:

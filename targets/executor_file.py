@@ -62,10 +62,9 @@ def _refused(source: TomlSource, i: int, row: Mapping[str, Any]) -> Iterator[Dia
 
 _NEEDS = {
     "vllm": ("model",),
-    "openai": ("model", "settings"),
+    "openai": ("model",),
     "torch": ("model",),
     "python": ("entry",),
-    "http": ("settings",),
 }
 _DEVICES = {
     "python": ("cpu",),
@@ -84,6 +83,9 @@ def _inconsistent(
         if key not in row:
             message = f"an executor of runner `{runner}` has no `{key}`"
             yield source.finding("missing-key", message, ("executor", i))
+    if runner in ("openai", "http") and not {"url", "url_env"} & set(row.get("settings", ())):
+        message = f"an executor of runner `{runner}` has no `settings.url` or `settings.url_env`"
+        yield source.finding("missing-key", message, ("executor", i))
     for n, device in enumerate(row.get("devices", ())):
         if device not in _DEVICES.get(runner, (device,)):
             can = " or ".join(f"`{d}`" for d in _DEVICES[runner])

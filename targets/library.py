@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -185,4 +184,6 @@ def _missing_entry(executor: Executor) -> str | None:
 
 @cache
 def _entry_names() -> frozenset[str]:
+    from importlib.metadata import entry_points  # 25 ms of imports that most commands never need
+
     return frozenset(point.name for point in entry_points(group=ENTRY_POINTS))

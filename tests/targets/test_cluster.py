@@ -8,6 +8,7 @@ from murakkab.ir.diagnostics import InputError
 from murakkab.targets.catalog import load_catalog
 from murakkab.targets.cluster import Cluster, Pool, load_cluster, to_toml
 from murakkab.targets.detect import detect_host
+from murakkab.targets.toml_source import shipped_toml
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "clusters"
 
@@ -217,6 +218,13 @@ def test_every_figure_of_the_catalogue_has_a_source() -> None:
     for gpu in catalog.gpus.values():
         assert gpu.idle_w < gpu.tdp_w
         assert 1e9 < gpu.memory_bytes < 1e12
+
+
+def test_sources_of_single_figures_name_figures() -> None:
+    for source in shipped_toml("catalog"):
+        for rows in source.data.values():
+            for row in rows:
+                assert set(row.get("sources", ())) <= set(row), row
 
 
 def test_weights_match_the_parameters() -> None:

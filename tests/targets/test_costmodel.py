@@ -156,12 +156,23 @@ def test_the_parts_of_a_node_cost_the_node() -> None:
     four, eight = (MODEL.estimate(executor, {}, s, WORK, 1) for s in MODEL.slots(executor, A100S))
     assert eight.usd_per_s == pytest.approx(price)
     assert four.usd_per_s == pytest.approx(price / 2)
+
+
+def test_cores_cost_their_share_but_no_more_than_cores_cost_elsewhere() -> None:
     tool = named("pyscenedetect")
-    on_gpu_node = MODEL.estimate(tool, {}, MODEL.slots(tool, A100S)[0], WORK, 96)
-    assert on_gpu_node.usd_per_s == 0
     pool = replace(LAPTOP.pools[0], usd_per_s=1.0)
     on_cpu_node = MODEL.estimate(tool, {}, Slot(pool, "cpu"), WORK, 2)
     assert on_cpu_node.usd_per_s == pytest.approx(2 / 8)
+    on_gpu_node = MODEL.estimate(tool, {}, MODEL.slots(tool, A100S)[0], WORK, 96)
+    assert on_gpu_node.usd_per_s * 3600 == pytest.approx(4.284)
+    free = replace(A100S.pools[0], usd_per_s=0.0)
+    assert MODEL.estimate(tool, {}, Slot(free, "cpu"), WORK, 96).usd_per_s == 0
+
+
+def test_speech_is_cheaper_on_a_gpu_than_on_the_cores_beside_it() -> None:
+    executor = named("whisper-large-v3")
+    gpu, cpu = (MODEL.estimate(executor, {}, s, WORK, 1) for s in MODEL.slots(executor, A100S))
+    assert gpu.usd_per_s / gpu.calls_per_s < cpu.usd_per_s / cpu.calls_per_s
 
 
 def test_tools_run_on_as_many_cores_as_there_are() -> None:

@@ -228,6 +228,15 @@ def test_two_files_may_not_share_a_name(tmp_path: Path) -> None:
             "facts are",
         ),
         ('runner = "python"', 'runner = "vllm"', "1:1", "runner `vllm` has no `model`", None),
+        ('runner = "python"', 'runner = "http"', "1:1", "no `settings.url` or", None),
+        (
+            'runner = "python"',
+            'runner = "http"\nsettings = { url = "file:///etc/passwd" }',
+            "6:20",
+            "not an `http` or `https` URL",
+            None,
+        ),
+        ("knobs", 'requires = ["a.b"]\nknobs', "8:13", "import name of a top-level module", None),
     ],
 )
 def test_mistakes(
