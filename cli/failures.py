@@ -60,7 +60,7 @@ def _of_a_stage(error: BaseException) -> Failure:
     if isinstance(error, _class("passes.pipeline", "PassFailure")):
         return _broken_pass(error)
     if isinstance(error, _class("runtime.errors", "RunError")):
-        return Failure(RUN_FAILED, (Diagnostic("run-failed", str(error)),))
+        return _failed_run(error)
     message = f"this is a bug in murakkab: {type(error).__name__}: {error}"
     hint = "run it again with `--debug` for a traceback, and report it"
     return Failure(PROGRAM_WRONG, (Diagnostic("internal-error", message, help=hint),))
@@ -70,6 +70,16 @@ def _class(module: str, name: str) -> type[BaseException] | tuple[()]:
     """Return an exception class of a stage that is loaded: one that is not cannot have raised."""
     found = sys.modules.get(f"{__package__.rpartition('.')[0]}.{module}")
     return getattr(found, name) if found is not None else ()
+
+
+def _failed_run(error: Any) -> Failure:
+    said = [str(failure) for failure in error.failures] or [error.message]
+    hint = None if error.record is None else f"`mkb show {error.record}` shows what completed"
+    found = [Diagnostic("run-failed", message) for message in said[:-1]]
+    found.append(Diagnostic("run-failed", said[-1], help=hint))
+    failures = [failure.as_dict() for failure in error.failures]
+    record = None if error.record is None else str(error.record)
+    return Failure(RUN_FAILED, tuple(found), {"failures": failures, "record": record})
 
 
 def _broken_pass(error: Any) -> Failure:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..ir.diagnostics import did_you_mean
+from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from .failures import failure_of
 from .output import Output
 
@@ -26,8 +26,8 @@ COMMANDS = {
     "compile": "Compile a workflow to a plan.",
     "run": "Run a plan or a workflow.",
     "show": "Show what a past run did.",
-    "inspect": "Draw a plan: the workflow before and after.",
-    "explain": "Say why each step runs as it does.",
+    "inspect": "Draw a plan: the workflow as written and as it will run.",
+    "explain": "Say why each step (or STEP alone) runs as it does.",
     "opt": "Run passes over IR text.",
     "library": "List interfaces and what can carry them out.",
     "targets": "List what can be compiled for; describe this machine.",
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
             hint = did_you_mean(name, COMMANDS) or f"commands: {', '.join(COMMANDS)}"
-            raise click.UsageError(f"no command `{name}`; {hint}", ctx)
+            raise InputError(Diagnostic("usage", f"no command `{name}`", help=hint))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -75,15 +75,23 @@ class LazyGroup(click.Group):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # a terminal that knows no UTF-8
         try:
-            extra |= {"standalone_mode": False, "obj": output}
-            code = super().main(arguments, prog_name or "mkb", **extra)
+            code = self._run(arguments, prog_name, output, extra)
         except BrokenPipeError:
             # the reader has gone (`mkb … | head`): say nothing, not even at interpreter exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 141
+            code = 1
+        sys.exit(code)
+
+    def _run(
+        self, arguments: list[str], prog_name: str | None, output: Output, extra: dict[str, Any]
+    ) -> int:
+        try:
+            code = super().main(arguments, prog_name, standalone_mode=False, obj=output, **extra)
+        except BrokenPipeError:
+            raise
         except (Exception, KeyboardInterrupt) as error:
-            code = _fail(error, output)
-        sys.exit(code if isinstance(code, int) else 0)
+            return _fail(error, output)
+        return code if isinstance(code, int) else 0  # click gives the code of `ctx.exit`
 
 
 def _fail(error: BaseException, output: Output) -> int:
@@ -99,6 +107,7 @@ def _fail(error: BaseException, output: Output) -> int:
 
 
 @click.group(
+    "mkb",
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -1,0 +1,86 @@
+"""Progress of a run on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..runtime.progress import OnEvent, Progress, ProgressTracker, RunEvent
+from . import figures
+from .display import safe, shorten
+from .output import Output
+
+if TYPE_CHECKING:
+    from ..targets.plan import Plan
+
+_BAR_EVERY_S = 0.1
+_LINE_EVERY_S = 5.0
+
+
+@contextmanager
+def shown_progress(plan: Plan, output: Output) -> Iterator[OnEvent | None]:
+    """Give what to call at each event of a run; None beside `--json`, where nothing is shown."""
+    if output.as_json:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar(plan) as show:
+            yield _throttled(plan, show, _BAR_EVERY_S)
+    else:
+        yield _throttled(plan, lambda event, now: _line(output, event, now), _LINE_EVERY_S)
+
+
+def _throttled(plan: Plan, show: Callable[[RunEvent, Progress], None], every_s: float) -> OnEvent:
+    """Show at most one event in a while, but every one that went wrong."""
+    tracker = ProgressTracker(plan)
+    began_s = shown_s = time.monotonic()
+
+    def see(event: RunEvent) -> None:
+        nonlocal shown_s
+        tracker.see(event)
+        now_s = time.monotonic()
+        if event.reason is None and now_s - shown_s < every_s:
+            return
+        shown_s = now_s
+        show(event, tracker.snapshot(now_s - began_s))
+
+    return see
+
+
+def _line(output: Output, event: RunEvent, progress: Progress) -> None:
+    if event.reason is not None:
+        again = "will be tried again" if event.kind == "retried" else "failed"
+        output.aside(f"{event.instance}: {again}: {safe(event.reason)}")
+        return
+    output.aside(f"{figures.seconds(progress.elapsed_s)}: {_standing(progress)}")
+
+
+def _standing(progress: Progress) -> str:
+    parts = [f"{progress.done} of about {progress.expected} calls", f"{progress.running} running"]
+    if progress.remaining_s is not None:
+        parts.append(f"about {figures.seconds(progress.remaining_s)} left")
+    return ", ".join(parts)
+
+
+@contextmanager
+def _bar(plan: Plan) -> Iterator[Callable[[RunEvent, Progress], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        SpinnerColumn(),
+        BarColumn(24),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(plan.workflow, total=None)
+
+        def show(event: RunEvent, progress: Progress) -> None:
+            said = shorten(f"{_standing(progress)}  {event.instance}", 60)
+            bar.update(task, description=said, completed=progress.done, total=progress.expected)
+
+        yield show

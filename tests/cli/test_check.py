@@ -1,0 +1,43 @@
+"""`mkb check`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from click.testing import Result
+
+Mkb = Callable[..., Result]
+MkbJson = Callable[..., dict[str, Any]]
+
+
+def test_every_file_is_checked_and_every_error_told(mkb_json: MkbJson, tmp_path: Path) -> None:
+    (tmp_path / "a.mkb").write_text("workflow a(x: Int) -> Int { return y }")
+    (tmp_path / "b.mkb").write_text("workflow b(x: Int) -> Int {\n    return z\n}")
+    out = mkb_json("check", "a.mkb", "ask.mkb", "b.mkb", exit_code=1)
+    assert [(d["file"], d["line"]) for d in out["diagnostics"]] == [("a.mkb", 1), ("b.mkb", 2)]
+    assert out["workflows"] == {"ask.mkb": ["ask"]}
+
+
+def test_a_missing_file_outweighs_a_wrong_one(mkb_json: MkbJson, tmp_path: Path) -> None:
+    (tmp_path / "a.mkb").write_text("workflow")
+    out = mkb_json("check", "a.mkb", "gone.mkb", exit_code=2)
+    assert {d["id"] for d in out["diagnostics"]} >= {"no-such-file"}
+    assert len(out["diagnostics"]) == 2
+
+
+def test_several_findings_are_counted(mkb: Mkb, tmp_path: Path) -> None:
+    (tmp_path / "a.mkb").write_text("workflow a() -> Int { x = y\n z = q\n return 1 }")
+    assert "found 2 errors" in mkb("check", "a.mkb", exit_code=1).stderr
+
+
+def test_sources_that_are_no_text(mkb_json: MkbJson, tmp_path: Path) -> None:
+    wrong = {
+        "nul.mkb": b"workflow\0",
+        "latin.mkb": "// caf\u00e9".encode("latin-1"),
+        "big.mkb": b"/" * ((1 << 20) + 1),
+        "deep.mkb": b"workflow w() -> Int { return " + b"(" * 10_000 + b"1" + b")" * 10_000 + b" }",
+    }
+    for name, data in wrong.items():
+        (tmp_path / name).write_bytes(data)
+        out = mkb_json("check", name, exit_code=1)
+        assert out["diagnostics"][0]["file"] == name
