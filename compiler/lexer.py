@@ -67,7 +67,9 @@ def token_span(token: Token, path: str) -> Span:
 
 def lex(lark: Lark, text: str, path: str) -> Lexed:
     """Split a text into tokens; never raises for any text."""
-    return _Lexing(path).run(lark.lex(text))
+    session = lark.parse_interactive(text)  # has the lexer that `Lark.lex` would build each time
+    tokens = session.lexer_thread.lex(session.parser_state)  # type: ignore[no-untyped-call]
+    return _Lexing(path).run(tokens)
 
 
 class _Lexing:

@@ -139,7 +139,7 @@ class _Run:
             token = self.tokens[index]
             if self._declares(index) or token.type == "$END":
                 return None
-            if entered == 0 and self._begins(index, kind, at):
+            if entered == 0 and self._begins(index, kind, at, bool(unclosed)):
                 return index
             if token.type in CLOSING:
                 entered += 1
@@ -152,7 +152,7 @@ class _Run:
                     continue
         return None
 
-    def _begins(self, index: int, kind: str, after: int) -> bool:
+    def _begins(self, index: int, kind: str, after: int, in_brackets: bool) -> bool:
         token = self.tokens[index]
         if kind == "REQUIRE":
             return token.type in _CLAUSES or (token.type == "LBRACE" and self._on_new_line(index))
@@ -160,8 +160,10 @@ class _Run:
             return False
         if token.type in ("YIELD", "RETURN"):
             return True
-        following = self.tokens[index + 1].type if index + 1 < len(self.tokens) else "$END"
-        return token.type == "NAME" and following in ("EQUAL", "LPAR") and self._on_new_line(index)
+        if token.type != "NAME" or not self._on_new_line(index):
+            return False
+        begun = ("EQUAL", "LPAR") if in_brackets else ("EQUAL", "LPAR", "EQ", "COLON")
+        return self.tokens[index + 1].type in begun
 
     def _on_new_line(self, index: int) -> bool:
         return index == 0 or (self.tokens[index].line or 0) > (self.tokens[index - 1].end_line or 0)
