@@ -25,7 +25,7 @@ def call(cx: Context, node: ast.Call, hint: str | None) -> Typed:
         callee = found[0]
         fits = _arguments(cx, node, args, callee)
         if isinstance(callee, WorkflowInfo):
-            return _workflow(cx, node, args if fits else None, callee)
+            return _workflow(cx, node, args if fits else None, callee, hint)
         return _task(cx, node, args, callee, hint)
     pin_attrs(node.pins, cx.findings)
     if found:
@@ -110,7 +110,11 @@ def _task(
 
 
 def _workflow(
-    cx: Context, node: ast.Call, args: tuple[Typed, ...] | None, workflow: WorkflowInfo
+    cx: Context,
+    node: ast.Call,
+    args: tuple[Typed, ...] | None,
+    workflow: WorkflowInfo,
+    hint: str | None,
 ) -> Typed:
     _only_tasks(cx, node, "a workflow")
     if args is None:
@@ -121,7 +125,7 @@ def _workflow(
     if cx.emission.count > MAX_OPERATIONS or cx.depth > MAX_DEPTH:
         cx.emission.overflow = True
         return ERROR
-    return cx.inline(workflow, args)
+    return cx.inline(workflow, args, hint)
 
 
 def _only_tasks(cx: Context, node: ast.Call, what: str) -> None:

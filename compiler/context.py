@@ -175,7 +175,7 @@ class Context(ABC):
         """Check an expression and emit its operations; its value is called `hint` if possible."""
 
     @abstractmethod
-    def inline(self, workflow: WorkflowInfo, args: tuple[Typed, ...]) -> Typed:
+    def inline(self, workflow: WorkflowInfo, args: tuple[Typed, ...], hint: str | None) -> Typed:
         """Emit the body of another workflow in place of a call of it."""
 
     # ---- names

@@ -24,8 +24,13 @@ class Tail:
     until: Typed | None = None
 
 
-def statements(cx: Context, block: ast.Block, ending: str, *, until: bool = False) -> Tail:
-    """Elaborate the statements of a block that ends in `yield` or `return` (the `ending`)."""
+def statements(
+    cx: Context, block: ast.Block, ending: str, hint: str | None = None, *, until: bool = False
+) -> Tail:
+    """Elaborate the statements of a block that ends in `yield` or `return` (the `ending`).
+
+    Its value is called `hint` if possible; `until` allows a stop condition.
+    """
     tail: Tail | None = None
     ended: Span | None = None
     for statement in block.statements:
@@ -43,7 +48,7 @@ def statements(cx: Context, block: ast.Block, ending: str, *, until: bool = Fals
             case ast.CallStatement(call):
                 cx.expression(call)
             case ast.Yield() | ast.Return():
-                tail = _tail(cx, statement, ending, until=until)
+                tail = _tail(cx, statement, ending, hint, until=until)
                 ended = statement.span
     if tail is not None:
         return tail
@@ -59,8 +64,10 @@ def statements(cx: Context, block: ast.Block, ending: str, *, until: bool = Fals
     return Tail(ERROR, brace)
 
 
-def _tail(cx: Context, statement: ast.Yield | ast.Return, ending: str, *, until: bool) -> Tail:
-    value = cx.expression(statement.value)
+def _tail(
+    cx: Context, statement: ast.Yield | ast.Return, ending: str, hint: str | None, *, until: bool
+) -> Tail:
+    value = cx.expression(statement.value, hint)
     condition: Typed | None = None
     written = "return" if isinstance(statement, ast.Return) else "yield"
     if written != ending:

@@ -20,7 +20,7 @@ def declare(program: Program, findings: Findings) -> dict[str, FileNames]:
     """Collect the declarations of every file, by path; imported files come before importers."""
     tables: dict[str, FileNames] = {}
     for loaded in program.files:
-        names = FileNames(loaded.file.path, complete=loaded.complete)
+        names = FileNames(loaded.lines, complete=loaded.complete)
         tables[loaded.file.path] = names
         for _, target in loaded.imports:
             _import(names, tables[target.file.path])
@@ -86,7 +86,7 @@ class _Declaring:
         self.once("`system`", decl.systems)
         self.once("`prompt`", decl.prompts)
         self.once("`using`", decl.usings)
-        check_prompts(info, self.loaded.lines, self.findings, warn=self.warn)
+        check_prompts(info, self.names, self.findings, warn=self.warn)
         self.callee(decl.name, info)
 
     def workflow(self, decl: ast.WorkflowDecl) -> None:

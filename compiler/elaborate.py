@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..ir.diagnostics import Label, Span
 from ..ir.ops import Op, Region, Value
 from ..ir.workflow import Workflow
@@ -80,7 +78,7 @@ class Elaborator(Context):
             )
         return ERROR
 
-    def inline(self, workflow: WorkflowInfo, args: tuple[Typed, ...]) -> Typed:
+    def inline(self, workflow: WorkflowInfo, args: tuple[Typed, ...], hint: str | None) -> Typed:
         """Emit the body of another workflow in place of a call of it.
 
         Its parameters have their declared types whatever the arguments are, so that its body means
@@ -90,7 +88,7 @@ class Elaborator(Context):
         for param, arg in zip(workflow.params, args, strict=True):
             typed = Typed(arg.value, param.type)
             inner.frame.names[param.name] = Binding(typed, param.span, "parameter")
-        tail = control.statements(inner, workflow.decl.body, "return")
+        tail = control.statements(inner, workflow.decl.body, "return", hint)
         return Typed(tail.value.value, workflow.result)
 
 
@@ -99,14 +97,13 @@ def elaborate(
     symbols: Symbols,
     closed: set[Span],
     findings: Findings,
-    lines: Sequence[str],
     pin_spans: dict[Span, dict[str, Span]],
 ) -> Workflow:
     """Check a workflow and return its flow IR, of use only if no error was found.
 
     `closed` are the workflows, by the spans of their names, that cannot be inlined: those that call
-    themselves, those found too large, this one from now on if it is or calls one of them. `lines`
-    are those of the file. Where pins stand is entered into `pin_spans`, by call and pin.
+    themselves, those found too large, this one from now on if it is or calls one of them. Where
+    pins stand is entered into `pin_spans`, by call and pin.
     """
     decl = workflow.decl
     names = ValueNames(frozenset(name.text for name in bound_names(decl.body)))
@@ -144,7 +141,7 @@ def elaborate(
         body=Region((), (*emission.regions[0], end)),
         description=str(decl.description.value) if decl.description is not None else "",
         goals=goals(decl.clauses, findings),
-        requirements=requirements(decl.clauses, lines, findings),
+        requirements=requirements(decl.clauses, workflow.names.lines, findings),
         expectations=facts,
         loc=decl.name.span,
     )

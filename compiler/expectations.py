@@ -135,9 +135,7 @@ class _Resolving:
             return None  # an error said elsewhere
         inner = typed.type.item if isinstance(typed.type, Option) else typed.type
         if not isinstance(inner, ListOf):
-            self.wrong(
-                name.span, f"`{name.text}` is `{self.shown(typed.type)}`, and lists have a length"
-            )
+            self.wrong(name.span, f"`{name.text}` is `{self.shown(typed.type)}`, not a list")
             return None
         return self.stated(node, f"len({typed.value.name})", ("",))
 
@@ -155,7 +153,7 @@ class _Resolving:
             "unknown-task",
             f"no task named `{name.text}`",
             name.span,
-            help=self.findings.suggest(name.text, self.called),
+            help=self.findings.suggest(name.text, self.workflow.names.known_tasks()),
         )
         return None
 

@@ -67,7 +67,8 @@ def check_text(
     pin_spans: dict[Span, dict[str, Span]] = {}
     workflows = _workflows(program, tables, symbols, findings, pin_spans)
     if findings.errors:
-        raise CompileError(findings.diagnostics)
+        # what is unused may be what an error keeps from being used
+        raise CompileError(d for d in findings.diagnostics if not d.id.startswith("unused-"))
     _unused_tasks(own, symbols, findings)
     module = Module("flow", workflows, _tasks(workflows, symbols))
     return Checked(module, findings.warnings, texts, pin_spans)
@@ -89,12 +90,12 @@ def _workflows(
         closed |= recursive
         for info in order:
             if loaded is program.root:
-                flow = elaborate(info, symbols, closed, findings, loaded.lines, pin_spans)
+                flow = elaborate(info, symbols, closed, findings, pin_spans)
                 found[flow.name] = flow
                 continue
             # imported: checked for its errors alone
             apart = Findings()
-            elaborate(info, Symbols(names), closed, apart, loaded.lines, {})
+            elaborate(info, Symbols(names), closed, apart, {})
             findings.diagnostics += apart.errors
     return tuple(found[info.name.text] for info in tables[program.root.file.path].workflows())
 

@@ -58,7 +58,7 @@ Callee = TaskInfo | WorkflowInfo
 class FileNames:
     """The names usable in one file: its own, then imported ones (several where imports clash)."""
 
-    path: str
+    lines: tuple[str, ...]  # of the file's text
     own_callees: dict[str, Callee] = field(default_factory=dict)
     own_types: dict[str, TypeInfo] = field(default_factory=dict)
     imported_callees: dict[str, tuple[Callee, ...]] = field(default_factory=dict)
@@ -105,6 +105,13 @@ class FileNames:
         yield from self.own_callees
         yield from self.imported_callees
         yield from BUILTINS
+
+    def known_tasks(self) -> Iterator[str]:
+        """Yield the name of every task that can be called here."""
+        yield from (task.name.text for task in self.tasks())
+        for name, callees in self.imported_callees.items():
+            if any(isinstance(callee, TaskInfo) for callee in callees):
+                yield name
 
     def workflows(self) -> Iterator[WorkflowInfo]:
         """Yield the file's own workflows, in source order."""

@@ -349,7 +349,7 @@ def _arithmetic(
         if isinstance(both, ListOf):
             return both
     takes = "two numbers, two texts or two lists" if node.op == "+" else "two numbers"
-    _bad(cx, node, left, right, f"cannot be joined by `{node.op}`: it takes {takes}")
+    _bad(cx, node, left, right, f"are no operands of `{node.op}`, which takes {takes}")
     return NEVER
 
 

@@ -9,17 +9,17 @@ from ..ir.template import Placeholder, TemplateError, parse_template
 from ..ir.types import NEVER, Base, ListOf, Option, Record, Type
 from . import ast
 from .findings import Findings
-from .names import TaskInfo
+from .names import FileNames, TaskInfo
 
 
-def check_prompts(task: TaskInfo, lines: Sequence[str], findings: Findings, *, warn: bool) -> None:
+def check_prompts(task: TaskInfo, names: FileNames, findings: Findings, *, warn: bool) -> None:
     """Check the placeholders of a task's `system` and `prompt`; `warn` allows warnings.
 
-    `lines` are those of the file, in which their places are found.
+    `names` are those of the file, for the way it calls types and the places of placeholders.
     """
     used: set[str] = set()
     for literal in (*task.decl.systems, *task.decl.prompts):
-        used |= _Checking(task, literal, lines, findings).run()
+        used |= _Checking(task, literal, names, findings).run()
     # other executors than language models may want what the prompt leaves out
     if not warn or not task.decl.prompts or task.decl.usings:
         return
@@ -36,12 +36,12 @@ def check_prompts(task: TaskInfo, lines: Sequence[str], findings: Findings, *, w
 
 class _Checking:
     def __init__(
-        self, task: TaskInfo, literal: ast.Literal, lines: Sequence[str], findings: Findings
+        self, task: TaskInfo, literal: ast.Literal, names: FileNames, findings: Findings
     ) -> None:
         self.task = task
         self.literal = literal
         self.text = str(literal.value)
-        self.lines = lines
+        self.names = names
         self.findings = findings
 
     def run(self) -> set[str]:
@@ -52,7 +52,7 @@ class _Checking:
             self.findings.error(
                 "bad-placeholder",
                 str(error),
-                place(self.literal, self.lines, error.offset, error.end),
+                place(self.literal, self.names.lines, error.offset, error.end),
                 help=self.advice(error),
             )
             return {param.name for param in self.task.params}
@@ -64,7 +64,7 @@ class _Checking:
         return used
 
     def place(self, placeholder: Placeholder) -> Span:
-        return place(self.literal, self.lines, placeholder.start, placeholder.end)
+        return place(self.literal, self.names.lines, placeholder.start, placeholder.end)
 
     def advice(self, error: TemplateError) -> str:
         faulty = self.text[error.offset : error.end]
@@ -98,14 +98,14 @@ class _Checking:
                 return found
             self.findings.error(
                 "unknown-field",
-                f"`{placeholder}`: no field `{name}` in `{inner}`",
+                f"`{placeholder}`: no field `{name}` in `{self.names.shown(inner)}`",
                 self.place(placeholder),
                 help=self.findings.suggest(name, dict(inner.fields)),
             )
         elif inner != NEVER:
             self.findings.error(
                 "unknown-field",
-                f"`{placeholder}`: `{inner}` has no fields",
+                f"`{placeholder}`: `{self.names.shown(inner)}` has no fields",
                 self.place(placeholder),
                 help="a list is inserted whole" if isinstance(inner, ListOf) else _opaque(inner),
             )
