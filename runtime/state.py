@@ -77,7 +77,7 @@ Command = Submit | Retry | Finish | Fail
 
 
 class Completed(NamedTuple):
-    """A submitted step has a result."""
+    """A submitted step has a result, of the step's type."""
 
     id: int
     value: Any
@@ -126,7 +126,8 @@ class RunState:
         self._submitted = 0
         self._failures: list[Failure] = []
         self._over = False
-        self.closing = False
+        self.closing = False  # nothing more begins: a step has failed, or
+        self.interrupted = False  # the user wants it so
         self._handlers: tuple[Callable[[Frame, Instruction], object], ...] = (
             self._pure,
             self._skip,
@@ -165,18 +166,13 @@ class RunState:
             case Dropped():
                 del self._calls[event.id]
             case Interrupted():
-                self.closing = True
+                self.closing = self.interrupted = True
         return self._settle()
 
     # ---- events
 
     def _completed(self, event: Completed) -> None:
-        frame, instruction, submit = self._calls.pop(event.id)
-        problem = submit.step.check(event.value)
-        if problem is not None:
-            message = f"returned a value of the wrong type: {problem}"
-            self.fail(Failure(submit.instance, submit.step, message, submit.attempt))
-            return
+        frame, instruction, _ = self._calls.pop(event.id)
         if self.closing:
             return
         self.resolve(frame, instruction.result, event.value)

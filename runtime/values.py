@@ -74,9 +74,7 @@ def _base(name: str) -> Check:
         wanted = name.lower()
         # a `File` is anything that has content
         kinds = ("image", "audio", "video", "file") if wanted == "file" else (wanted,)
-        return lambda v: (
-            None if isinstance(v, Media) and v.kind in kinds else _wrong(f"{name}", v)
-        )
+        return lambda v: None if isinstance(v, Media) and v.kind in kinds else _wrong(f"{name}", v)
     return _CHECKS[name]
 
 
@@ -118,9 +116,7 @@ _CHECKS: Mapping[str, Check] = {
 
 
 def _enum(values: frozenset[str], wanted: str) -> Check:
-    return lambda v: (
-        None if isinstance(v, str) and v in values else _wrong(f"one of {wanted}", v)
-    )
+    return lambda v: None if isinstance(v, str) and v in values else _wrong(f"one of {wanted}", v)
 
 
 def _list(item: Check, wanted: str) -> Check:
@@ -279,17 +275,25 @@ def _file_digest(path: str, mtime_ns: int, size: int) -> str:
 
 def canonical(encoded: Any) -> str:
     """Return the only text form of an encoded value: compact JSON with sorted keys."""
-    return json.dumps(encoded, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _canonical(encoded)
+
+
+_canonical = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":")
+).encode  # made once: it costs more than encoding a small value
 
 
 def digest(value: Any) -> str:
     """Return the SHA-256 of a value's content; where media are kept does not matter."""
-    return digest_encoded(encode(value))
+    encoded = encode(value)
+    return digest_encoded(encoded, canonical(encoded))
 
 
-def digest_encoded(encoded: Any) -> str:
-    """Return the digest of a value that is encoded already, see `digest`."""
-    return hashlib.sha256(canonical(_placeless(encoded)).encode()).hexdigest()
+def digest_encoded(encoded: Any, text: str) -> str:
+    """Return the digest of a value that is encoded already, and written as `canonical` does."""
+    if '"media"' in text:
+        text = canonical(_placeless(encoded))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _placeless(encoded: Any) -> Any:

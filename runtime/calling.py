@@ -1,0 +1,62 @@
+"""Calling an executor's Python function: which arguments it gets, and what its errors mean."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .entries import Source, load, told
+from .errors import CallFailed
+from .executors.errors import ExecutorError
+
+
+class PythonFunction:
+    """An executor's function, imported at its first call, with the keywords it accepts."""
+
+    def __init__(self, source: Source) -> None:
+        """Remember where the function is."""
+        self._source = source
+        self._function: Callable[..., Any] | None = None
+        self._accepted: frozenset[str] | None = None  # None: any keyword
+
+    def load(self) -> None:
+        """Import the function; raises `CallFailed`."""
+        function = load(self._source)
+        self._accepted = _keywords(function)
+        self._function = function
+
+    def __call__(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
+        """Call it with its parameters and the knobs it accepts; raises `CallFailed`."""
+        if self._function is None:
+            self.load()
+        assert self._function is not None  # `load` set it
+        accepted = self._accepted
+        extra = {k: v for k, v in knobs.items() if accepted is None or k in accepted}
+        try:
+            return self._function(**{**extra, **arguments})
+        except ExecutorError as error:
+            raise CallFailed(error.message, retryable=error.retryable) from error
+        except ConnectionError as error:
+            raise CallFailed(told(error), retryable=True) from error
+        except ImportError as error:
+            raise CallFailed(f"a package it needs is missing: {error}") from error
+        except Exception as error:
+            raise CallFailed(f"raised {told(error)}{_where(error)}") from error
+
+
+def _keywords(function: Callable[..., Any]) -> frozenset[str] | None:
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return frozenset(p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY)
+
+
+def _where(error: Exception) -> str:
+    """Return the line that raised an error, which is what the author of the function needs."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is None:
+        return ""
+    return f" (at {place.tb_frame.f_code.co_filename}:{place.tb_lineno})"

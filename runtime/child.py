@@ -1,0 +1,47 @@
+"""The other side of a process-pooled executor: a fresh interpreter that makes one call at a time.
+
+It is started by `python_worker`, talks over one socket, ends when that closes, and is killed by the
+kernel when its parent dies, so that no run leaves processes behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from .calling import PythonFunction
+from .errors import CallFailed
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main(socket: int, parent: int, name: str, file: str | None) -> None:
+    """Answer calls `(arguments, knobs)` with `(True, value)` or `(False, (message, retryable))`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    _die_with(parent)
+    connection = Connection(socket)
+    function = PythonFunction((name, file))
+    while True:
+        try:
+            arguments, knobs = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer: tuple[bool, object] = (True, function(arguments, knobs))
+        except CallFailed as error:
+            answer = (False, (error.message, error.retryable))
+        try:
+            connection.send(answer)
+        except (TypeError, AttributeError, ValueError) as error:  # what pickling raises
+            connection.send((False, (f"returned what cannot be sent on: {error}", False)))
+
+
+def _die_with(parent: int) -> None:
+    if not sys.platform.startswith("linux"):
+        return  # the closed socket ends an idle child there; a busy one finishes its call
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before the line above

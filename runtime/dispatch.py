@@ -1,0 +1,256 @@
+"""Dispatch: carries out the commands of the state machine, in the event loop, with workers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from .clock import Clock, Timer
+from .errors import CallFailed
+from .program import Program
+from .progress import OnEvent, RunEvent
+from .recorder import Recorder
+from .state import (
+    Command,
+    Completed,
+    Dropped,
+    Due,
+    Event,
+    Fail,
+    Failed,
+    Finish,
+    Interrupted,
+    Limits,
+    Retry,
+    RunState,
+    Submit,
+)
+from .worker import Worker
+
+# Waits before attempts 2, 3, … double from the first to the last of these, in seconds, and are
+# shortened by up to half at random, so that steps that failed together do not return together.
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 30.0
+# How long calls at work may take to end once another step has failed the run.
+_GRACE_S = 10.0
+
+
+class EngineLane:
+    """An engine at run time: its worker, how many calls it takes at once, what waits for it."""
+
+    __slots__ = ("concurrency", "name", "running", "timeout_s", "waiting", "worker")
+
+    def __init__(
+        self, name: str, worker: Worker, concurrency: int, timeout_s: float | None
+    ) -> None:
+        """Start with nothing running; `timeout_s` None lets a call take as long as it takes."""
+        self.name = name
+        self.worker = worker
+        self.concurrency = concurrency
+        self.timeout_s = timeout_s
+        self.running = 0
+        self.waiting: deque[Submit] = deque()
+
+
+class Dispatcher:
+    """One run of a program on engines."""
+
+    def __init__(
+        self,
+        program: Program,
+        engines: Mapping[str, EngineLane],
+        clock: Clock,
+        recorder: Recorder,
+        limits: Limits,
+        on_event: OnEvent | None,
+    ) -> None:
+        """Prepare a run; the engines' workers have been started."""
+        self._state = RunState(program, limits)
+        self._engines = engines
+        self._clock = clock
+        self._recorder = recorder
+        self._on_event = on_event
+        self._began_s = 0.0
+        self._at_work: dict[asyncio.Future[Any], Timer | None] = {}
+        self._timed_out: set[int] = set()
+        self._waits: dict[int, Timer] = {}
+        self._stopping: Timer | None = None
+        self._outcome: asyncio.Future[Finish | Fail] | None = None
+
+    async def run(self, inputs: Sequence[Any]) -> Finish | Fail:
+        """Run to the end; when this returns, nothing is at work any more."""
+        self._outcome = asyncio.get_running_loop().create_future()
+        self._began_s = self._clock.now()
+        self._obey(self._state.start(inputs))
+        outcome = await self._outcome
+        if self._stopping is not None:
+            self._stopping.cancel()
+        return outcome
+
+    def interrupt(self) -> None:
+        """Begin nothing more and wait for what is at work; the second time, stop that too."""
+        if self._state.closing:
+            self._stop_calls()
+        else:
+            self._take(Interrupted())
+
+    # ---- commands
+
+    def _take(self, event: Event) -> None:
+        self._obey(self._state.apply(event))
+        if self._state.closing:
+            self._wind_up()
+
+    def _obey(self, commands: list[Command]) -> None:
+        for command in commands:
+            if type(command) is Submit:
+                engine = self._engines[command.step.engine or ""]
+                if engine.running < engine.concurrency:
+                    self._launch(engine, command)
+                else:
+                    engine.waiting.append(command)
+            elif type(command) is Retry:
+                self._waits[command.id] = self._clock.later(
+                    _wait_s(command.submit.attempt), partial(self._due, command.id)
+                )
+            elif self._outcome is not None and not self._outcome.done():
+                assert isinstance(command, (Finish, Fail))
+                self._outcome.set_result(command)
+
+    def _due(self, call: int) -> None:
+        del self._waits[call]
+        self._take(Due(call))
+
+    def _wind_up(self) -> None:
+        """Give back what has not begun; calls at work may end, for a while."""
+        for engine in self._engines.values():
+            while engine.waiting:
+                self._obey(self._state.apply(Dropped(engine.waiting.popleft().id)))
+        for call, timer in list(self._waits.items()):
+            timer.cancel()
+            self._due(call)
+        if self._stopping is None and self._state.in_flight and not self._state.interrupted:
+            self._stopping = self._clock.later(_GRACE_S, self._stop_calls)
+
+    def _stop_calls(self) -> None:
+        for future in list(self._at_work):
+            future.cancel()
+
+    # ---- calls
+
+    def _launch(self, engine: EngineLane, call: Submit) -> None:
+        engine.running += 1
+        started_s = self._clock.now() - self._began_s
+        if self._on_event is not None:
+            self._tell("started", started_s, call, engine)
+        future = engine.worker.submit(call)
+        timer = None
+        if engine.timeout_s is not None:
+            timer = self._clock.later(engine.timeout_s, partial(self._time_out, call.id, future))
+        self._at_work[future] = timer
+        future.add_done_callback(partial(self._done, engine, call, started_s))
+
+    def _time_out(self, call: int, future: asyncio.Future[Any]) -> None:
+        self._timed_out.add(call)
+        future.cancel()
+
+    def _done(
+        self, engine: EngineLane, call: Submit, started_s: float, future: asyncio.Future[Any]
+    ) -> None:
+        try:
+            self._end_call(engine, call, started_s, future)
+        except Exception as error:
+            # A fault of this program: without this it would be logged, and the run would hang.
+            if self._outcome is not None and not self._outcome.done():
+                self._outcome.set_exception(error)
+
+    def _end_call(
+        self, engine: EngineLane, call: Submit, started_s: float, future: asyncio.Future[Any]
+    ) -> None:
+        engine.running -= 1
+        timer = self._at_work.pop(future)
+        if timer is not None:
+            timer.cancel()
+        ended_s = self._clock.now() - self._began_s
+        event = self._event(engine, call, future)
+        commands = self._state.apply(event)
+        self._recorder.call(call, engine.name, started_s, ended_s, event)
+        if self._on_event is not None:
+            self._tell_end(event, commands, ended_s, call, engine)
+        self._obey(commands)
+        if self._state.closing:
+            self._wind_up()
+        while engine.waiting and engine.running < engine.concurrency:
+            self._launch(engine, engine.waiting.popleft())
+
+    def _event(
+        self, engine: EngineLane, call: Submit, future: asyncio.Future[Any]
+    ) -> Completed | Failed:
+        if future.cancelled():
+            if call.id in self._timed_out:
+                self._timed_out.discard(call.id)
+                return Failed(call.id, f"timed out after {engine.timeout_s:g} s", True)
+            return Failed(call.id, "stopped, because the run is ending", False)
+        error = future.exception()
+        if error is None:
+            problem = call.step.check(value := future.result())
+            if problem is None:
+                return Completed(call.id, value)
+            return Failed(call.id, f"returned a value of the wrong type: {problem}", False)
+        if not isinstance(error, CallFailed):
+            raise error
+        down = engine.worker.health()
+        also = f" (engine `{engine.name}`: {down})" if down is not None else ""
+        return Failed(call.id, error.message + also, error.retryable)
+
+    # ---- telling
+
+    def _tell(self, kind: Any, at_s: float, call: Submit, engine: EngineLane, **more: Any) -> None:
+        assert self._on_event is not None
+        self._on_event(
+            RunEvent(kind, at_s, call.instance, call.step.name, engine.name, call.attempt, **more)
+        )
+
+    def _tell_end(
+        self,
+        event: Completed | Failed,
+        commands: list[Command],
+        at_s: float,
+        call: Submit,
+        engine: EngineLane,
+    ) -> None:
+        if type(event) is Completed:
+            items = len(event.value) if isinstance(event.value, list) else None
+            self._tell("completed", at_s, call, engine, items=items)
+            return
+        assert isinstance(event, Failed)
+        kind = "retried" if any(type(c) is Retry for c in commands) else "failed"
+        self._tell(kind, at_s, call, engine, reason=event.error)
+
+
+def _wait_s(attempt: int) -> float:
+    longest_s = min(_FIRST_WAIT_S * 2.0 ** (attempt - 2), _LONGEST_WAIT_S)
+    return longest_s * random.uniform(0.5, 1.0)
+
+
+class Interrupts:
+    """Turns Ctrl-C and SIGTERM into a call, while it is entered (main thread only)."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        """Take what to do at each signal."""
+        self._action = action
+
+    def __enter__(self) -> None:
+        """Take the signals over."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._action)
+
+    def __exit__(self, *error: object) -> None:
+        """Give the signals back."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)

@@ -1,0 +1,186 @@
+"""The driver: checks inputs and executors, starts the workers, runs a plan, keeps the record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
+from ..ir.workflow import Workflow
+from ..targets.library import Executor, Library
+from ..targets.plan import EnginePlan, Plan
+from .clock import Clock, RealClock
+from .dispatch import Dispatcher, EngineLane, Interrupts
+from .errors import CallFailed, RunError, StepFailure
+from .program import compile_program
+from .progress import OnEvent
+from .python_worker import PythonWorker
+from .record import RunRecord
+from .recorder import Recorder
+from .state import Fail, Failure, Finish, Limits
+from .values import check_value
+from .worker import Worker, WorkerFactory
+
+# Iterations alive of one `for`: enough to keep every engine busy with some waiting, and a floor
+# for plans whose steps need little.
+_LEAST_WINDOW = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The workflow's result, and the record of the run."""
+
+    value: Any
+    record: RunRecord
+
+
+async def run_plan(
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    *,
+    library: Library,
+    record: Path | None = None,
+    on_event: OnEvent | None = None,
+    signals: bool = False,
+    workers: Mapping[str, WorkerFactory] | None = None,
+    clock: Clock | None = None,
+) -> RunResult:
+    """Run a plan on values of its workflow's parameters, by name.
+
+    `record` is where the record goes, kept on failure too. `signals` has Ctrl-C and SIGTERM end
+    the run in order (main thread only). `workers` are by runner, the real ones unless given;
+    `clock` belongs to them. Raises `InputError` where the plan cannot be run here, `RunError` where
+    inputs do not fit or the run fails.
+    """
+    module = plan.module()
+    workflow = module.sole()
+    values = bind_inputs(workflow, inputs)
+    executors = _executors(plan, library) if workers is None else {}
+    factories = workers if workers is not None else {"python": _python_worker}
+    idempotent = [e.name for e in executors.values() if e.idempotent]
+    engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
+    program = compile_program(module, idempotent)
+    clock = clock if clock is not None else RealClock()
+    recorder = Recorder(plan, record, measured=isinstance(clock, RealClock))
+    recorder.inputs(dict(zip(program.params, values, strict=True)))
+    limits = Limits(window=max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines)))
+    began_s = clock.now()
+    outcome: Finish | Fail | None
+    try:
+        outcome = await _start(engines.values())
+        if outcome is None:
+            began_s = clock.now()  # latency counts with the engines running
+            dispatcher = Dispatcher(program, engines, clock, recorder, limits, on_event)
+            with Interrupts(dispatcher.interrupt) if signals else nullcontext():
+                outcome = await dispatcher.run(values)
+    finally:
+        await asyncio.gather(*(engine.worker.stop() for engine in engines.values()))
+    return _report(outcome, recorder, record, clock.now() - began_s)
+
+
+def bind_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the parameters' values in their order; raises `RunError` naming what does not fit."""
+    params = {param.name: param.type for param in workflow.params}
+    known = ", ".join(f"`{name}`" for name in params) or "none"
+    wrong = [
+        f"the workflow has no parameter `{name}`: {did_you_mean(name, params) or f'it has {known}'}"
+        for name in inputs
+        if name not in params
+    ]
+    for name, kind in params.items():
+        if name not in inputs:
+            wrong.append(f"input `{name}` ({kind}) is missing")
+            continue
+        problem = check_value(kind, inputs[name])
+        if problem is not None:
+            wrong.append(f"input `{name}`: {problem}")
+    if wrong:
+        raise RunError("; ".join(wrong))
+    return tuple(inputs[name] for name in params)
+
+
+def _executors(plan: Plan, library: Library) -> dict[str, Executor]:
+    """Return the executors the plan was made with; a changed one would not do what it says."""
+    found: dict[str, Executor] = {}
+    problems: list[Diagnostic] = []
+    for engine in plan.engines:
+        executor = library.get(engine.executor)
+        if executor is None:
+            problems.append(
+                Diagnostic(
+                    "unknown-executor",
+                    f"the plan runs `{engine.executor}`, which is not in the library",
+                    help="pass the library file it was compiled with: `--library FILE`",
+                )
+            )
+        elif executor.digest != engine.executor_digest:
+            problems.append(
+                Diagnostic(
+                    "changed-executor",
+                    f"`{engine.executor}` has changed since the plan was compiled",
+                    help="compile the workflow again",
+                )
+            )
+        else:
+            found[engine.executor] = executor
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _lane(
+    engine: EnginePlan, executors: Mapping[str, Executor], factories: Mapping[str, WorkerFactory]
+) -> EngineLane:
+    factory = factories.get(engine.runner)
+    if factory is None:
+        message = f"engine `{engine.name}` needs runner `{engine.runner}`, which does not run here"
+        hint = "compile for this machine: `--target local`"
+        raise InputError(Diagnostic("unknown-runner", message, help=hint))
+    executor = executors.get(engine.executor)
+    timeout_s = dict(executor.settings).get("timeout_s") if executor is not None else None
+    limit_s = float(timeout_s) if isinstance(timeout_s, (int, float)) else None
+    return EngineLane(engine.name, factory(engine, executor), engine.concurrency, limit_s)
+
+
+def _python_worker(engine: EnginePlan, executor: Executor | None) -> Worker:
+    assert executor is not None  # `_executors` found every engine's
+    return PythonWorker(engine, executor)
+
+
+async def _start(engines: Iterable[EngineLane]) -> Fail | None:
+    """Start every worker; returns the failure of those that cannot."""
+    failures = []
+    for engine in engines:
+        try:
+            await engine.worker.start()
+        except CallFailed as error:
+            failures.append(Failure(f"engine `{engine.name}`", None, error.message, 1))
+    return Fail(tuple(failures)) if failures else None
+
+
+def _report(
+    outcome: Finish | Fail, recorder: Recorder, path: Path | None, elapsed_s: float
+) -> RunResult:
+    if isinstance(outcome, Finish):
+        document = recorder.finish("done", outcome.value, (), elapsed_s)
+        return RunResult(outcome.value, RunRecord(document, path))
+    failures = tuple(_step_failure(failure) for failure in outcome.failures)
+    recorder.finish("failed" if failures else "interrupted", None, failures, elapsed_s)
+    message = "; ".join(map(str, failures)) or "interrupted"
+    raise RunError(message, failures, path)
+
+
+def _step_failure(failure: Failure) -> StepFailure:
+    step = failure.step
+    return StepFailure(
+        instance=failure.instance,
+        step=step.name if step is not None else None,
+        executor=step.executor if step is not None else None,
+        engine=step.engine if step is not None else None,
+        reason=failure.message,
+        attempts=failure.attempts,
+    )

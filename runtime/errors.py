@@ -1,0 +1,68 @@
+"""What goes wrong in a run: a call (to be judged by the state machine), and the run itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class CallFailed(Exception):
+    """A call that went wrong, told in its message; `retryable` where a repetition may help."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        """Keep the message and whether to repeat."""
+        super().__init__(message)
+        self.message = message
+        self.retryable = retryable
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailure:
+    """One failed step instance, or with `step` None a place in the source, and the reason."""
+
+    instance: str
+    step: str | None
+    executor: str | None
+    engine: str | None
+    reason: str
+    attempts: int
+
+    def __str__(self) -> str:
+        """Return the failure as one sentence."""
+        if self.step is None:
+            return f"{self.instance}: {self.reason}"
+        with_what = f" with executor `{self.executor}`" if self.executor else ""
+        tried = f" ({self.attempts} attempts)" if self.attempts > 1 else ""
+        return f"step `{self.instance}` failed{with_what}{tried}: {self.reason}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form that records and JSON reports hold."""
+        return {
+            "instance": self.instance,
+            "step": self.step,
+            "executor": self.executor,
+            "engine": self.engine,
+            "reason": self.reason,
+            "attempts": self.attempts,
+        }
+
+
+class RunError(Exception):
+    """A run that ended without a result: its failures, and where its record is, if it has one.
+
+    Without failures the message stands for itself: an input is missing, or the run was interrupted.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        failures: tuple[StepFailure, ...] = (),
+        record: Path | None = None,
+    ) -> None:
+        """Keep the parts for reports; the text is the message and where to look."""
+        self.message = message
+        self.failures = failures
+        self.record = record
+        kept = f"; what completed is in `{record}`" if record is not None else ""
+        super().__init__(message + kept)

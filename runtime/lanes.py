@@ -1,0 +1,136 @@
+"""Where a Python call happens: in this process, or in a child process that may crash alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from typing import IO, Any, Protocol
+
+from .calling import PythonFunction
+from .entries import Source
+from .errors import CallFailed
+
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    f" from {__package__}.child import main;"
+    " main(int(sys.argv[2]), int(sys.argv[3]), *json.loads(sys.argv[4]))"
+)
+# What numeric libraries read, once, when they are loaded.
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_LOG_TAIL_BYTES = 2000
+
+
+class Lane(Protocol):
+    """Makes one call at a time, on behalf of one thread."""
+
+    def call(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
+        """Return the executor's value; raises `CallFailed`."""
+
+    def kill(self) -> None:
+        """Give up the call at work, from another thread, where that is possible."""
+
+    def close(self) -> None:
+        """End; no call is at work."""
+
+
+class InProcess:
+    """Calls the function in the calling thread; such a call cannot be killed."""
+
+    def __init__(self, function: PythonFunction) -> None:
+        """Share the function with the other lanes of the engine."""
+        self._function = function
+
+    def call(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
+        """Call it here."""
+        return self._function(arguments, knobs)
+
+    def kill(self) -> None:
+        """Leave the call to end by itself."""
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+class InChild:
+    """Calls the function in a child process, started at the first call and after every crash."""
+
+    def __init__(self, source: Source, cores: int) -> None:
+        """Remember what to run, on how many cores; nothing is started yet."""
+        self._source = source
+        self._cores = cores
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._log: IO[bytes] | None = None
+
+    def call(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
+        """Send the call to the child and wait for its answer."""
+        if self._connection is None:
+            self._start()
+        assert self._connection is not None  # `_start` set it
+        try:
+            self._connection.send((arguments, knobs))
+            good, answer = self._connection.recv()
+        except (EOFError, OSError):
+            raise CallFailed(self._epitaph()) from None
+        if good:
+            return answer
+        message, retryable = answer
+        raise CallFailed(message, retryable=retryable)
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._log = tempfile.TemporaryFile()
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-c", _BOOT, json.dumps(sys.path)),
+                    *(str(theirs.fileno()), str(os.getpid()), json.dumps(self._source)),
+                ],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                env={**os.environ, **dict.fromkeys(_THREAD_LIMITS, str(self._cores))},
+            )
+        self._connection = Connection(ours.detach())
+
+    def _epitaph(self) -> str:
+        """Say how the child ended, and its last words; the next call starts another."""
+        assert self._process is not None and self._log is not None  # a call was sent to it
+        code = self._process.wait()
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+        words = self._log.read().decode("utf-8", "replace").strip()
+        self.close()
+        if code == -signal.SIGKILL:
+            how = "was killed (SIGKILL); did the machine run out of memory?"
+        elif code < 0:
+            how = f"crashed ({signal.Signals(-code).name})"
+        else:
+            how = f"ended by itself (exit code {code})"
+        return f"its worker process {how}" + (f"; its last output: {words}" if words else "")
+
+    def kill(self) -> None:
+        """Kill the child; the call at work fails."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """End the child by closing its socket, and wait for it."""
+        if self._process is None or self._connection is None or self._log is None:
+            return
+        self._connection.close()
+        try:
+            self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+        self._process = self._connection = self._log = None

@@ -1,0 +1,96 @@
+"""Progress of a run as data: events from the driver, and the snapshot they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from ..targets.plan import Plan
+
+EventKind = Literal["started", "completed", "failed", "retried"]
+
+
+class RunEvent(NamedTuple):
+    """Something happened to a step instance, `at_s` seconds into the run.
+
+    `items` is the length of a completed list; `reason` says why an attempt failed.
+    """
+
+    kind: EventKind
+    at_s: float
+    instance: str
+    step: str
+    engine: str | None
+    attempt: int
+    items: int | None = None
+    reason: str | None = None
+
+
+OnEvent = Callable[[RunEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands: calls done, running and expected, list items made, seconds.
+
+    `expected` starts as the plan's estimate and never falls behind what was really begun.
+    `remaining_s` is None until something is done.
+    """
+
+    done: int
+    running: int
+    expected: int
+    items: int
+    retries: int
+    failures: tuple[str, ...]
+    elapsed_s: float
+    remaining_s: float | None
+
+
+class ProgressTracker:
+    """Adds up events; hand `see` to the driver and ask for a `snapshot` whenever one is shown."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Take the plan's estimates of calls and latency."""
+        self._planned = round(sum(s.calls for s in plan.steps if s.executor is not None))
+        self._predicted_s = plan.predicted.latency_s.get("p50", 0.0)
+        self._begun = self._done = self._items = self._retries = self._failed = 0
+        self._failures: list[str] = []
+
+    def see(self, event: RunEvent) -> None:
+        """Take one event."""
+        if event.kind == "started":
+            self._begun += event.attempt == 1
+        elif event.kind == "completed":
+            self._done += 1
+            self._items += event.items or 0
+        elif event.kind == "retried":
+            self._retries += 1
+        else:
+            self._failed += 1
+            self._failures.append(f"{event.instance}: {event.reason}")
+
+    def snapshot(self, elapsed_s: float) -> Progress:
+        """Return where the run stands `elapsed_s` seconds after its start.
+
+        The time left is that of the calls left at the pace so far, and at the start, when few are
+        done, the plan's prediction: the two are weighed by the share of calls done.
+        """
+        expected = max(self._planned, self._begun)
+        remaining_s = None
+        if self._done:
+            share = min(self._done / expected, 1.0)
+            at_this_pace_s = elapsed_s * (1.0 - share) / share
+            as_planned_s = max(self._predicted_s - elapsed_s, 0.0)
+            remaining_s = share * at_this_pace_s + (1.0 - share) * as_planned_s
+        return Progress(
+            done=self._done,
+            running=self._begun - self._done - self._failed,
+            expected=expected,
+            items=self._items,
+            retries=self._retries,
+            failures=tuple(self._failures),
+            elapsed_s=elapsed_s,
+            remaining_s=remaining_s,
+        )

@@ -1,0 +1,224 @@
+"""Writes the run record (`record.py`) as the run goes on; what it keeps in memory does not grow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from ..targets.plan import Plan, StepPlan
+from .errors import StepFailure
+from .media import Media
+from .power import CpuEnergy, cpu_energy
+from .record import SCHEMA, values_folder
+from .state import Completed, Failed, Submit
+from .values import canonical, digest_encoded, encode
+
+_INLINE_CHARACTERS = 2048  # larger values get a file of their own
+_POWER_SAMPLE_S = 60.0
+_LINE = json.JSONEncoder(ensure_ascii=False).encode
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the calls of one step add up to."""
+
+    calls: int = 0
+    failed: int = 0
+    attempts: int = 0
+    items: int = 0
+    busy_s: float = 0.0
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+class Recorder:
+    """Takes calls as they end; `finish` gives the record and, with a path, writes it.
+
+    `measured` says whether times are the machine's: then CPU energy is measured too, where the
+    kernel allows.
+    """
+
+    def __init__(self, plan: Plan, path: Path | None, *, measured: bool) -> None:
+        """Begin a record; with a path, its folder is made and a former record's calls removed."""
+        self._plan = plan
+        self._path = path
+        self._steps: dict[str, _Tally] = {step.step: _Tally() for step in plan.steps}
+        self._inputs: dict[str, Any] = {}
+        self._started = datetime.now(UTC)
+        self._energy: CpuEnergy | None = cpu_energy() if measured else None
+        self._sampled_s = 0.0
+        self._calls: IO[str] | None = None
+        if path is not None:
+            folder = values_folder(path)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._calls = (folder / "calls.jsonl").open("w", encoding="utf-8")
+
+    def inputs(self, values: Mapping[str, Any]) -> None:
+        """Note the inputs."""
+        self._inputs = {name: self._kept(value) for name, value in values.items()}
+
+    def call(
+        self,
+        call: Submit,
+        engine: str,
+        started_s: float,
+        ended_s: float,
+        event: Completed | Failed,
+    ) -> None:
+        """Note the end of one attempt at a call."""
+        value = event.value if isinstance(event, Completed) else None
+        tally = self._steps.setdefault(call.step.name, _Tally())
+        tally.calls += call.attempt == 1
+        tally.attempts += 1
+        tally.failed += isinstance(event, Failed)
+        tally.items += len(value) if isinstance(value, list) else 0
+        tally.busy_s += ended_s - started_s
+        if tally.start_s is None or started_s < tally.start_s:
+            tally.start_s = started_s
+        tally.end_s = ended_s if tally.end_s is None else max(tally.end_s, ended_s)
+        if self._calls is not None:
+            self._write_call(self._calls, call, engine, started_s, ended_s, event)
+        if self._energy is not None and ended_s > self._sampled_s + _POWER_SAMPLE_S:
+            self._sampled_s = ended_s
+            self._energy.sample()
+
+    def _write_call(
+        self,
+        file: IO[str],
+        call: Submit,
+        engine: str,
+        started_s: float,
+        ended_s: float,
+        event: Completed | Failed,
+    ) -> None:
+        line: dict[str, Any] = {
+            "instance": call.instance,
+            "step": call.step.name,
+            "engine": engine,
+            "attempt": call.attempt,
+            "start_s": round(started_s, 6),
+            "end_s": round(ended_s, 6),
+        }
+        if isinstance(event, Completed):
+            line["result"] = self._kept(event.value)
+        else:
+            line["error"] = event.error
+        file.write(_LINE(line) + "\n")
+
+    def finish(
+        self,
+        status: str,
+        result: Any,
+        failures: tuple[StepFailure, ...],
+        elapsed_s: float,
+    ) -> dict[str, Any]:
+        """Return the record's document, and write it where it has a path.
+
+        `status` is `done`, `failed` or `interrupted`.
+        """
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "workflow": self._plan.workflow,
+            "target": self._plan.target,
+            "plan_sha256": hashlib.sha256(self._plan.to_json().encode()).hexdigest(),
+            "started_at": self._started.isoformat(timespec="milliseconds"),
+            "status": status,
+            "inputs": self._inputs,
+            "result": self._kept(result) if status == "done" else None,
+            "failures": [failure.as_dict() for failure in failures],
+            "steps": [self._step(step) for step in self._plan.steps],
+            "totals": {"measured": self._measured(elapsed_s), "predicted": self._predicted()},
+        }
+        if self._calls is not None and self._path is not None:
+            self._calls.close()
+            _write_whole(self._path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        return document
+
+    def _step(self, step: StepPlan) -> dict[str, Any]:
+        tally = self._steps[step.step]
+        per_call_j = step.energy_j / step.calls if step.calls else 0.0
+        return {
+            "step": step.step,
+            "task": step.task,
+            "executor": step.executor,
+            "engine": step.engine,
+            "calls": tally.calls,
+            "attempts": tally.attempts,
+            "failed": tally.failed,
+            "items": tally.items,
+            "start_s": tally.start_s,
+            "end_s": tally.end_s,
+            "busy_s": tally.busy_s,
+            "energy_j": per_call_j * (tally.attempts - tally.failed),
+            "energy_basis": "modelled",
+            "predicted": {
+                "calls": step.calls,
+                "call_s": dict(step.call_s),
+                "start_s": step.start_s,
+                "end_s": step.end_s,
+                "energy_j": step.energy_j,
+            },
+        }
+
+    def _measured(self, elapsed_s: float) -> dict[str, Any]:
+        joules = self._energy.sample() if self._energy is not None else None
+        return {
+            "latency_s": elapsed_s,
+            "cpu_energy_j": joules,
+            "calls": sum(tally.calls for tally in self._steps.values()),
+        }
+
+    def _predicted(self) -> dict[str, Any]:
+        predicted = self._plan.predicted
+        return {
+            "latency_s": dict(predicted.latency_s),
+            "energy_j": predicted.energy_j,
+            "cost_usd": predicted.cost_usd,
+            "accuracy": predicted.accuracy,
+            "calls": sum(s.calls for s in self._plan.steps if s.executor is not None),
+        }
+
+    # ---- values
+
+    def _kept(self, value: Any) -> dict[str, Any]:
+        """Return a value's reference, inline where it is small, kept beside the record if not."""
+        encoded = encode(value)
+        text = canonical(encoded)
+        sha256 = digest_encoded(encoded, text)
+        if self._path is not None and isinstance(value, (Media, list, dict)):
+            self._keep_media(value)
+        if len(text) <= _INLINE_CHARACTERS:
+            return {"sha256": sha256, "value": encoded}
+        if self._path is not None:
+            self._keep(f"{sha256}.json", text.encode())
+        return {"sha256": sha256}
+
+    def _keep_media(self, value: Any) -> None:
+        match value:
+            case Media(data=bytes() as data):
+                self._keep(value.digest(), data)
+            case list():
+                for item in value:
+                    self._keep_media(item)
+            case dict():
+                for item in value.values():
+                    self._keep_media(item)
+
+    def _keep(self, name: str, content: bytes) -> None:
+        assert self._path is not None
+        path = values_folder(self._path) / name
+        if not path.exists():  # the name is the content's digest
+            path.write_bytes(content)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that no reader ever sees half of it."""
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
