@@ -186,6 +186,8 @@ class ProfileCostModel:
         key = (model.name, "cpu" if gpu is None else gpu.type, gpus)
         points = self._profiles.tokens.get(key, ())
         origin: Provenance = self._profiles.origins[key] if points else "analytic"
+        if any(point.source.startswith("not measured") for point in points):
+            origin = "analytic"  # scaled from other hardware by the analytic model
         cores = min(SERVER_CORES + gpus, pool.cpu.cores) if gpus else _cpu_server_cores(pool)
         share = cores / pool.cpu.cores
         return _Server(

@@ -179,11 +179,11 @@ def _executor(source: TomlSource, i: int, row: Mapping[str, Any], code: str) -> 
 
 
 def _model_context(model: str | None) -> int | None:
-    """Return what the catalogue says of a model's context; speech models cut their input up."""
+    """Return a language model's context; others cut their input up or read it piece by piece."""
     from .catalog import load_catalog
 
     known = load_catalog().models.get(model or "")
-    return None if known is None or known.kind == "asr" else known.context_tokens
+    return known.context_tokens if known is not None and known.kind == "llm" else None
 
 
 def _quality(row: Mapping[str, Any]) -> Quality:

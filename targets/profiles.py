@@ -143,7 +143,12 @@ def _shipped() -> Profiles:
 
 def _read(text: str, file: str) -> list[_Row]:
     """Return a file's rows; InputError where the header or a cell is wrong."""
-    lines = list(csv.reader(io.StringIO(text)))
+    reader = csv.reader(io.StringIO(text))
+    try:
+        lines = list(reader)
+    except csv.Error as e:
+        span = Span(file, reader.line_num, 1, reader.line_num, 2)
+        raise InputError(Diagnostic("bad-profile", f"malformed CSV: {e}", span)) from None
     header = tuple(lines[0]) if lines else ()
     wanted = ITEM_COLUMNS if "load_items_per_s" in header else TOKEN_COLUMNS
     findings = list(_bad_header(header, wanted, file))

@@ -19,6 +19,7 @@ from .toml_places import Path as KeyPath
 from .toml_places import Place, line_column, line_starts, scan
 
 MAX_BYTES = 4_000_000  # far above any file a person writes
+MAX_INTEGER = 2**63 - 1
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -67,7 +68,7 @@ class TomlSource:
             raise InputError(
                 self.finding("bad-quantity", str(e), path, help=f"write it as in `{example}`")
             ) from None
-        if found.unit != unit or found.value < 0:
+        if found.unit != unit or found.value < 0 or not math.isfinite(found.value):
             message = f"`{value}` is not {QUANTITIES[unit]}"
             raise InputError(
                 self.finding("bad-quantity", message, path, help=f"write it as in `{example}`")
@@ -95,7 +96,7 @@ def load_toml(path: Path, schema: str) -> TomlSource:
     `schema` names a file of `targets/schemas`. Raises InputError with every finding.
     """
     source = parse_toml(read_text(path), str(path))
-    findings = (*_violations(source, load_schema(schema)), *_not_finite(source, (), source.data))
+    findings = (*_violations(source, load_schema(schema)), *_bad_numbers(source, (), source.data))
     if findings:
         raise InputError(findings)
     return source
@@ -124,7 +125,7 @@ def read_text(path: Path) -> str:
         message = f"`{path}` has {size} bytes; at most {MAX_BYTES} are read"
         raise InputError(Diagnostic("unreadable-file", message, _start(path)))
     try:
-        return raw.decode("utf-8").replace("\r\n", "\n")
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as e:
         line = raw.count(b"\n", 0, e.start) + 1
         column = e.start - raw.rfind(b"\n", 0, e.start)
@@ -175,17 +176,19 @@ def _violations(source: TomlSource, schema: Mapping[str, Any]) -> Iterator[Diagn
         yield from _worded(source, path, error.validator, error.validator_value, error)
 
 
-def _not_finite(source: TomlSource, path: KeyPath, value: Any) -> Iterator[Diagnostic]:
-    """Yield every `nan` and `inf`: TOML has them, no comparison of a schema refuses them."""
+def _bad_numbers(source: TomlSource, path: KeyPath, value: Any) -> Iterator[Diagnostic]:
+    """Yield every `nan`, `inf` and oversized integer: TOML has them, schemas let them pass."""
     match value:
         case float() if not math.isfinite(value):
             yield source.finding("bad-value", f"{_name(path)} is not a finite number", path)
+        case int() if abs(value) > MAX_INTEGER:
+            yield source.finding("bad-value", f"{_name(path)} does not fit in 64 bits", path)
         case list():
             for i, item in enumerate(value):
-                yield from _not_finite(source, (*path, i), item)
+                yield from _bad_numbers(source, (*path, i), item)
         case dict():
             for key, item in value.items():
-                yield from _not_finite(source, (*path, key), item)
+                yield from _bad_numbers(source, (*path, key), item)
 
 
 def _worded(

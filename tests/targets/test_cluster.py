@@ -144,7 +144,7 @@ price = "$27.20 / h"
         (
             "nodes = 1",
             "nodes = 0",
-            [("bad-value", "4:9", "`pool.nodes` is not a number of nodes, at least 1", None)],
+            [("bad-value", "4:9", "`pool.nodes` is not a number of nodes from 1 to 100000", None)],
         ),
         (
             "nodes = 1",
@@ -158,6 +158,15 @@ def test_mistakes(
 ) -> None:
     assert old in GOOD
     assert findings(tmp_path, GOOD.replace(old, new)) == expected
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "inf", "100001"])
+def test_numbers_beyond_reason(tmp_path: Path, number: str) -> None:
+    ids = {f[0] for f in findings(tmp_path, GOOD.replace("nodes = 1", f"nodes = {number}"))}
+    assert ids <= {"bad-value", "wrong-type"}
+    memory = "9" * 400 + " GB"
+    (finding,) = findings(tmp_path, GOOD.replace("900 GB", memory))
+    assert finding[0] == "bad-quantity"
 
 
 def test_all_mistakes_at_once(tmp_path: Path) -> None:

@@ -86,6 +86,12 @@ def test_image_models_say_so() -> None:
     assert "llama-3.1-8b" not in images
 
 
+def test_only_language_models_have_a_context() -> None:
+    known = {e.name: e.context_tokens for e in SHIPPED}
+    assert known["llama-3.1-8b"] == 131072
+    assert known["whisper-base"] is known["gte-large-search"] is known["rapidocr"] is None
+
+
 def test_best_quality_comes_first() -> None:
     names = [e.name for e in load_library().implementing("transcribe")]
     assert names[0] == "whisper-large-v3"

@@ -110,6 +110,17 @@ def test_bad_headers(tmp_path: Path) -> None:
     assert ("no column `source`", None) in found
 
 
+def test_a_cell_without_end(tmp_path: Path) -> None:
+    path = write(tmp_path, "m," + "x" * 200_000)
+    with pytest.raises(InputError, match="malformed CSV"):
+        load_profiles([path])
+
+
+def test_a_byte_order_mark_is_no_column(tmp_path: Path) -> None:
+    path = write(tmp_path, *ROWS, header="\ufeff" + HEADER)
+    assert list(load_profiles([path], shipped=False).tokens) == [("m", "T4", 1)]
+
+
 def test_an_empty_file(tmp_path: Path) -> None:
     path = tmp_path / "empty.csv"
     path.write_text("")
