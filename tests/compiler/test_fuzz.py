@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from murakkab.compiler import ast
+from murakkab.compiler.formatter import format_source
 from murakkab.compiler.parser import parse
 from murakkab.ir.diagnostics import CompileError
 
@@ -58,6 +59,8 @@ def test_mutated_programs_give_a_tree_or_diagnostics(seed: int) -> None:
         text = mutate(rng.choice(CORPUS), rng)
         try:
             assert isinstance(parse(text, "a.mkb"), ast.File)
+            formatted = format_source(text, "a.mkb")
+            assert format_source(formatted, "a.mkb") == formatted
             outcomes["tree"] += 1
         except CompileError as error:
             lines = text.count("\n") + 1
