@@ -74,12 +74,13 @@ def _class(module: str, name: str) -> type[BaseException] | tuple[()]:
 
 def _failed_run(error: Any) -> Failure:
     said = [str(failure) for failure in error.failures] or [error.message]
+    code = INTERRUPTED if error.message == "interrupted" else RUN_FAILED
     hint = None if error.record is None else f"`mkb show {error.record}` shows what completed"
     found = [Diagnostic("run-failed", message) for message in said[:-1]]
     found.append(Diagnostic("run-failed", said[-1], help=hint))
     failures = [failure.as_dict() for failure in error.failures]
     record = None if error.record is None else str(error.record)
-    return Failure(RUN_FAILED, tuple(found), {"failures": failures, "record": record})
+    return Failure(code, tuple(found), {"failures": failures, "record": record})
 
 
 def _broken_pass(error: Any) -> Failure:

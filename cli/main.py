@@ -28,6 +28,7 @@ COMMANDS = {
     "show": "Show what a past run did.",
     "inspect": "Draw a plan: the workflow as written and as it will run.",
     "explain": "Say why each step (or STEP alone) runs as it does.",
+    "compare": "Say what differs between two plans.",
     "opt": "Run passes over IR text.",
     "library": "List interfaces and what can carry them out.",
     "targets": "List what can be compiled for; describe this machine.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 
 from ..ir.workflow import Module
@@ -47,10 +45,18 @@ def decisions(plan: Plan, module: Module, reference: Plan | None) -> str:
         step = known[op.out().name]
         row = ["  " * depth + step.step, steps.executor(step)]
         if reference is not None:
-            row.append(steps.executor(before[step.step]) if step.step in before else "")
+            row.append(_other(row[1], before.get(step.step)))
         rows.append([*row, *_taken(plan, step)])
     header = ["step", "executor", *(["-O0"] if reference else []), *_TAKEN]
     return table(header, rows, left=len(header) - len(_TAKEN) + 1)
+
+
+def _other(executor: str, reference: StepPlan | None) -> str:
+    """Return what `-O0` runs a step with, where that is something else."""
+    if reference is None:
+        return ""
+    chosen = steps.executor(reference)
+    return "same" if chosen == executor else chosen
 
 
 _TAKEN = ("where", "calls", "a call", "energy")
@@ -72,7 +78,7 @@ def predictions(plan: Plan) -> str:
     ours, other = plan.predicted, plan.baseline
     if other is None:
         return table(("predicted", "this plan"), [row[:2] for row in _compared(ours, ours)])
-    lines = [table(("predicted", "this plan", "-O0", "change"), list(_compared(ours, other)))]
+    lines = [table(("predicted", "-O0", "this plan", "change"), _compared(other, ours))]
     for broken in other.breaks:
         lines.append(f"-O0 would break `{safe(broken)}`")
     for broken in ours.breaks:
@@ -91,16 +97,43 @@ def proof(solver: Solver) -> str:
     return "\n".join(lines)
 
 
-def _compared(ours: Prediction, other: Prediction) -> Iterator[list[str]]:
-    for key in _PERCENTILES:
-        yield _row(f"latency {key}", figures.seconds, ours.latency_s[key], other.latency_s[key])
-    yield _row("energy", figures.joules, ours.energy_j, other.energy_j)
-    yield _row("cost", figures.dollars, ours.cost_usd, other.cost_usd)
-    yield _row("accuracy", figures.share, ours.accuracy, other.accuracy)
-    yield _row("GPUs", figures.count, ours.gpus, other.gpus)
-    yield _row("start-up", figures.seconds, ours.startup_s, other.startup_s)
-    yield ["error band", *(f"±{figures.percent(p.error_band)}" for p in (ours, other)), ""]
+def comparison(one: Plan, other: Plan) -> str:
+    """Return what differs between two plans: executors, places and predictions side by side."""
+    first, second = steps.by_name(one), steps.by_name(other)
+    rows = [
+        [name, *_chosen(one, first.get(name)), *_chosen(other, second.get(name))]
+        for name in dict.fromkeys((*first, *second))
+    ]
+    heads = [f"{plan.target} on {plan.cluster}" for plan in (one, other)]
+    return "\n\n".join(
+        (
+            table(("step", heads[0], "where", heads[1], "where"), rows, left=5),
+            table(("predicted", *heads, "change"), _compared(one.predicted, other.predicted)),
+        )
+    )
 
 
-def _row(name: str, shown: figures.Shown, ours: float, other: float) -> list[str]:
-    return [name, shown(ours), shown(other), figures.change(ours, other)]
+def _chosen(plan: Plan, step: StepPlan | None) -> tuple[str, str]:
+    if step is None:
+        return "", ""
+    return steps.executor(step), steps.standing(steps.engine(plan, step))
+
+
+def _compared(before: Prediction, after: Prediction) -> list[list[str]]:
+    rows = [
+        _row(f"latency {key}", figures.seconds, before.latency_s[key], after.latency_s[key])
+        for key in _PERCENTILES
+    ]
+    return [
+        *rows,
+        _row("energy", figures.joules, before.energy_j, after.energy_j),
+        _row("cost", figures.dollars, before.cost_usd, after.cost_usd),
+        _row("accuracy", figures.share, before.accuracy, after.accuracy),
+        _row("GPUs", figures.count, before.gpus, after.gpus),
+        _row("start-up", figures.seconds, before.startup_s, after.startup_s),
+        ["error band", *(f"±{figures.percent(p.error_band)}" for p in (before, after)), ""],
+    ]
+
+
+def _row(name: str, shown: figures.Shown, before: float, after: float) -> list[str]:
+    return [name, shown(before), shown(after), figures.change(after, before)]

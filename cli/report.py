@@ -1,0 +1,64 @@
+"""What a run took, beside what was predicted, and its values in readable form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from . import figures
+from .display import safe
+from .tables import table
+
+
+def totals(document: Mapping[str, Any]) -> str:
+    """Return the totals of a run record, measured beside predicted, as a table."""
+    measured, predicted = document["totals"]["measured"], document["totals"]["predicted"]
+    watched_j = measured["cpu_energy_j"]
+    modelled_j = sum(step["energy_j"] for step in document["steps"])
+    rows = [
+        [
+            "latency",
+            figures.seconds(measured["latency_s"]),
+            figures.seconds(predicted["latency_s"]["p50"]),
+        ],
+        ["calls", figures.count(measured["calls"]), figures.count(predicted["calls"])],
+        [
+            "energy, CPU measured" if watched_j is not None else "energy, modelled",
+            figures.joules(modelled_j if watched_j is None else watched_j),
+            figures.joules(predicted["energy_j"]),
+        ],
+    ]
+    return table(("", "this run", "predicted"), rows)
+
+
+def steps(document: Mapping[str, Any]) -> str:
+    """Return the steps of a run record as a table: calls, and a call's time beside predicted."""
+    rows = [_step(step) for step in document["steps"]]
+    header = ("step", "executor", "calls", "items", "a call", "predicted", "repeated", "failed")
+    return table(header, rows, left=2)
+
+
+def _step(step: Mapping[str, Any]) -> list[str]:
+    name, executor = step["step"], step["executor"]
+    if executor is None:
+        return [name, "left out", *[""] * 6]
+    calls, attempts = step["calls"], step["attempts"]
+    each = figures.seconds(step["busy_s"] / attempts) if attempts else ""
+    return [
+        name,
+        executor,
+        str(calls),
+        str(step["items"] or ""),
+        each,
+        figures.seconds(step["predicted"]["call_s"]["p50"]),
+        str(attempts - calls or ""),
+        str(step["failed"] or ""),
+    ]
+
+
+def readable(encoded: Any) -> str:
+    """Return an encoded value as text: Text verbatim, anything else as JSON."""
+    if isinstance(encoded, str):
+        return safe(encoded.replace("\t", "    "))
+    return safe(json.dumps(encoded, indent=2, ensure_ascii=False))
