@@ -11,7 +11,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Steps by how they are waited for; `inside` are those that stream into a list's items."""
+    """Steps by how they are waited for.
+
+    after: must have ended. streams: their items flow into this one's. inside: they stream into the
+    items of this list; whoever wants the list whole must wait for their end.
+    """
 
     after: frozenset[str] = frozenset()
     streams: frozenset[str] = frozenset()
@@ -19,7 +23,11 @@ class Waits:
 
     def items(self) -> Waits:
         """Return what an item of this list waits for."""
-        return Waits(self.after - self.inside, self.streams | self.inside)
+        return Waits(self.after, self.streams | self.inside)
+
+    def whole(self) -> Waits:
+        """Return what a use of the whole value waits for."""
+        return Waits(self.after | self.inside, self.streams)
 
 
 def after(*steps: str) -> Waits:
@@ -44,15 +52,8 @@ def both(*waits: Waits) -> Waits:
 def as_list(items: Waits, *, nested: bool) -> Waits:
     """Return the waits of a list built item by item.
 
-    Outside any `for` the whole list is there when every step that streams into it has ended;
-    inside an outer `for` it streams on, one list an outer item.
+    Inside an outer `for` it streams on, one list an outer item.
     """
     if nested:
         return items
-    inside = items.streams | items.inside
-    return Waits(items.after | inside, frozenset(), inside)
-
-
-def leaving(waits: Waits) -> Waits:
-    """Return the waits of a value that no longer is the list itself, outside any `for`."""
-    return Waits(waits.after | waits.streams | waits.inside)
+    return Waits(items.after, frozenset(), items.streams | items.inside)

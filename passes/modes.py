@@ -63,9 +63,12 @@ class Terms:
 
 def ways(step: StepWork, terms: Terms) -> Iterator[Way]:
     """Yield every way to carry out a step, in every case of what comes before it."""
-    best = max((c.quality for c in step.configurations), default=1.0) or 1.0
+    slots = [_slots(step.op, config.executor, terms.context) for config in step.configurations]
+    # the reference is the best that can run here, not the best there is
+    here = [c.quality for c, found in zip(step.configurations, slots, strict=True) if found]
+    best = max(here, default=1.0)
     situations = combine(lambda *both: both, step.sizes, step.counts, worst=_busier)
-    for config, emits in zip(step.configurations, step.classes, strict=True):
+    for config, emits, found in zip(step.configurations, step.classes, slots, strict=True):
         for case, (sizes, count) in situations.items():
             if config.executor is None:
                 nothing = tuple(Times(0.0, 0.0, 0.0) for _ in terms.percentiles)
@@ -74,7 +77,7 @@ def ways(step: StepWork, terms: Terms) -> Iterator[Way]:
             work = work_of(step.task, config, sizes, step.output_tokens)
             if _overflows(config.executor, work):
                 continue
-            for slot in _slots(step.op, config.executor, terms.context):
+            for slot in found:
                 for load in _loads(config, config.executor, count, slot, work, terms):
                     engine = _engine(step, config.executor, slot, count, load, terms)
                     quality = config.quality / best
@@ -93,7 +96,9 @@ def _overflows(executor: Executor, work: Work) -> bool:
     return limit is not None and work.prompt_tokens[1] + work.output_tokens[1] > limit
 
 
-def _slots(op: Op, executor: Executor, context: Context) -> list[Slot]:
+def _slots(op: Op, executor: Executor | None, context: Context) -> list[Slot]:
+    if executor is None:
+        return []
     pins = [pin for pin in pins_of(op) if pin.name in ("device", "gpu")]
     found = []
     for slot in context.costs.slots(executor, context.cluster):

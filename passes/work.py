@@ -17,7 +17,7 @@ from ..ir.types import Type
 from ..ir.workflow import Module, Task, Workflow
 from ..targets.sizes import Size, default_size
 from .configurations import Configuration, parameters, result_size
-from .dependencies import Waits, after, as_list, both, element, leaving
+from .dependencies import Waits, after, as_list, both, element
 from .varying import Case, Varying, combine, depend, fixed
 
 
@@ -146,10 +146,7 @@ class _Walker:
         size = combine(
             lambda *sizes: _structural(op, sizes), *(k.size for k in operands), worst=largest
         )
-        waits = both(*(k.waits for k in operands))
-        if op.kind in ("record", "list"):
-            waits = leaving(waits) if self.depth == 0 else waits
-        return _Known(size, waits)
+        return _Known(size, both(*(k.waits.whole() for k in operands)))
 
     def _call(self, op: Op, count: Varying[Count], control: Waits) -> _Known:
         task = self.tasks[str(op.symbol)]
@@ -169,7 +166,7 @@ class _Walker:
             for case, params in sizes.items()
         }
         classes = _classes(outputs, len(configs))
-        waits = both(control, *(argument.waits for argument in arguments))
+        waits = both(control, *(argument.waits.whole() for argument in arguments))
         if task.effect:
             count = combine(lambda c: Count(1.0, c.calls), count, worst=_most)
             waits = both(waits, after(*self.last_effects))
@@ -215,7 +212,7 @@ class _Walker:
         return source, self.known[region.terminator.operands[0].name]
 
     def _if(self, op: Op, count: Varying[Count], control: Waits) -> _Known:
-        control = both(control, self.known[op.operands[0].name].waits)
+        control = both(control, self.known[op.operands[0].name].waits.whole())
         for region in op.regions:
             self._region(region, count, control)
         yields = [self.known[r.terminator.operands[0].name] for r in op.regions]

@@ -1,0 +1,142 @@
+"""Work analysis: how often, on how much, after what; case by case where that is undecided."""
+
+from typing import TypeVar
+
+from murakkab.passes.bind import Bind
+from murakkab.passes.configurations import configurations
+from murakkab.passes.varying import MAX_CASES, Varying, combine, depend, fixed, merge, widen
+from murakkab.passes.work import StepWork, analyse
+
+from .worlds import A100, flow, world
+
+
+def steps(text: str) -> dict[str, StepWork]:
+    context = world(A100)
+    module = Bind().run(flow(text), context)
+    configured = {op.out().name: configurations(op, context) for op in module.sole().calls()}
+    return {step.op.out().name: step for step in analyse(module, configured)}
+
+
+T = TypeVar("T")
+
+
+def the(values: Varying[T]) -> T:
+    (value,) = values.values()
+    return value
+
+
+VIDEO = """
+workflow w(query: Text, video: Video) -> Text
+    expect video.duration = 80 s
+    expect len(scenes) = 8
+    expect tokens(answer) = 50
+{
+    scenes = split_scenes(video)
+    notes = for scene in scenes {
+        frames = sample_frames(scene)
+        speech = optional transcribe(scene)
+        seen = read_text(frames)
+        yield seen + (speech ?? "")
+    }
+    return answer(query, notes)
+}
+"""
+
+
+def test_expectations_size_the_work() -> None:
+    found = steps(VIDEO)
+    assert {c.calls for c in found["frames"].counts.values()} == {8.0}
+    assert {c.calls for c in found["answer"].counts.values()} == {1.0}
+    assert the(found["scenes"].sizes)["video"].duration == 80.0
+    assert found["answer"].output_tokens == 50.0
+
+
+def test_a_size_depends_on_the_knob_that_decides_it() -> None:
+    found = steps(VIDEO)
+    knobs = [dict(c.knobs)["frames"] for c in found["frames"].configurations]
+    images = {case: sizes["frames"].total("images") for case, sizes in found["seen"].sizes.items()}
+    assert sorted(images.values()) == sorted(float(str(k)) for k in knobs)
+    for case, count in images.items():
+        ((step, output),) = case
+        assert step == "frames"
+        assert float(str(knobs[found["frames"].classes.index(output)])) == count
+
+
+def test_what_waits_for_what() -> None:
+    found = steps(VIDEO)
+    assert found["frames"].waits.after == {"scenes"}
+    assert found["seen"].waits.streams == {"frames"}
+    assert {"seen", "speech"} <= found["answer"].waits.after
+
+
+def test_items_stream_from_one_loop_into_the_next() -> None:
+    found = steps(
+        "workflow w(ts: [Text]) -> [Text] {\n"
+        "  a = for t in ts { yield summarize(t) }\n"
+        "  b = for s in a { yield summarize(s) }\n"
+        "  n = len(a)\n"
+        "  return for s in b where n > 0 { yield summarize(s) }\n}"
+    )
+    first, second, third = found.values()
+    assert second.waits.streams == {first.op.out().name}
+    assert not second.waits.after
+    assert second.op.out().name in third.waits.streams
+    assert first.op.out().name in third.waits.after
+
+
+def test_effects_wait_for_the_effect_before_and_run_one_at_a_time() -> None:
+    found = steps(
+        'effect task tell(what: Text) -> Bool "Tell." using webhook\n'
+        "workflow w(ts: [Text]) -> [Bool] expect len(ts) = 7 {\n"
+        '  tell("start")\n'
+        "  return for t in ts { yield tell(t) }\n}"
+    )
+    first, second = found.values()
+    count = the(second.counts)
+    assert (count.parallel, count.sequential) == (1.0, 7.0)
+    assert first.op.out().name in second.waits.after
+
+
+def test_a_loop_repeats_its_body_one_round_after_the_other() -> None:
+    found = steps(
+        "workflow w(p: Text) -> Text {\n"
+        '  return repeat up to 3 with draft = "" { draft = write_code(p, draft) yield draft }\n}'
+    )
+    (step,) = found.values()
+    count = the(step.counts)
+    assert (count.parallel, count.sequential) == (1.0, 3.0)
+
+
+def test_steps_in_branches_wait_for_the_condition() -> None:
+    found = steps(
+        "workflow w(t: Text) -> Text {\n"
+        "  c = len(summarize(t)) > 10\n"
+        "  return if c { yield translate(t, t) } else { yield t }\n}"
+    )
+    assert "summarize" in found["translate"].waits.after
+
+
+def test_cases_agree_or_contradict() -> None:
+    assert merge((("a", 0),), (("b", 1),)) == (("a", 0), ("b", 1))
+    assert merge((("a", 0),), (("a", 1),)) is None
+
+
+def test_combining_keeps_only_cases_that_can_be_together() -> None:
+    one = depend({(): (1, 2)}, "s", (0, 1), max)
+    other = combine(lambda a, b: a + b, one, one, worst=max)
+    assert other == {(("s", 0),): 2, (("s", 1),): 4}
+
+
+def test_a_step_whose_configurations_put_out_the_same_adds_no_case() -> None:
+    assert depend({(): (5, 5)}, "s", (0, 0), max) == {(): 5}
+
+
+def test_too_many_cases_are_merged_to_the_worst() -> None:
+    quantity = fixed(0)
+    for step in "abcdefgh":
+        quantity = combine(
+            lambda a, b: a + b, quantity, depend({(): (0, 1)}, step, (0, 1), max), worst=max
+        )
+    assert len(quantity) <= MAX_CASES
+    assert max(quantity.values()) == 8
+    assert widen({(): 3}, max) == {(): 3}
