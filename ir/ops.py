@@ -55,7 +55,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One operation: kind, operands, at most one result, sorted attributes, nested regions, spans."""
+    """One operation; it has at most one result, its attributes are sorted by name."""
 
     kind: str
     operands: tuple[Value, ...] = ()
@@ -117,7 +117,7 @@ class OpSpec:
     pure: bool = True
 
 
-_CALL_ATTRS = ("optional", "pin.*", "candidates", "chain", "sampled")
+_CALL_ATTRS = ("optional", "pin.*", "at.*", "candidates", "chain", "sampled")
 _ARITHMETIC = ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "and", "or")
 
 OPS: Mapping[str, OpSpec] = {

@@ -1,4 +1,4 @@
-"""The text form of the IR: deterministic, complete, and read back by `reader` to an equal module."""
+"""The text form of the IR: deterministic, complete, read back by `reader` to an equal module."""
 
 from __future__ import annotations
 
@@ -135,7 +135,5 @@ def string(text: str) -> str:
 def _locs(spans: tuple[Span, ...], shown: bool) -> str:
     if not spans or not shown:
         return ""
-    places = (
-        f"{string(s.file)}:{s.line}:{s.column}:{s.end_line}:{s.end_column}" for s in spans
-    )
+    places = (f"{string(s.file)}:{s.line}:{s.column}:{s.end_line}:{s.end_column}" for s in spans)
     return f" loc({', '.join(places)})"

@@ -1,10 +1,10 @@
-"""Read the text form of the IR back into a module; untrusted text, so every fault is a diagnostic."""
+"""Read the IR's text back into a module; the text is untrusted, every fault is a diagnostic."""
 
 from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
 
@@ -36,7 +36,8 @@ def read_module(text: str, path: str = "<ir>") -> Module:
     if _depth(text) > _MAX_DEPTH:
         raise _error(path, 1, 1, 2, f"nested deeper than {_MAX_DEPTH} levels")
     try:
-        module: Module = _parser(_Builder()).parse(text)
+        # with an inline transformer lark returns what `module` returned, whatever it declares
+        module = cast(Module, _parser(_Builder()).parse(text))
     except UnexpectedInput as error:
         token = getattr(error, "token", None)
         found = str(token if token is not None else getattr(error, "char", "")).strip()
@@ -221,9 +222,7 @@ class _Builder(Transformer[Token, Any]):
         need = Requirement(metric, str(op), limit, percentile or None, _text(text), place)  # type: ignore[arg-type]
         return {"requirements": (need,)}
 
-    def expect(
-        self, fact: Token, value: Token, locs: tuple[Span, ...] | None
-    ) -> dict[str, Any]:
+    def expect(self, fact: Token, value: Token, locs: tuple[Span, ...] | None) -> dict[str, Any]:
         found = Expectation(_text(fact), float(_number(value)), locs[0] if locs else None)
         return {"expectations": (found,)}
 
@@ -249,7 +248,9 @@ class _Builder(Transformer[Token, Any]):
     def engine(self, name: Token, attrs: Attrs | None) -> Engine:
         return Engine(name[1:], attrs or ())
 
-    def workflow(self, name: Token, params: tuple[Value, ...], result: t.Type, *rest: Any) -> Workflow:
+    def workflow(
+        self, name: Token, params: tuple[Value, ...], result: t.Type, *rest: Any
+    ) -> Workflow:
         *clauses, locs, body = rest
         self._values.clear()
         parts: dict[str, Any] = {}

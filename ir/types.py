@@ -57,7 +57,11 @@ class Option:
     def __str__(self) -> str:
         """Return the source form."""
         text = str(self.item)
-        return f"({text})?" if isinstance(self.item, Enum) and len(self.item.values) > 1 else text + "?"
+        return (
+            f"({text})?"
+            if isinstance(self.item, Enum) and len(self.item.values) > 1
+            else text + "?"
+        )
 
 
 @dataclass(frozen=True, slots=True)

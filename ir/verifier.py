@@ -66,9 +66,7 @@ def _shape(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]
     yield from _region_shape(module, workflow.body, "return")
 
 
-def _region_shape(
-    module: Module, region: Region, end: str
-) -> Iterator[tuple[Op | None, str]]:
+def _region_shape(module: Module, region: Region, end: str) -> Iterator[tuple[Op | None, str]]:
     if not region.ops or region.ops[-1].kind != end:
         yield (region.ops[-1] if region.ops else None), f"a region here must end in `{end}`"
     for index, op in enumerate(region.ops):

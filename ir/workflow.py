@@ -40,7 +40,7 @@ class Requirement:
 class Expectation:
     """A declared size: `fact = value` in base units (s, bytes, tokens, requests/s, pixels).
 
-    `fact` is the source form: `rate`, `accuracy`, `video.duration`, `len(scenes)`, `tokens(answer)`.
+    `fact` is the source form: `rate`, `video.duration`, `len(scenes)`, `tokens(answer)`, …
     """
 
     fact: str
