@@ -14,7 +14,7 @@ from .plans import load_plan
 
 if TYPE_CHECKING:
     from ..ir.workflow import Workflow
-    from ..targets.plan import Alternative, Plan, StepPlan
+    from ..targets.plan import Alternative, Plan, Prediction, StepPlan
 
 
 @click.command
@@ -71,7 +71,7 @@ def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
         lines += [
             f"  runs on   {steps.executor(step)}",
             f"  stands    {steps.standing(steps.engine(plan, step))}",
-            f"  takes     {figures.count(step.calls)} calls of {each}, "
+            f"  takes     {figures.several(step.calls, 'call')} of {each}, "
             f"{figures.joules(step.energy_j)}, {figures.dollars(step.cost_usd)}",
             f"  quality   {figures.share(step.quality)}",
             f"  figures   {step.source}, ±{figures.percent(step.error_band)}",
@@ -80,31 +80,35 @@ def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
     if pins:
         lines.append(f"  pinned    {safe(', '.join(pins))}")
     if step.alternatives:
-        lines.append(indent(_alternatives(step.alternatives)))
+        lines.append(indent(_alternatives(step.alternatives, plan.predicted)))
     notes = [note for note in plan.notes if f"`{step.task}`" in note or f"`{step.step}`" in note]
     lines += [f"  note: {safe(note)}" for note in notes]
     return "\n".join(lines)
 
 
-def _alternatives(found: tuple[Alternative, ...]) -> str:
+def _alternatives(found: tuple[Alternative, ...], now: Prediction) -> str:
+    """Return what each alternative would change in the whole plan, or why it is out."""
     from . import figures
     from .tables import table
 
-    possible = [a for a in found if a.why_not is None]
     rows = [
         [
             a.variant,
             a.slot,
-            figures.difference(figures.seconds, a.latency_s),
-            figures.difference(figures.joules, a.energy_j),
-            figures.difference(figures.dollars, a.cost_usd),
-            figures.difference(figures.share, a.accuracy),
+            figures.difference(figures.seconds, a.latency_s, now.latency_s["p50"]),
+            figures.difference(figures.joules, a.energy_j, now.energy_j),
+            figures.difference(figures.dollars, a.cost_usd, now.cost_usd),
+            figures.difference(figures.share, a.accuracy, now.accuracy),
         ]
-        for a in possible
+        for a in found
+        if a.why_not is None
     ]
     lines = []
     if rows:
         header = ("instead", "where", "latency", "energy", "cost", "accuracy")
         lines.append(table(header, rows, left=2))
-    lines += [f"not {a.variant}: {safe(a.why_not)}" for a in found if a.why_not is not None]
+    for a in found:
+        if a.why_not is not None:
+            where = f" on {a.slot}" if a.slot else ""
+            lines.append(f"not {a.variant}{where}: {safe(a.why_not)}")
     return "\n".join(lines)

@@ -48,6 +48,13 @@ class Expressions:
                 return f" {_INFIX[kind]} ".join(parts)
             case kind if kind in _PREFIX:
                 return _PREFIX[kind] + parts[0]
+            case "filter":
+                kept = self.text(op.regions[0].terminator.operands[0])
+                return f"{parts[0]} where {kept}"
+            case "map":
+                item = op.regions[0].args[0].name
+                made = self.text(op.regions[0].terminator.operands[0])
+                return f"for {item} in {parts[0]} yield {made}"
             case "len" | "flatten" | "join":
                 return f"{op.kind}({', '.join(parts)})"
         return value.name

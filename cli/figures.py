@@ -46,6 +46,11 @@ def count(value: float) -> str:
     return _digits(value)
 
 
+def several(value: float, thing: str) -> str:
+    """Return `1 call`, `8 calls`."""
+    return f"{count(value)} {thing}{'' if value == 1 else 's'}"
+
+
 def percent(value: float) -> str:
     """Return a fraction of one as `12 %`."""
     share = abs(value) * 100.0
@@ -66,14 +71,15 @@ def change(value: float, base: float) -> str:
     return sign + percent(abs(rise)) if abs(rise) >= 5e-4 else "same"
 
 
-def difference(shown: Shown, value: float | None) -> str:
-    """Return a change in a quantity with its sign: `+35 J`, `0` for none, `?` where unknown."""
+def difference(shown: Shown, value: float | None, base: float) -> str:
+    """Return the change from base to value with its sign: `+35 J`, `0` for none, `?` unknown."""
     if value is None:
         return "?"
-    text = shown(abs(value))
-    if not any(digit in text for digit in "123456789"):
+    change = value - base
+    text = shown(abs(change))
+    if abs(change) <= 1e-4 * abs(base) or not any(digit in text for digit in "123456789"):
         return "0"
-    return (MINUS if value < 0 else "+") + text
+    return (MINUS if change < 0 else "+") + text
 
 
 def knobs(values: Mapping[str, Attr]) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import common, compile_flags, request
+from .options import common, compile_flags
 from .output import Output
-from .plans import load_plan
+from .plans import plan_of
 
 if TYPE_CHECKING:
     from ..ir.ops import Op
@@ -32,7 +32,7 @@ def command(
 
     Takes a plan, or a workflow with the flags of `compile`.
     """
-    flow, plan = _flow_and_plan(file, output, flags)
+    plan = plan_of(file, output, flags)
     module = plan.module()
     if ir:
         output.product("ir", plan.ir, to)
@@ -44,27 +44,16 @@ def command(
     elif output.as_json:
         output.product("plan", plan.to_json(), to)
     else:
-        output.product("text", _picture(flow, module, plan), to)
+        output.product("text", _picture(module, plan), to)
 
 
-def _flow_and_plan(file: str, output: Output, flags: dict[str, Any]) -> tuple[Module | None, Plan]:
-    if not file.endswith(".mkb"):
-        return None, load_plan(file, output)
-    from pathlib import Path
-
-    from ..compiler.driver import compile_workflow
-
-    compiled = compile_workflow(request(Path(file), flags), sources=output.sources)
-    output.report(compiled.warnings)
-    return compiled.flow, compiled.plan
-
-
-def _picture(flow: Module | None, module: Module, plan: Plan) -> str:
+def _picture(module: Module, plan: Plan) -> str:
     from .drawing import draw
     from .summary import predictions, proof
 
     columns = min(shutil.get_terminal_size((100, 24)).columns, 120)
     parts = [click.style(f"workflow `{plan.workflow}`", bold=True)]
+    flow = plan.written()
     if flow is not None:
         parts += ["as written:", draw(flow.sole(), lambda op: [], columns)]
     parts += [
@@ -82,5 +71,6 @@ def _after(plan: Plan, op: Op) -> list[str]:
     step = steps.by_name(plan)[op.out().name]
     if step.executor is None:
         return [steps.LEFT_OUT]
-    taken = f"{figures.seconds(step.call_s['p50'])} a call, {figures.count(step.calls)} calls"
+    each = figures.seconds(step.call_s["p50"])
+    taken = f"{figures.several(step.calls, 'call')} of {each}"
     return [steps.executor(step), steps.standing(steps.engine(plan, step)), taken]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import common, compile_flags, request
+from .options import common, compile_flags
 from .output import Output
-from .plans import load_plan
+from .plans import plan_of
 
 if TYPE_CHECKING:
     from ..targets.plan import Plan
@@ -50,7 +50,7 @@ def command(
     from ..targets.library import load_library
     from .inputs import inputs
 
-    plan = _plan(file, output, flags)
+    plan = plan_of(file, output, flags)
     workflow = plan.module().sole()
     if not dry_run or pairs or inputs_file:
         values = inputs(workflow, pairs, inputs_file, output)
@@ -73,16 +73,6 @@ def command(
     output.result(report.readable(result), {"result": result, "run": document})
     output.aside(f"\n{report.totals(document)}\n\n{report.steps(document)}\n")
     output.aside(f"record: {path} (`mkb show {path}`)")
-
-
-def _plan(file: str, output: Output, flags: dict[str, Any]) -> Plan:
-    if not file.endswith(".mkb"):
-        return load_plan(file, output)
-    from ..compiler.driver import compile_workflow
-
-    compiled = compile_workflow(request(Path(file), flags), sources=output.sources)
-    output.report(compiled.warnings)
-    return compiled.plan
 
 
 def _fresh_record(workflow: str) -> Path:

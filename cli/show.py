@@ -71,7 +71,9 @@ def _step(record: RunRecord, wanted: str, output: Output) -> None:
         if every:
             hint = f"its calls are `{every[0]['instance']}` to `{every[-1]['instance']}`"
         raise InputError(Diagnostic("unknown-call", message, help=hint))
-    parts = [f"step `{name}` with executor `{entry['executor']}`: {entry['calls']} calls"]
+    parts = [
+        f"step `{name}` with executor `{entry['executor']}`: {figures.several(entry['calls'], 'call')}"
+    ]
     for call in calls:
         took = figures.seconds(call["end_s"] - call["start_s"])
         head = f"{call['instance']}  at {figures.seconds(call['start_s'])}, took {took}"

@@ -92,6 +92,7 @@ def compile_workflow(
         placed,
         target,
         context.cluster.name,
+        flow=flow,
         pipeline=print_pipeline(passes),
         baseline=None if baseline is None else baseline[1],
         alternatives=others,

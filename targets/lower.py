@@ -25,13 +25,17 @@ def lower(
     target: Target,
     cluster: str,
     *,
+    flow: Module,
     pipeline: str,
     baseline: Prediction | None,
     alternatives: Mapping[str, tuple[Alternative, ...]],
     digests: Mapping[str, str],
     notes: tuple[str, ...],
 ) -> Plan:
-    """Return the plan of a placed module for a target; `alternatives` are by step name."""
+    """Return the plan of a placed module for a target, made from `flow`.
+
+    `alternatives` are by step name.
+    """
     workflow = module.sole()
     attrs = dict(module.attrs)
     return Plan(
@@ -43,14 +47,13 @@ def lower(
         passes=pipeline,
         ir=print_module(module),
         engines=tuple(_engine(engine) for engine in module.engines),
-        steps=tuple(
-            _step(op, alternatives.get(op.out().name, ())) for op in workflow.calls()
-        ),
+        steps=tuple(_step(op, alternatives.get(op.out().name, ())) for op in workflow.calls()),
         predicted=prediction(module),
         baseline=baseline,
         solver=Solver(str(attrs["solver.status"]), _proofs(module.attrs)),
         digests=dict(digests),
         notes=notes,
+        flow=print_module(flow),
     )
 
 

@@ -15,9 +15,10 @@ from importlib.resources import files
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..ir.diagnostics import Diagnostic, InputError
+from ..ir.diagnostics import CompileError, Diagnostic, InputError
 from ..ir.ops import Attr
 from ..ir.reader import read_module
+from ..ir.verifier import verify
 from ..ir.workflow import Module
 
 SCHEMA = "murakkab/plan/1"
@@ -74,7 +75,10 @@ class EnginePlan:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another way a step could have been done: the change to the whole plan, or why it is out."""
+    """Another way a step could have been done: the whole plan's figures then, or why it is out.
+
+    `latency_s` is the median, the others are as in `Prediction`.
+    """
 
     variant: str
     slot: str
@@ -132,7 +136,11 @@ class Solver:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A job plan. `ir` is the placed module's text; `digests` are of every input."""
+    """A job plan. `digests` are of every input.
+
+    `ir` is the placed module's text, and `flow` that of what the author wrote, for people to see
+    what became of it; nothing is run by `flow`.
+    """
 
     schema: Literal["murakkab/plan/1"]
     kind: Literal["job"]
@@ -148,10 +156,15 @@ class Plan:
     solver: Solver
     digests: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    flow: str = ""
 
     def module(self) -> Module:
-        """Return the placed module; raises InputError where the IR text is not one."""
+        """Return the placed module; raises CompileError where `ir` is not the text of one."""
         return read_module(self.ir, "<plan>")
+
+    def written(self) -> Module | None:
+        """Return the flow module, if the plan has it; raises CompileError like `module`."""
+        return read_module(self.flow, "<plan>") if self.flow else None
 
     def to_json(self) -> str:
         """Return the plan's only text form: sorted keys, two-space indent, a final newline."""
@@ -210,8 +223,14 @@ def plan_from_json(text: str, path: str = "<plan>") -> Plan:
 
 
 def _consistent(plan: Plan, path: str) -> None:
-    """Check what a schema cannot: the IR reads back, and the tables agree with it."""
-    module = plan.module()
+    """Check what a schema cannot: the IR is valid, and the tables agree with it."""
+    try:
+        module = plan.module()
+        for found in (module, plan.written()):
+            if found is not None:
+                verify(found)
+    except CompileError as error:
+        raise _refused(path, f"its IR is wrong: {error.diagnostics[0].message}") from None
     if module.level != "placed" or [w.name for w in module.workflows] != [plan.workflow]:
         raise _refused(path, f"its IR is not the placed workflow `{plan.workflow}`")
     engines = {engine.name for engine in plan.engines}

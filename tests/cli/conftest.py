@@ -127,7 +127,7 @@ def prediction(scale: float, breaks: tuple[str, ...] = ()) -> Prediction:
 @pytest.fixture
 def plan() -> Plan:
     others = (
-        Alternative("whisper-large-v3", "a100/gpu x1", 1.5, 340.0, 0.0009, 0.02),
+        Alternative("whisper-large-v3", "a100/gpu x1", 9.5, 2340.0, 0.0049, 0.66),
         Alternative("whisper-huge", "", why_not="it needs a GPU of 160 GB"),
     )
     return Plan(
