@@ -1,20 +1,178 @@
-"""Canonicalise: fold constants, merge equal pure calls, drop what nothing uses."""
+"""Canonicalise: fold what is known, merge what is equal, drop what nothing uses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..ir.workflow import Module
+from ..ir.diagnostics import Span
+from ..ir.ops import Op, Region, Value
+from ..ir.workflow import Module, Workflow
 from .base import Context, Pass
+from .folding import RULES, Facts, Inline, Rewrite, Rule, constant
+from .rewrite import Traits, TraitsOf, Uses, carry_lengths, signature, substitute, united
+
+_BY_KIND: dict[str, tuple[Rule, ...]] = {
+    kind: tuple(rule for rule in RULES if kind in rule.kinds)
+    for kind in {kind for rule in RULES for kind in rule.kinds}
+}
 
 
 @dataclass(frozen=True)
 class Canonicalize(Pass):
-    """Fold constants, merge equal pure operations (CSE), and drop dead ones."""
+    """Fold constants, merge equal pure operations and equal calls, drop what nothing uses.
+
+    The rules of `folding.py` are applied from the inside out, until nothing changes. Kept as they
+    are:
+
+    * effects, and whatever holds one: they are neither merged nor dropped;
+    * sampled calls: equal ones give different values (an unused one is dropped);
+    * calls that differ in a pin, in `optional` or in their candidates;
+    * operations that would fail (a division by zero): they fail when they run;
+    * values whose readers need the wider type: `coalesce` of what is never `none` is no operation;
+    * placed modules: the plan accounts for every step they have.
+    """
 
     name: ClassVar[str] = "canonicalize"
 
     def run(self, module: Module, context: Context) -> Module:
         """Return the canonical module."""
-        return module
+        if module.level == "placed":
+            return module  # the plan accounts for every step
+        while True:
+            after = module.with_workflow(_Round(module).run())
+            if after == module:
+                return module
+            module = after
+
+
+class _Round(Facts):
+    """One walk over a workflow: rules and merging on the way in, dropping on the way back."""
+
+    def __init__(self, module: Module) -> None:
+        self.workflow: Workflow = module.sole()
+        self._traits = TraitsOf(module)
+        self._uses = Uses(self.workflow)
+        self._values: dict[str, Value] = {}  # what stands for a value from now on
+        self._defining: dict[str, Op] = {}
+        self._seen: dict[Hashable, Op] = {}  # by signature, what is visible here
+        self._spans: dict[str, tuple[Span, ...]] = {}  # of what was merged into a value
+
+    def run(self) -> Workflow:
+        body = self._region(self.workflow.body)
+        body = self._prune(body, set())
+        renamed = {old: new.name for old, new in self._values.items()}
+        return carry_lengths(replace(self.workflow, body=body), renamed)
+
+    # ---- what rules may ask
+
+    def define(self, value: Value) -> Op | None:
+        """Return the operation that defines a value."""
+        return self._defining.get(value.name)
+
+    def traits(self, region: Region) -> Traits:
+        """Return what a region holds."""
+        return self._traits.region(region)
+
+    # ---- rules, and merging of what is equal
+
+    def _region(self, region: Region) -> Region:
+        out: list[Op] = []
+        mine: list[Hashable] = []
+        for op in region.ops:
+            operands = tuple(self._values.get(v.name, v) for v in op.operands)
+            regions = tuple(self._region(nested) for nested in op.regions)
+            self._rewrite(replace(op, operands=operands, regions=regions), out, mine)
+        for key in mine:
+            del self._seen[key]
+        return replace(region, ops=tuple(out))
+
+    def _rewrite(self, op: Op, out: list[Op], mine: list[Hashable]) -> None:
+        """Append what becomes of an operation; `mine` are the signatures its region made known."""
+        rewritten = self._applied(op)
+        while isinstance(rewritten, Op):
+            op = rewritten
+            rewritten = self._applied(op)
+        if rewritten is None:
+            self._append(op, out, mine)
+            return
+        for argument, value in rewritten.bound:
+            self._uses.replaced(argument, value)
+        bound = {argument.name: value for argument, value in rewritten.bound}
+        for inner in rewritten.ops:
+            # what is equal to one of these is found in the next round
+            moved = substitute(inner, bound)
+            if moved.result is not None:
+                self._defining[moved.result.name] = moved
+            out.append(moved)
+        value = bound.get(rewritten.value.name, rewritten.value)
+        if value == op.result:
+            return
+        if self._uses.accept(op.out(), value.type):
+            self._replace(op.out(), value)
+        else:
+            retyped = replace(self._defining[value.name], result=op.result, locs=op.locs)
+            self._append(retyped, out, mine)
+
+    def _applied(self, op: Op) -> Rewrite:
+        for rule in _BY_KIND.get(op.kind, ()):
+            found = rule.apply(op, self)
+            if isinstance(found, Op) or (found is not None and self._possible(op, found)):
+                return found
+        return None
+
+    def _possible(self, op: Op, found: Inline) -> bool:
+        """Tell whether types allow it; a constant may be given the type of what it replaces."""
+        if not all(self._uses.accept(old, new.type) for old, new in found.bound):
+            return False
+        value = dict(found.bound).get(found.value, found.value)
+        if value == op.result or self._uses.accept(op.out(), value.type):
+            return True
+        source = self.define(value)
+        return (
+            source is not None
+            and source.kind == "const"
+            and constant(op, source.attr("value")) is not None
+        )
+
+    def _replace(self, old: Value, new: Value) -> None:
+        self._uses.replaced(old, new)
+        self._values[old.name] = new
+
+    def _append(self, op: Op, out: list[Op], mine: list[Hashable]) -> None:
+        if op.result is None:
+            out.append(op)
+            return
+        if self._traits(op).movable:
+            key = signature(op)
+            equal = self._seen.get(key)
+            if equal is not None:
+                self._replace(op.result, equal.out())
+                self._merge_spans(equal, op)
+                return
+            self._seen[key] = op
+            mine.append(key)
+        self._defining[op.result.name] = op
+        out.append(op)
+
+    def _merge_spans(self, kept: Op, dropped: Op) -> None:
+        for one, other in zip(kept.walk(), dropped.walk(), strict=True):
+            if one.result is not None:
+                name = one.result.name
+                self._spans[name] = united(self._spans.get(name, one.locs), other.locs)
+
+    # ---- dropping what nothing uses
+
+    def _prune(self, region: Region, live: set[str]) -> Region:
+        """Return the region without dead operations; adds the names it reads to `live`."""
+        kept: list[Op] = []
+        for op in reversed(region.ops):
+            dead = op.result is not None and op.result.name not in live
+            if dead and not self._traits(op).effects:
+                continue
+            regions = tuple(self._prune(nested, live) for nested in op.regions)
+            locs = op.locs if op.result is None else self._spans.get(op.result.name, op.locs)
+            kept.append(replace(op, regions=regions, locs=locs))
+            live.update(value.name for value in op.operands)
+        return replace(region, ops=tuple(reversed(kept)))

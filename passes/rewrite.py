@@ -1,0 +1,221 @@
+"""What the passes that rewrite the IR share: traits, names, substitution, equality, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ..ir.diagnostics import Span
+from ..ir.inference import result_type
+from ..ir.ops import Attrs, Op, Region, Value
+from ..ir.printer import attr_text
+from ..ir.types import Type, assignable
+from ..ir.workflow import Module, Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What an operation holds, itself or in its regions."""
+
+    calls: bool = False
+    effects: bool = False
+    sampled: bool = False
+
+    def __or__(self, other: Traits) -> Traits:
+        """Return what both hold together."""
+        return Traits(
+            self.calls or other.calls,
+            self.effects or other.effects,
+            self.sampled or other.sampled,
+        )
+
+    @property
+    def movable(self) -> bool:
+        """Whether running the operation more or less often gives the same values."""
+        return not (self.effects or self.sampled)
+
+
+class TraitsOf:
+    """Computes the traits of a module's operations, each once."""
+
+    def __init__(self, module: Module) -> None:
+        """Learn which tasks change the world."""
+        self._effects = frozenset(task.name for task in module.tasks if task.effect)
+        # keyed by identity; the operation is kept so that its identity is not given out again
+        self._known: dict[int, tuple[Op, Traits]] = {}
+
+    def __call__(self, op: Op) -> Traits:
+        """Return an operation's traits."""
+        known = self._known.get(id(op))
+        if known is not None:
+            return known[1]
+        traits = Traits()
+        if op.symbol is not None:
+            traits = Traits(True, op.symbol in self._effects, op.flag("sampled"))
+        for region in op.regions:
+            traits |= self.region(region)
+        self._known[id(op)] = (op, traits)
+        return traits
+
+    def region(self, region: Region) -> Traits:
+        """Return what the operations of a region hold together."""
+        traits = Traits()
+        for op in region.ops:
+            traits |= self(op)
+        return traits
+
+
+class FreshNames:
+    """Gives out value names that a workflow does not use."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        """Learn the names in use."""
+        self._taken = {value.name for value in workflow.params} | set(defined(workflow.body))
+        self._next: dict[str, int] = {}
+
+    def value(self, base: str, kind: Type) -> Value:
+        """Return a value called `base`, or `base_1`, `base_2`, … where that is taken."""
+        name, count = base, self._next.get(base, 1)
+        while name in self._taken:
+            name = f"{base}_{count}"
+            count += 1
+        self._next[base] = count
+        self._taken.add(name)
+        return Value(name, kind)
+
+
+def defined(region: Region) -> Iterator[str]:
+    """Yield the name of every value a region defines, in nested regions too."""
+    yield from (value.name for value in region.args)
+    for top in region.ops:
+        for op in top.walk():
+            yield from (value.name for nested in op.regions for value in nested.args)
+            if op.result is not None:
+                yield op.result.name
+
+
+def used(op: Op) -> Iterator[Value]:
+    """Yield the values an operation reads, in its regions too, as often as it reads them."""
+    for inner in op.walk():
+        yield from inner.operands
+
+
+def substitute(op: Op, values: Mapping[str, Value]) -> Op:
+    """Return the operation with values replaced by name, in its regions too."""
+    operands = tuple(values.get(value.name, value) for value in op.operands)
+    regions = tuple(substitute_region(region, values) for region in op.regions)
+    if operands == op.operands and all(a is b for a, b in zip(regions, op.regions, strict=True)):
+        return op
+    return replace(op, operands=operands, regions=regions)
+
+
+def substitute_region(region: Region, values: Mapping[str, Value]) -> Region:
+    """Return the region with values replaced by name; itself where none occurs."""
+    ops = tuple(substitute(op, values) for op in region.ops)
+    if all(a is b for a, b in zip(ops, region.ops, strict=True)):
+        return region
+    return replace(region, ops=ops)
+
+
+class Uses:
+    """Who reads each value, and whether it may be replaced by one of another type.
+
+    A value may be replaced by a narrower one (an enumeration for a text) only if each reader's
+    result still has a type: `coalesce` refuses what is never `none`, a `map` an item of another
+    type than its region's argument.
+    """
+
+    def __init__(self, workflow: Workflow) -> None:
+        """Index the uses of every value."""
+        self._uses: dict[str, list[tuple[Op, str]]] = {}
+        for op in workflow.walk():
+            for name in {value.name for value in op.operands}:
+                self._uses.setdefault(name, []).append((op, name))
+
+    def accept(self, old: Value, kind: Type) -> bool:
+        """Tell whether a value of this type may stand wherever `old` is read."""
+        if kind == old.type:
+            return True
+        return assignable(kind, old.type) and all(
+            _accepts(op, name, kind) for op, name in self._uses.get(old.name, ())
+        )
+
+    def replaced(self, old: Value, new: Value) -> None:
+        """Note that what read `old` reads `new` from now on."""
+        self._uses.setdefault(new.name, []).extend(self._uses.get(old.name, ()))
+
+
+def _accepts(op: Op, name: str, kind: Type) -> bool:
+    if op.symbol is not None or op.result is None:
+        return True  # calls, yields and returns take what is assignable
+    operands = tuple(Value(v.name, kind) if v.name == name else v for v in op.operands)
+    found = result_type(replace(op, operands=operands))
+    return not isinstance(found, str) and assignable(found, op.result.type)
+
+
+def signature(op: Op, bound: Mapping[str, int] | None = None) -> Hashable:
+    """Return a key that is equal for operations that compute the same from the same values.
+
+    Names of values defined inside do not matter, nor do source positions. Numbers count as equal
+    only if they print the same: `1`, `1.0` and `true` are three values.
+    """
+    known = bound or {}
+    if op.regions:
+        arguments = [value.name for region in op.regions for value in region.args]
+        known = {**known, **{name: len(known) + i for i, name in enumerate(arguments)}}
+    return (
+        op.kind,
+        op.symbol,
+        _attrs_key(op.attrs),
+        tuple(known.get(value.name, value.name) for value in op.operands),
+        None if op.result is None else op.result.type,
+        tuple(region_signature(region, known) for region in op.regions),
+    )
+
+
+def region_signature(region: Region, bound: Mapping[str, int]) -> Hashable:
+    """Return the signatures of a region's operations; `bound` numbers its arguments, and more."""
+    known = dict(bound)
+    found = []
+    for op in region.ops:
+        found.append(signature(op, known))
+        if op.result is not None:
+            known[op.result.name] = len(known)
+    return tuple(found)
+
+
+def _attrs_key(attrs: Attrs) -> str:
+    # `at.*` are places in the source of pins
+    shown = (f"{name}={attr_text(value)}" for name, value in attrs if not name.startswith("at."))
+    return ", ".join(shown) if attrs else ""
+
+
+def united(*spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Return all source spans, each once, in order of first appearance."""
+    return tuple(dict.fromkeys(span for group in spans for span in group))
+
+
+def unite_regions(kept: Region, dropped: Region) -> Region:
+    """Return a region with the spans of another that has the same signature."""
+    pairs = zip(kept.ops, dropped.ops, strict=True)
+    return replace(kept, ops=tuple(unite(a, b) for a, b in pairs))
+
+
+def unite(kept: Op, dropped: Op) -> Op:
+    """Return an operation with the spans of another that has the same signature."""
+    pairs = zip(kept.regions, dropped.regions, strict=True)
+    regions = tuple(unite_regions(a, b) for a, b in pairs)
+    return replace(kept, regions=regions, locs=united(kept.locs, dropped.locs))
+
+
+def carry_lengths(workflow: Workflow, renamed: Mapping[str, str]) -> Workflow:
+    """Return the workflow where `expect len(old)` also holds of the value that replaces `old`."""
+    facts = {expectation.fact for expectation in workflow.expectations}
+    added = []
+    for expectation in workflow.expectations:
+        name = expectation.fact.removeprefix("len(").removesuffix(")")
+        new = f"len({renamed[name]})" if name in renamed else ""
+        if expectation.fact == f"len({name})" and new and new not in facts:
+            facts.add(new)
+            added.append(replace(expectation, fact=new))
+    return replace(workflow, expectations=(*workflow.expectations, *added)) if added else workflow
