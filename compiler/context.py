@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..ir.diagnostics import Label, Span
 from ..ir.ops import Attr, Op, Region, Symbol, Value, attributes
-from ..ir.types import NEVER, Option, Type, assignable
+from ..ir.types import NEVER, Option, Type, assignable, join
 from . import ast
 from .findings import Findings
 from .names import FileNames, TaskInfo, WorkflowInfo
@@ -271,6 +271,12 @@ class Context(ABC):
     def shown(self, kind: Type) -> str:
         """Return a type as messages name it."""
         return self.file_names.shown(kind)
+
+    def common(self, a: Type, b: Type) -> Type | None:
+        """Return the least type both convert to, or None; nothing is known beside an error."""
+        if NEVER in (a, b) and self.findings.errors:
+            return NEVER
+        return join(a, b)
 
     def fits(self, typed: Typed, target: Type, span: Span, what: str, *labels: Label) -> bool:
         """Report a value that cannot stand where `target` is wanted; `what` says where that is."""

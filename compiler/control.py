@@ -200,7 +200,7 @@ def if_(cx: Context, node: ast.If, hint: str | None) -> Typed:
         else:
             orelse = statements(cx, node.orelse, "yield")
     second = cx.region((), ops, orelse.value, span=orelse.span)
-    kind = join(then.value.type, orelse.value.type)
+    kind = cx.common(then.value.type, orelse.value.type)
     if kind is None:
         cx.findings.error(
             "mixed-types",

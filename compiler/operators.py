@@ -19,7 +19,6 @@ from ..ir.types import (
     Record,
     Type,
     assignable,
-    join,
 )
 from . import ast
 from .context import ERROR, Context, Typed
@@ -73,9 +72,9 @@ def literal(cx: Context, node: ast.Literal, hint: str | None) -> Typed:
 def list_of(cx: Context, node: ast.ListExpr, hint: str | None) -> Typed:
     """Emit a list; its items need a common type."""
     items = [cx.expression(item) for item in node.items]
-    kind: Type = NEVER
+    kind: Type = items[0].type if items else NEVER
     for index, item in enumerate(items):
-        both = join(kind, item.type)
+        both = cx.common(kind, item.type)
         if both is None:
             cx.findings.error(
                 "mixed-types",
@@ -290,7 +289,7 @@ def _coalesce_branch(cx: Context, node: ast.Binary, left: Typed, hint: str | Non
 
 def _coalesced(cx: Context, node: ast.Binary, left: Typed, right: Typed) -> Type:
     if left.type == NEVER:
-        return right.type
+        return cx.common(NEVER, right.type) or NEVER
     if not isinstance(left.type, Option):
         cx.findings.error(
             "not-optional",
@@ -299,7 +298,7 @@ def _coalesced(cx: Context, node: ast.Binary, left: Typed, right: Typed) -> Type
             help="drop the `??` and what follows it",
         )
         return left.type
-    kind = join(left.type.item, right.type)
+    kind = cx.common(left.type.item, right.type)
     if kind is not None:
         return kind
     cx.findings.error(
@@ -320,7 +319,7 @@ def result_type(cx: Context, node: ast.Binary, left: Typed, right: Typed) -> Typ
         cx.fits(left, BOOL, node.left.span, f"`{node.op}`")
         cx.fits(right, BOOL, node.right.span, f"`{node.op}`")
         return BOOL
-    both = join(left.type, right.type)
+    both = cx.common(left.type, right.type)
     if node.op in ("==", "!="):
         if both is None:
             _bad(cx, node, left, right, "never compare equal: they have no common type")
