@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..ir.diagnostics import CompileError, Diagnostic
 from ..ir.ops import Op
-from ..ir.workflow import PERCENTILES, TIERS, Module, Workflow
+from ..ir.workflow import PERCENTILES, TIERS, MetricName, Module, Workflow
 from .base import Context
 from .configurations import Configuration, configurations
 from .dominance import undominated
@@ -60,11 +60,17 @@ def formulate(
         ),
         engines=engines,
         pools=pools,
-        objectives=workflow.objectives,
+        objectives=_objectives(workflow),
         limits=_limits(workflow, steps, found, accuracy, percentiles),
         percentiles=percentiles,
     )
     return Formulation(problem, steps, tuple(map(tuple, found)), accuracy)
+
+
+def _objectives(workflow: Workflow) -> tuple[MetricName, ...]:
+    """Return what is stated and the defaults; of plans equal in all that, the most accurate."""
+    stated = workflow.objectives
+    return stated if "accuracy" in stated else (*stated, "accuracy")
 
 
 def _pools(context: Context) -> tuple[Pool, ...]:
