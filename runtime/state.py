@@ -224,7 +224,8 @@ class RunState:
                 reader.advance(self)
             else:
                 break
-        if self.closing and not self._calls and not self._over:
+        if not self._calls and not self._over:
+            assert self.closing, "nothing is ready and nothing in flight, but the run is not over"
             self._over = True
             self._commands.append(Fail(tuple(self._failures)))
         commands, self._commands = self._commands, []
@@ -313,7 +314,8 @@ class RunState:
         try:
             value = instruction.evaluate(*self.read(frame, instruction))
         except ArithmeticError as error:
-            place = frame.name(instruction.place)
+            iteration = ".".join(map(str, frame.path))
+            place = instruction.place + (f", iteration {iteration}" if iteration else "")
             self.fail(Failure(place, None, f"cannot compute this: {error}", 1))
             return
         self.resolve(frame, instruction.result, value)

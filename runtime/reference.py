@@ -1,0 +1,68 @@
+"""The reference worker: what a module means, whatever it will run on.
+
+Every task is a fixed pure function of its name, its arguments and its knobs, with values of the
+right type. Two modules that mean the same give the same result and the same effects in the same
+order, at any level of the IR.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from ..ir.workflow import Module
+from .driver import bind_inputs
+from .errors import RunError
+from .program import Step, compile_program
+from .state import Completed, Fail, Finish, Limits, RunState, Submit
+from .synthetic import random_value
+from .values import canonical, encode
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRun:
+    """What a module computes: its result, its effects as (task, arguments) in order, its calls."""
+
+    value: Any
+    effects: tuple[tuple[str, tuple[Any, ...]], ...]
+    calls: int
+
+
+def reference_value(step: Step, args: tuple[Any, ...]) -> Any:
+    """Return the value of a call: drawn from the digest of task, bound arguments and knobs."""
+    bound = {name: encode(arg) for name, arg in zip(step.params, args, strict=True)}
+    text = canonical([step.task.name, bound, encode(dict(step.knobs))])
+    chance = Random(hashlib.sha256(text.encode()).digest())
+    return random_value(step.task.result, chance)
+
+
+def run_reference(
+    module: Module, inputs: Mapping[str, Any], order: Random | None = None
+) -> ReferenceRun:
+    """Run a module that holds one workflow, at any level, on reference values.
+
+    Steps complete in the order they were submitted, or in the order that `order` draws. Raises
+    `RunError` where inputs do not fit or the program divides by zero.
+    """
+    values = bind_inputs(module.sole(), inputs)
+    state = RunState(compile_program(module), Limits())
+    waiting: list[Submit] = []
+    effects: list[tuple[str, tuple[Any, ...]]] = []
+    calls = 0
+    commands = state.start(values)
+    while True:
+        for command in commands:
+            if isinstance(command, Finish):
+                return ReferenceRun(command.value, tuple(effects), calls)
+            if isinstance(command, Fail):
+                raise RunError("; ".join(f"{f.instance}: {f.message}" for f in command.failures))
+            if isinstance(command, Submit):
+                waiting.append(command)
+        call = waiting.pop(order.randrange(len(waiting)) if order is not None else 0)
+        calls += 1
+        if call.step.task.effect:
+            effects.append((call.step.task.name, call.args))
+        commands = state.apply(Completed(call.id, reference_value(call.step, call.args)))

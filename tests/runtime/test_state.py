@@ -1,0 +1,431 @@
+"""The state machine, driven by hand: what becomes ready when, and in which order."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from murakkab.ir.reader import read_module
+from murakkab.runtime.program import compile_program
+from murakkab.runtime.state import (
+    Completed,
+    Due,
+    Fail,
+    Failed,
+    Finish,
+    Interrupted,
+    Limits,
+    Retry,
+    RunState,
+    Submit,
+)
+
+TASKS = """module placed
+task @f(%x: Int) -> Int
+task @g(%x: Int) -> Int
+task @list(%x: Int) -> [Int]
+task @say(%x: Int) -> Int {effect}
+task @total(%xs: [Int]) -> Int
+engine @e
+"""
+AT = "{engine = @e, executor = @x}"
+
+
+def state_of(body: str, window: int = 64) -> RunState:
+    module = read_module(TASKS + body.replace("$AT", AT), "test.mkir")
+    return RunState(compile_program(module), Limits(window=window))
+
+
+class Hand:
+    """Completes submitted steps by name; notes what was submitted in which order."""
+
+    def __init__(self, state: RunState, *inputs: Any) -> None:
+        self.state = state
+        self.submitted: list[str] = []
+        self.open: dict[str, Submit] = {}
+        self.end: Finish | Fail | None = None
+        self.take(state.start(inputs))
+
+    def take(self, commands: list[Any]) -> None:
+        for command in commands:
+            if isinstance(command, Submit):
+                self.submitted.append(command.instance)
+                self.open[command.instance] = command
+            elif isinstance(command, (Finish, Fail)):
+                assert self.end is None
+                self.end = command
+
+    def complete(self, instance: str, value: Any) -> None:
+        self.take(self.state.apply(Completed(self.open.pop(instance).id, value)))
+
+    def result(self) -> Any:
+        assert isinstance(self.end, Finish), self.end
+        return self.end.value
+
+
+TWO_MAPS = """workflow @w(%xs: [Int]) -> [Int]
+{
+  %a = map(%xs) { ^(%x: Int)
+    %y = invoke @f(%x) $AT : Int
+    yield(%y)
+  } : [Int]
+  %b = map(%a) { ^(%z: Int)
+    %v = invoke @g(%z) $AT : Int
+    yield(%v)
+  } : [Int]
+  return(%b)
+}
+"""
+
+
+def test_items_flow_on_before_their_list_is_complete_and_keep_their_order() -> None:
+    hand = Hand(state_of(TWO_MAPS), [10, 20, 30])
+    assert hand.submitted == ["y[0]", "y[1]", "y[2]"]
+    hand.complete("y[2]", 300)
+    assert hand.submitted[-1] == "v[2]"  # with y[0] and y[1] still at work
+    assert hand.open["v[2]"].args == (300,)
+    hand.complete("v[2]", 3)
+    hand.complete("y[0]", 100)
+    hand.complete("y[1]", 200)
+    hand.complete("v[1]", 2)
+    assert hand.end is None
+    hand.complete("v[0]", 1)
+    assert hand.result() == [1, 2, 3]
+
+
+def test_an_empty_list_needs_no_step() -> None:
+    hand = Hand(state_of(TWO_MAPS), [])
+    assert hand.result() == []
+
+
+def test_a_consumer_of_the_whole_list_waits_for_all_of_it() -> None:
+    body = """workflow @w(%xs: [Int]) -> Int
+{
+  %a = map(%xs) { ^(%x: Int)
+    %y = invoke @f(%x) $AT : Int
+    yield(%y)
+  } : [Int]
+  %t = invoke @total(%a) $AT : Int
+  return(%t)
+}
+"""
+    hand = Hand(state_of(body), [1, 2])
+    hand.complete("y[1]", 8)
+    assert "t" not in hand.submitted
+    hand.complete("y[0]", 7)
+    assert hand.open["t"].args == ([7, 8],)
+
+
+FILTERED = """workflow @w(%xs: [Int]) -> [Int]
+{
+  %kept = filter(%xs) { ^(%x: Int)
+    %size = invoke @f(%x) $AT : Int
+    %zero = const() {value = 0} : Int
+    %big = gt(%size, %zero) : Bool
+    yield(%big)
+  } : [Int]
+  %b = map(%kept) { ^(%z: Int)
+    %v = invoke @g(%z) $AT : Int
+    yield(%v)
+  } : [Int]
+  return(%b)
+}
+"""
+
+
+def test_a_filter_passes_an_item_on_before_it_knows_the_ones_before() -> None:
+    hand = Hand(state_of(FILTERED), [10, 20, 30])
+    hand.complete("size[2]", 1)
+    assert hand.open["v[2]"].args == (30,)
+    hand.complete("size[1]", 0)
+    hand.complete("size[0]", 1)
+    assert "v[1]" not in hand.submitted
+    hand.complete("v[2]", 3)
+    hand.complete("v[0]", 1)
+    assert hand.result() == [1, 3]
+
+
+def test_a_step_in_a_branch_runs_only_if_it_is_taken() -> None:
+    body = """workflow @w(%c: Bool, %xs: [Int]) -> [Int]
+{
+  %r = if(%c) {
+    %a = map(%xs) { ^(%x: Int)
+      %y = invoke @f(%x) $AT : Int
+      yield(%y)
+    } : [Int]
+    yield(%a)
+  } {
+    yield(%xs)
+  } : [Int]
+  %b = map(%r) { ^(%z: Int)
+    %v = invoke @g(%z) $AT : Int
+    yield(%v)
+  } : [Int]
+  return(%b)
+}
+"""
+    hand = Hand(state_of(body), False, [1])
+    assert hand.submitted == ["v[0]"]
+    taken = Hand(state_of(body), True, [1, 2])
+    taken.complete("y[1]", 5)
+    assert taken.submitted == ["y[0]", "y[1]", "v[1]"]  # a growing list leaves the branch
+
+
+LOOP = """workflow @w(%x: Int) -> Int
+{
+  %r = loop(%x) { ^(%c: Int)
+    %y = invoke @f(%c) $AT : Int
+    %ten = const() {value = 10} : Int
+    %enough = ge(%y, %ten) : Bool
+    yield(%y, %enough, %y)
+  } {limit = 3} : Int
+  return(%r)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "result"),
+    [([12], 12), ([3, 11], 11), ([1, 2, 3], 3)],
+    ids=["at once", "when it holds", "at the limit"],
+)
+def test_a_loop_stops_when_its_condition_holds_or_at_its_limit(
+    values: list[int], result: int
+) -> None:
+    hand = Hand(state_of(LOOP), 0)
+    for iteration, value in enumerate(values):
+        assert hand.end is None
+        hand.complete(f"y[{iteration}]", value)
+    assert hand.result() == result
+    assert len(hand.submitted) == len(values)
+
+
+def test_a_skipped_call_is_none_and_no_work() -> None:
+    body = """workflow @w(%x: Int) -> Int
+{
+  %y = invoke @f(%x) {optional, skip} : Int?
+  %r = coalesce(%y, %x) : Int
+  return(%r)
+}
+"""
+    hand = Hand(state_of(body), 4)
+    assert hand.submitted == []
+    assert hand.result() == 4
+
+
+def test_work_in_an_iteration_begins_before_what_it_captures_exists() -> None:
+    body = """workflow @w(%x: Int, %xs: [Int]) -> [Int]
+{
+  %late = invoke @f(%x) $AT : Int
+  %b = map(%xs) { ^(%z: Int)
+    %v = invoke @g(%z) $AT : Int
+    %s = add(%v, %late) : Int
+    yield(%s)
+  } : [Int]
+  return(%b)
+}
+"""
+    hand = Hand(state_of(body), 1, [5])
+    assert hand.submitted == ["late", "v[0]"]
+    hand.complete("v[0]", 50)
+    hand.complete("late", 7)
+    assert hand.result() == [57]
+
+
+EFFECTS = """workflow @w(%xs: [Int]) -> [Int]
+{
+  %first = invoke @say(%n) $AT : Int
+  %a = map(%xs) { ^(%x: Int)
+    %y = invoke @f(%x) $AT : Int
+    %zero = const() {value = 0} : Int
+    %odd = gt(%y, %zero) : Bool
+    %s = if(%odd) {
+      %told = invoke @say(%y) $AT : Int
+      yield(%told)
+    } {
+      yield(%y)
+    } : Int
+    yield(%s)
+  } : [Int]
+  %last = invoke @say(%n) $AT : Int
+  return(%a)
+}
+""".replace("{\n  %first", "{\n  %n = len(%xs) : Int\n  %first")
+
+
+def test_effects_happen_in_program_order_and_item_order_one_at_a_time() -> None:
+    hand = Hand(state_of(EFFECTS), [1, 2, 3])
+    assert hand.submitted == ["first", "y[0]", "y[1]", "y[2]"]  # other work does not wait
+    hand.complete("y[2]", 30)
+    hand.complete("y[1]", 0)  # no effect in this iteration: the turn passes on
+    assert "told[2]" not in hand.submitted
+    hand.complete("first", 0)
+    assert "told[2]" not in hand.submitted
+    hand.complete("y[0]", 10)
+    assert hand.submitted[-1] == "told[0]"
+    hand.complete("told[0]", 1)
+    assert hand.submitted[-1] == "told[2]"
+    assert "last" not in hand.submitted
+    hand.complete("told[2]", 3)
+    hand.complete("last", 0)
+    assert hand.result() == [1, 0, 3]
+
+
+def test_a_map_keeps_at_most_its_window_of_iterations_alive() -> None:
+    hand = Hand(state_of(TWO_MAPS, window=4), list(range(100)))
+    assert len(hand.open) == 4
+    most = 0
+    while hand.end is None:
+        instance = next(iter(hand.open))
+        hand.complete(instance, 0)
+        most = max(most, len(hand.open))
+    assert most <= 8  # both maps together
+    assert hand.result() == [0] * 100
+
+
+def test_a_list_is_not_made_faster_than_its_only_reader_takes_it() -> None:
+    hand = Hand(state_of(TWO_MAPS, window=4), list(range(100)))
+    while any(name.startswith("y") for name in hand.open):  # the reader never finishes a step
+        hand.complete(next(name for name in hand.open if name.startswith("y")), 0)
+    assert sum(name.startswith("y") for name in hand.submitted) <= 12
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 5), st.integers(0, 12))
+def test_no_order_of_completion_hangs_a_run_or_changes_its_result(
+    chance: Random, window: int, length: int
+) -> None:
+    """A filter between two maps, the last with effects: back-pressure against item order."""
+    body = """workflow @w(%xs: [Int]) -> [Int]
+{
+  %a = map(%xs) { ^(%x: Int)
+    %y = invoke @f(%x) $AT : Int
+    yield(%y)
+  } : [Int]
+  %kept = filter(%a) { ^(%k: Int)
+    %size = invoke @g(%k) $AT : Int
+    %four = const() {value = 4} : Int
+    %big = gt(%size, %four) : Bool
+    yield(%big)
+  } : [Int]
+  %b = map(%kept) { ^(%z: Int)
+    %v = invoke @say(%z) $AT : Int
+    yield(%v)
+  } : [Int]
+  return(%b)
+}
+"""
+    hand = Hand(state_of(body, window), list(range(length)))
+    said = []
+    while hand.end is None:
+        instance = chance.choice(sorted(hand.open))
+        value = hand.open[instance].args[0]
+        if instance.startswith("v"):
+            said.append(value)
+            assert sum(name.startswith("v") for name in hand.open) == 1
+        hand.complete(instance, value)
+    wanted = [x for x in range(length) if x > 4]
+    assert hand.result() == wanted
+    assert said == wanted
+
+
+NESTED = """workflow @w(%xs: [Int]) -> [Int]
+{
+  %rows = map(%xs) { ^(%x: Int)
+    %row = invoke @list(%x) $AT : [Int]
+    %cells = map(%row) { ^(%c: Int)
+      %v = invoke @f(%c) $AT : Int
+      %s = add(%v, %x) : Int
+      yield(%s)
+    } : [Int]
+    yield(%cells)
+  } : [[Int]]
+  %flat = flatten(%rows) : [Int]
+  return(%flat)
+}
+"""
+
+
+def test_nested_maps_name_their_instances_by_the_path_to_them() -> None:
+    hand = Hand(state_of(NESTED), [100, 200])
+    hand.complete("row[1]", [1, 2])
+    assert hand.submitted[-2:] == ["v[1][0]", "v[1][1]"]
+    hand.complete("row[0]", [])
+    hand.complete("v[1][1]", 2)
+    hand.complete("v[1][0]", 1)
+    assert hand.result() == [201, 202]
+
+
+# ---- failures
+
+ONE = """workflow @w(%x: Int) -> Int
+{
+  %y = invoke @f(%x) $AT : Int
+  return(%y)
+}
+"""
+
+
+def test_a_retryable_failure_is_repeated_at_most_three_times() -> None:
+    state = state_of(ONE)
+    (first,) = state.start([1])
+    assert isinstance(first, Submit)
+    for attempt in (2, 3):
+        (retry,) = state.apply(Failed(first.id, "busy", retryable=True))
+        assert isinstance(retry, Retry)
+        (again,) = state.apply(Due(first.id))
+        assert isinstance(again, Submit)
+        assert (again.instance, again.args, again.attempt) == ("y", (1,), attempt)
+    (end,) = state.apply(Failed(first.id, "busy", retryable=True))
+    assert isinstance(end, Fail)
+    assert [(f.instance, f.message, f.attempts) for f in end.failures] == [("y", "busy", 3)]
+
+
+@pytest.mark.parametrize(("idempotent", "repeated"), [((), False), (("x",), True)])
+def test_an_effect_is_repeated_only_by_an_idempotent_executor(
+    idempotent: tuple[str, ...], repeated: bool
+) -> None:
+    module = read_module(TASKS + ONE.replace("@f", "@say").replace("$AT", AT), "test.mkir")
+    state = RunState(compile_program(module, idempotent), Limits())
+    (call,) = state.start([1])
+    assert isinstance(call, Submit)
+    (command,) = state.apply(Failed(call.id, "busy", retryable=True))
+    assert isinstance(command, Retry if repeated else Fail)
+
+
+def test_after_a_failure_nothing_begins_and_the_end_waits_for_what_is_at_work() -> None:
+    hand = Hand(state_of(TWO_MAPS), [1, 2])
+    hand.take(hand.state.apply(Failed(hand.open.pop("y[0]").id, "no", retryable=False)))
+    assert hand.end is None
+    hand.complete("y[1]", 5)
+    assert "v[1]" not in hand.submitted
+    assert isinstance(hand.end, Fail)
+    assert [f.instance for f in hand.end.failures] == ["y[0]"]
+
+
+def test_an_interrupt_ends_without_a_failure() -> None:
+    hand = Hand(state_of(TWO_MAPS), [1])
+    hand.take(hand.state.apply(Interrupted()))
+    hand.complete("y[0]", 5)
+    assert hand.end == Fail(())
+    assert hand.submitted == ["y[0]"]
+
+
+def test_a_division_by_zero_names_its_place() -> None:
+    body = """workflow @w(%xs: [Int]) -> [Float]
+{
+  %r = map(%xs) { ^(%x: Int)
+    %q = div(%x, %x) : Float loc("w.mkb":3:9:3:14)
+    yield(%q)
+  } : [Float]
+  return(%r)
+}
+"""
+    hand = Hand(state_of(body), [1, 0])
+    assert isinstance(hand.end, Fail)
+    (failure,) = hand.end.failures
+    assert failure.instance == "w.mkb:3:9, iteration 1"
+    assert failure.message == "cannot compute this: division by zero"
