@@ -88,11 +88,15 @@ async def arun(
     inputs do not fit or a step fails.
     """
     from .runtime.driver import run_plan
+    from .runtime.simulated import simulate_plan
 
     values = _values(plan, inputs)
-    executors = load_library(tuple(map(Path, library)))
     kept = None if record is None else Path(record)
-    done = await run_plan(plan, values, library=executors, record=kept)
+    if plan.target == "sim":
+        done = await simulate_plan(plan, values, record=kept)
+    else:
+        executors = load_library(tuple(map(Path, library)))
+        done = await run_plan(plan, values, library=executors, record=kept)
     return Run(done.value, done.record.document)
 
 

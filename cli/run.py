@@ -14,6 +14,7 @@ from .output import Output
 from .plans import plan_of
 
 if TYPE_CHECKING:
+    from ..runtime.driver import RunResult
     from ..targets.plan import Plan
 
 _RUNS = Path(".murakkab/runs")
@@ -45,34 +46,66 @@ def command(
     A FILE.mkb is compiled first, with the flags of `compile`. A value is read by the declared type
     of its parameter: text as it is, a path for media, JSON for lists and records, `@FILE` for the
     content of a file. The result goes to stdout, progress and a report to stderr; the record is
-    kept under `.murakkab/runs` for `mkb show`.
+    kept under `.murakkab/runs` for `mkb show`. A plan for target `sim` runs in virtual time, on
+    made-up values where none are given.
     """
-    from ..targets.library import load_library
     from .inputs import inputs
 
     plan = plan_of(file, output, flags)
-    workflow = plan.module().sole()
-    if not dry_run or pairs or inputs_file:
-        values = inputs(workflow, pairs, inputs_file, output)
+    given = bool(pairs or inputs_file is not None)
+    values = None
+    if given or not (dry_run or _simulated(plan)):
+        values = inputs(plan.module().sole(), pairs, inputs_file, output)
     if dry_run:
         _forecast(plan, output)
         return
-    from ..runtime.driver import run_plan
     from ..runtime.values import encode
     from . import report
-    from .live import shown_progress
 
-    library = load_library(flags["libraries"])
     path = record if record is not None else _fresh_record(plan.workflow)
-    with shown_progress(plan, output) as on_event:
-        done = asyncio.run(
-            run_plan(plan, values, library=library, record=path, on_event=on_event, signals=True)
-        )
+    done = _carried_out(plan, values, path, output, flags["libraries"])
     result = encode(done.value)
     document = done.record.document
     output.result(report.readable(result), {"result": result, "run": document})
+    if _simulated(plan):
+        output.aside("\nsimulated in virtual time: the values are made up")
     output.aside(f"\n{report.totals(document)}\n\n{report.steps(document)}\n")
     output.aside(f"record: {path} (`mkb show {path}`)")
+
+
+def _simulated(plan: Plan) -> bool:
+    return plan.target == "sim"
+
+
+def _carried_out(
+    plan: Plan,
+    values: dict[str, Any] | None,
+    record: Path,
+    output: Output,
+    libraries: tuple[Path, ...],
+) -> RunResult:
+    """Run the plan on its target; only a simulation can do without values."""
+    from .live import shown_progress
+
+    with shown_progress(plan, output) as on_event:
+        if _simulated(plan):
+            from ..runtime.simulated import simulate_plan
+
+            simulation = simulate_plan(plan, values, record=record, on_event=on_event)
+            return asyncio.run(simulation)
+        from ..runtime.driver import run_plan
+        from ..targets.library import load_library
+
+        return asyncio.run(
+            run_plan(
+                plan,
+                values or {},
+                library=load_library(libraries),
+                record=record,
+                on_event=on_event,
+                signals=True,
+            )
+        )
 
 
 def _fresh_record(workflow: str) -> Path:

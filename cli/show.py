@@ -71,9 +71,8 @@ def _step(record: RunRecord, wanted: str, output: Output) -> None:
         if every:
             hint = f"its calls are `{every[0]['instance']}` to `{every[-1]['instance']}`"
         raise InputError(Diagnostic("unknown-call", message, help=hint))
-    parts = [
-        f"step `{name}` with executor `{entry['executor']}`: {figures.several(entry['calls'], 'call')}"
-    ]
+    called = figures.several(entry["calls"], "call")
+    parts = [f"step `{name}` with executor `{entry['executor']}`: {called}"]
     for call in calls:
         took = figures.seconds(call["end_s"] - call["start_s"])
         head = f"{call['instance']}  at {figures.seconds(call['start_s'])}, took {took}"
