@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -10,6 +11,23 @@ from typing import Any
 from ..ir.ops import Op
 
 Evaluator = Callable[..., Any]
+
+
+INT_LIMIT = 2**63  # an Int is one that every store and protocol can hold
+
+
+def _bounded(compute: Evaluator) -> Evaluator:
+    """Make a result that is no Int or Float an `OverflowError`; other results pass."""
+
+    def computed(*operands: Any) -> Any:
+        value = compute(*operands)
+        if isinstance(value, int) and not -INT_LIMIT <= value < INT_LIMIT:
+            raise OverflowError("the result does not fit in 64 bits")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise OverflowError("the result is too large for a Float")
+        return value
+
+    return computed
 
 
 def _coalesce(value: Any, other: Any) -> Any:
@@ -33,10 +51,10 @@ def _is_none(value: Any) -> bool:
 
 
 _FIXED: Mapping[str, Evaluator] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
+    "add": _bounded(operator.add),
+    "sub": _bounded(operator.sub),
+    "mul": _bounded(operator.mul),
+    "div": _bounded(operator.truediv),
     "eq": operator.eq,
     "ne": operator.ne,
     "lt": operator.lt,
@@ -46,7 +64,7 @@ _FIXED: Mapping[str, Evaluator] = {
     "and": operator.and_,
     "or": operator.or_,
     "not": operator.not_,
-    "neg": operator.neg,
+    "neg": _bounded(operator.neg),
     "is_none": _is_none,
     "coalesce": _coalesce,
     "len": len,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..ir.types import MEDIA_TYPES, Base, Enum, ListOf, Option, Record, Type
+from .evaluate import INT_LIMIT
 from .media import Media, MediaKind
 
 Check = Callable[[Any], str | None]
@@ -59,7 +60,9 @@ def describe(value: Any) -> str:
         return "none"
     if isinstance(value, Media):
         return f"{value.kind} `{value.name}`"
-    if isinstance(value, (str, int, float, bool)):
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"  # Python refuses to write it out
+    if isinstance(value, (str, int, float)):
         text = repr(value)
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     if isinstance(value, (list, tuple)):
@@ -78,8 +81,16 @@ def _base(name: str) -> Check:
     return _CHECKS[name]
 
 
+def _int(value: Any) -> str | None:
+    if type(value) is int and -INT_LIMIT <= value < INT_LIMIT:
+        return None
+    return _wrong("Int of 64 bits" if type(value) is int else "Int", value)
+
+
 def _float(value: Any) -> str | None:
-    if type(value) is int or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+    if type(value) is int:
+        return _int(value)
+    if isinstance(value, float):
         return None if math.isfinite(value) else _wrong("a finite Float", value)
     return _wrong("Float", value)
 
@@ -94,8 +105,10 @@ def _embedding(value: Any) -> str | None:
 
 def _json(value: Any) -> str | None:
     match value:
-        case None | bool() | int() | float() | str():
+        case None | bool() | str():
             return None
+        case int() | float():
+            return _float(value)
         case list():
             return next((p for p in map(_json, value) if p is not None), None)
         case dict() if all(isinstance(key, str) for key in value):
@@ -105,7 +118,7 @@ def _json(value: Any) -> str | None:
 
 _CHECKS: Mapping[str, Check] = {
     "Text": lambda v: None if isinstance(v, str) else _wrong("Text", v),
-    "Int": lambda v: None if type(v) is int else _wrong("Int", v),
+    "Int": _int,
     "Float": _float,
     "Bool": lambda v: None if isinstance(v, bool) else _wrong("Bool", v),
     "Json": _json,

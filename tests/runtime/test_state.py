@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from murakkab.ir.reader import read_module
-from murakkab.runtime.program import compile_program
+from murakkab.runtime.program import Program, compile_program
 from murakkab.runtime.state import (
     Completed,
     Due,
@@ -35,9 +36,13 @@ engine @e
 AT = "{engine = @e, executor = @x}"
 
 
+@cache
+def program_of(body: str) -> Program:
+    return compile_program(read_module(TASKS + body.replace("$AT", AT), "test.mkir"))
+
+
 def state_of(body: str, window: int = 64) -> RunState:
-    module = read_module(TASKS + body.replace("$AT", AT), "test.mkir")
-    return RunState(compile_program(module), Limits(window=window))
+    return RunState(program_of(body), Limits(window=window))
 
 
 class Hand:
