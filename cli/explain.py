@@ -74,7 +74,7 @@ def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
             f"  takes     {figures.several(step.calls, 'call')} of {each}, "
             f"{figures.joules(step.energy_j)}, {figures.dollars(step.cost_usd)}",
             f"  quality   {figures.share(step.quality)}",
-            f"  figures   {step.source}, ±{figures.percent(step.error_band)}",
+            f"  figures   {safe(step.source)}, ±{figures.percent(step.error_band)}",
         ]
     pins = [f"{key[4:]} {value}" for key, value in op.attrs if key.startswith("pin.")]
     if pins:
@@ -93,8 +93,8 @@ def _alternatives(found: tuple[Alternative, ...], now: Prediction) -> str:
 
     rows = [
         [
-            a.variant,
-            a.slot,
+            safe(a.variant),
+            safe(a.slot),
             figures.difference(figures.seconds, a.latency_s, now.latency_s["p50"]),
             figures.difference(figures.joules, a.energy_j, now.energy_j),
             figures.difference(figures.dollars, a.cost_usd, now.cost_usd),
@@ -110,5 +110,5 @@ def _alternatives(found: tuple[Alternative, ...], now: Prediction) -> str:
     for a in found:
         if a.why_not is not None:
             where = f" on {a.slot}" if a.slot else ""
-            lines.append(f"not {a.variant}{where}: {safe(a.why_not)}")
+            lines.append(safe(f"not {a.variant}{where}: {a.why_not}"))
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .display import safe
 from .options import common, compile_flags
 from .output import Output
 from .plans import plan_of
@@ -57,7 +58,7 @@ def _picture(module: Module, plan: Plan) -> str:
     if flow is not None:
         parts += ["as written:", draw(flow.sole(), lambda op: [], columns)]
     parts += [
-        f"as it will run for target `{plan.target}` on cluster `{plan.cluster}`:",
+        safe(f"as it will run for target `{plan.target}` on cluster `{plan.cluster}`:"),
         draw(module.sole(), lambda op: _after(plan, op), columns),
         predictions(plan),
         proof(plan.solver),

@@ -42,12 +42,12 @@ def steps(document: Mapping[str, Any]) -> str:
 def _step(step: Mapping[str, Any]) -> list[str]:
     name, executor = step["step"], step["executor"]
     if executor is None:
-        return [name, "left out", *[""] * 6]
+        return [safe(name), "left out", *[""] * 6]
     calls, attempts = step["calls"], step["attempts"]
     each = figures.seconds(step["busy_s"] / attempts) if attempts else ""
     return [
-        name,
-        executor,
+        safe(name),
+        safe(executor),
         str(calls),
         str(step["items"] or ""),
         each,

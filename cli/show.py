@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..ir.diagnostics import Diagnostic, InputError
+from .display import safe
 from .options import common
 from .output import Output
 
@@ -48,12 +49,10 @@ def _whole(record: RunRecord, output: Output) -> None:
         f"{document['status']}, started {document['started_at']}",
         "",
     ]
-    lines += [f"input {name}: {_brief(record, v)}" for name, v in document["inputs"].items()]
+    lines += [f"input {safe(name)}: {_brief(record, v)}" for name, v in document["inputs"].items()]
     if document["result"] is not None:
         lines.append(f"result: {_brief(record, document['result'])}")
-    lines += [
-        f"failed: {failure['instance']}: {failure['reason']}" for failure in document["failures"]
-    ]
+    lines += [safe(f"failed: {f['instance']}: {f['reason']}") for f in document["failures"]]
     lines += ["", report.totals(document), "", report.steps(document)]
     output.result("\n".join(lines), {"run": document})
 
@@ -77,10 +76,10 @@ def _step(record: RunRecord, wanted: str, output: Output) -> None:
         took = figures.seconds(call["end_s"] - call["start_s"])
         head = f"{call['instance']}  at {figures.seconds(call['start_s'])}, took {took}"
         if "error" in call:
-            parts.append(f"{head}, attempt {call['attempt']} failed: {call['error']}")
+            parts.append(safe(f"{head}, attempt {call['attempt']} failed: {call['error']}"))
             continue
         text = report.readable(record.value(call["result"]))
-        parts.append(f"{head}\n{text if wanted != name else _cut(text)}")
+        parts.append(f"{safe(head)}\n{text if wanted != name else _cut(text)}")
     document = {
         "step": entry,
         "calls": [

@@ -8,6 +8,7 @@ from ..ir.ops import Op, Region
 from ..ir.workflow import Workflow
 from ..targets.plan import EnginePlan, Plan, StepPlan
 from . import figures
+from .display import safe
 
 LEFT_OUT = "left out"
 
@@ -27,14 +28,14 @@ def executor(step: StepPlan) -> str:
     if step.executor is None:
         return LEFT_OUT
     settings = figures.knobs(step.knobs)
-    return step.executor + (f" [{settings}]" if settings else "")
+    return safe(step.executor + (f" [{settings}]" if settings else ""))
 
 
 def standing(found: EnginePlan | None) -> str:
     """Return `a100/gpu x2, 3 replicas, 8 at once`: where an engine stands and how wide it is."""
     if found is None:
         return ""
-    parts = [found.slot]
+    parts = [safe(found.slot)]
     if found.replicas > 1:
         parts.append(f"{found.replicas} replicas")
     if found.concurrency > 1:

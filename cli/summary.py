@@ -27,7 +27,7 @@ def summary(plan: Plan, module: Module, reference: Plan | None = None) -> str:
     """
     head = f"workflow `{plan.workflow}` for target `{plan.target}` on cluster `{plan.cluster}`"
     parts = [
-        click.style(head, bold=True),
+        click.style(safe(head), bold=True),
         indent(decisions(plan, module, reference)),
         indent(predictions(plan)),
         indent(proof(plan.solver)),
@@ -88,12 +88,12 @@ def predictions(plan: Plan) -> str:
 
 def proof(solver: Solver) -> str:
     """Return how good the placement is known to be."""
-    lines = [f"placement: {solver.status}"]
+    lines = [f"placement: {safe(solver.status)}"]
     for goal in solver.objectives:
         shown = _METRICS.get(goal.metric, figures.count)
         gap = f"at best {shown(goal.bound)}, gap {figures.percent(goal.gap)}"
         gap = "proved" if goal.gap <= 1e-9 else gap
-        lines.append(f"  {goal.metric} {shown(goal.value)}, {gap}")
+        lines.append(f"  {safe(goal.metric)} {shown(goal.value)}, {gap}")
     return "\n".join(lines)
 
 
@@ -104,7 +104,7 @@ def comparison(one: Plan, other: Plan) -> str:
         [name, *_chosen(one, first.get(name)), *_chosen(other, second.get(name))]
         for name in dict.fromkeys((*first, *second))
     ]
-    heads = [f"{plan.target} on {plan.cluster}" for plan in (one, other)]
+    heads = [safe(f"{plan.target} on {plan.cluster}") for plan in (one, other)]
     return "\n\n".join(
         (
             table(("step", heads[0], "where", heads[1], "where"), rows, left=5),

@@ -8,8 +8,9 @@ nothing. It names executors and runners; the runtime maps the names to code it a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cache
 from importlib.resources import files
 from types import UnionType
@@ -23,6 +24,7 @@ from ..ir.workflow import Module
 
 SCHEMA = "murakkab/plan/1"
 _MAX_PLAN_BYTES = 64 * 1024 * 1024
+_MAX_DIGITS = 300  # of an integer: beyond it, it may not fit a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +170,10 @@ class Plan:
 
     def to_json(self) -> str:
         """Return the plan's only text form: sorted keys, two-space indent, a final newline."""
-        return json.dumps(_plain(asdict(self)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """Make floats short and stable: nine significant digits are more than any prediction has."""
-    if isinstance(value, float):
-        return float(f"{value:.9g}")
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value
+        text = json.dumps(
+            asdict(self), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False
+        )
+        return text + "\n"
 
 
 @cache
@@ -196,12 +190,10 @@ def plan_from_json(text: str, path: str = "<plan>") -> Plan:
 
     Nothing in the document is executed, imported or opened.
     """
-    import jsonschema
-
     if len(text) > _MAX_PLAN_BYTES:
         raise _refused(path, f"the document is over {_MAX_PLAN_BYTES // 2**20} MiB")
     try:
-        document = json.loads(text)
+        document = _parsed(text)
     except (ValueError, RecursionError) as error:
         raise _refused(path, f"not valid JSON (truncated?): {error}") from None
     if not isinstance(document, dict) or "schema" not in document:
@@ -209,9 +201,52 @@ def plan_from_json(text: str, path: str = "<plan>") -> Plan:
     if document["schema"] != SCHEMA:
         raise _refused(
             path,
-            f"its schema is `{document['schema']}`, this version reads `{SCHEMA}`",
+            f"its schema is `{str(document['schema'])[:60]}`, this version reads `{SCHEMA}`",
             help="compile the workflow again with this version",
         )
+    try:
+        return _validated(document, path)
+    except RecursionError:
+        raise _refused(path, "it is nested too deeply") from None
+
+
+def _parsed(text: str) -> Any:
+    """Parse strict JSON: ValueError for what Python's parser takes or makes beyond the standard."""
+    document = json.loads(
+        text,
+        parse_float=_finite,
+        parse_int=_short_integer,
+        parse_constant=_finite,
+        object_pairs_hook=_without_repeats,
+    )
+    json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    return document
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"`{text[:40]}` is not a finite number")
+    return float(text)
+
+
+def _short_integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"`{text[:40]}…` is too long for a number")
+    return int(text)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    twice = next(name for name in names if names.count(name) > 1)
+    raise ValueError(f"`{twice[:40]}` stands twice in an object")
+
+
+def _validated(document: Mapping[str, Any], path: str) -> Plan:
+    import jsonschema
+
     validator = jsonschema.Draft202012Validator(plan_schema())
     worst = jsonschema.exceptions.best_match(validator.iter_errors(document))
     if worst is not None:
@@ -223,27 +258,53 @@ def plan_from_json(text: str, path: str = "<plan>") -> Plan:
 
 
 def _consistent(plan: Plan, path: str) -> None:
-    """Check what a schema cannot: the IR is valid, and the tables agree with it."""
+    """Check what a schema cannot: the IR is valid, and the tables are the ones it gives."""
+    from .lower import tables
+
     try:
-        module = plan.module()
-        for found in (module, plan.written()):
+        module, flow = plan.module(), plan.written()
+        for found in (module, flow):
             if found is not None:
                 verify(found)
     except CompileError as error:
         raise _refused(path, f"its IR is wrong: {error.diagnostics[0].message}") from None
     if module.level != "placed" or [w.name for w in module.workflows] != [plan.workflow]:
         raise _refused(path, f"its IR is not the placed workflow `{plan.workflow}`")
-    engines = {engine.name for engine in plan.engines}
-    steps = {step.step: step for step in plan.steps}
-    for op in module.sole().calls():
-        step = steps.get(op.out().name)
-        if step is None:
-            raise _refused(path, f"step `{op.out().name}` of its IR is missing from `steps`")
-        engine = op.attr("engine")
-        if engine is not None and engine not in engines:
-            raise _refused(path, f"step `{step.step}` runs on `{engine}`, which is not an engine")
-        if (step.engine or None) != engine:
-            raise _refused(path, f"step `{step.step}` names another engine than its IR does")
+    names = [w.name for w in flow.workflows] if flow is not None else [plan.workflow]
+    if names != [plan.workflow] or (flow is not None and flow.level != "flow"):
+        raise _refused(path, f"its `flow` is not the workflow `{plan.workflow}` as written")
+    try:
+        wanted = tables(module)
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise _refused(path, f"its IR lacks what a plan is made from: {error}") from None
+    steps = tuple(replace(step, alternatives=()) for step in plan.steps)
+    for name, rows, theirs in (
+        ("engines", plan.engines, wanted.engines),
+        ("steps", steps, wanted.steps),
+        ("predicted", (plan.predicted,), (wanted.predicted,)),
+        ("solver", (plan.solver,), (wanted.solver,)),
+    ):
+        disagreement = _disagreement(name, rows, theirs)
+        if disagreement is not None:
+            raise _refused(path, disagreement)
+
+
+def _disagreement(table: str, rows: tuple[Any, ...], theirs: tuple[Any, ...]) -> str | None:
+    """Say where a table differs from the one the IR gives, or None where it does not."""
+    if len(rows) != len(theirs):
+        return f"`{table}` has {len(rows)} entries, its IR has {len(theirs)}"
+    for index, (row, other) in enumerate(zip(rows, theirs, strict=True)):
+        for f in fields(row):
+            mine, its = getattr(row, f.name), getattr(other, f.name)
+            if mine != its:
+                where = f"{table}/{index}" if len(rows) > 1 else table
+                return f"{where}: `{f.name}` is {_shown(mine)}, in its IR it is {_shown(its)}"
+    return None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _refused(path: str, why: str, help: str | None = None) -> InputError:
@@ -253,14 +314,8 @@ def _refused(path: str, why: str, help: str | None = None) -> InputError:
 def _build(kind: Any, value: Any) -> Any:
     """Turn validated JSON into the dataclass tree that `kind` describes."""
     if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return kind(  # type: ignore[operator]
-            **{
-                f.name: _build(hints[f.name], value[f.name])
-                for f in fields(kind)
-                if f.name in value
-            }
-        )
+        hints = _hints(kind)
+        return kind(**{name: _build(hints[name], value[name]) for name in hints if name in value})
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         if value is None:
@@ -272,6 +327,12 @@ def _build(kind: Any, value: Any) -> Any:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {k: _frozen(v) for k, v in value.items()}
     return float(value) if kind is float else value
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """Return the types of a dataclass's fields; evaluating their text costs more than reading."""
+    return get_type_hints(kind)
 
 
 def _frozen(value: Any) -> Any:

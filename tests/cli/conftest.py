@@ -37,11 +37,11 @@ engine @gpu_0 {executor = "qwen3-vl-8b"}
 
 workflow @video_qa(%query: Text, %video: Video) -> Text
 {
-  %scenes = invoke @split_scenes(%video) {engine = @cpu_0} : [{at: Float}]
+  %scenes = invoke @split_scenes(%video) {engine = @cpu_0, executor = @cuts} : [{at: Float}]
   %notes = map(%scenes) { ^(%scene: {at: Float})
-    %frames = invoke @sample_frames(%scene) {engine = @cpu_0, knob.frames = 5} : [Image]
+    %frames = invoke @sample_frames(%scene) {engine = @cpu_0, executor = @f} : [Image]
     %speech = invoke @transcribe(%scene) {optional, skip} : Text?
-    %text = invoke @read_text(%frames) {engine = @gpu_0} : Text
+    %text = invoke @read_text(%frames) {engine = @gpu_0, executor = @vl} : Text
     %note = record(%speech, %text) {fields = ["speech", "text"]} : {speech: Text?, text: Text}
     yield(%note)
   } : [{speech: Text?, text: Text}]
@@ -49,7 +49,7 @@ workflow @video_qa(%query: Text, %video: Video) -> Text
   %zero = const() {value = 0} : Int
   %some = gt(%count, %zero) : Bool
   %reply = if(%some) {
-    %answered = invoke @answer(%query, %notes) {engine = @gpu_0} : Text
+    %answered = invoke @answer(%query, %notes) {engine = @gpu_0, executor = @vl} : Text
     yield(%answered)
   } {
     %nothing = const() {value = "nothing to see"} : Text
@@ -71,7 +71,7 @@ def engine(name: str, executor: str, slot: str, gpus: int, concurrency: int = 1)
         model="Qwen/Qwen3-VL-8B-Instruct" if gpus else None,
         slot=slot,
         device=device,
-        tp=gpus,
+        tp=max(gpus, 1),
         replicas=1,
         concurrency=concurrency,
         places=(place,),

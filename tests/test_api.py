@@ -1,0 +1,99 @@
+"""The Python API, as a program that uses it sees it."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import murakkab
+from murakkab.runtime.errors import RunError
+
+WORKFLOW = """import "std/text"
+
+workflow ask(query: Text, documents: [Text], note: Text?) -> Text {
+    found = search(query, documents)
+    return answer(query, found) + (note ?? "")
+}
+"""
+INPUTS = {
+    "query": "When does the night train to Prague leave?",
+    "documents": ["The night train to Prague leaves at 22:40.", "The station opened in 1884."],
+}
+
+
+@pytest.fixture(scope="module")
+def plan() -> murakkab.Plan:
+    return murakkab.compile(WORKFLOW)
+
+
+def test_text_and_file_compile_to_the_same_plan(plan: murakkab.Plan, tmp_path: Path) -> None:
+    file = tmp_path / "ask.mkb"
+    file.write_text(WORKFLOW)
+    for source in (file, str(file)):
+        found = murakkab.compile(source)
+        assert (found.steps, found.predicted) == (plan.steps, plan.predicted)
+
+
+def test_arguments_are_the_flags_of_the_command_line() -> None:
+    plan = murakkab.compile(WORKFLOW, minimize="latency", require=["accuracy >= 0.1"], level=0)
+    assert plan.passes.startswith("bind,place{")
+    assert "objectives [latency]" in plan.ir and "require accuracy >= 0.1" in plan.ir
+
+
+def test_a_wrong_program_raises_with_diagnostics() -> None:
+    with pytest.raises(murakkab.CompileError) as caught:
+        murakkab.compile("workflow w() -> Int { return x }")
+    (found,) = caught.value.diagnostics
+    assert found.span is not None and found.span.column == 30
+    with pytest.raises(murakkab.InputError):
+        murakkab.compile("gone.mkb")
+
+
+def test_a_run_gives_result_and_record(plan: murakkab.Plan, tmp_path: Path) -> None:
+    run = murakkab.run(plan, {**INPUTS, "note": "!"}, record=tmp_path / "run.json")
+    assert "22:40" in run.result and run.result.endswith("!")
+    assert run.record["status"] == "done"
+    assert (tmp_path / "run.json").exists()
+
+
+def test_a_run_inside_an_event_loop(plan: murakkab.Plan) -> None:
+    async def twice() -> list[murakkab.Run]:
+        return await asyncio.gather(murakkab.arun(plan, INPUTS), murakkab.arun(plan, INPUTS))
+
+    one, other = asyncio.run(twice())
+    assert one.result == other.result
+
+
+@pytest.mark.parametrize("change", [{"query": 7}, {"qery": "x"}, {"documents": "x"}])
+def test_inputs_that_do_not_fit_raise(plan: murakkab.Plan, change: dict[str, object]) -> None:
+    with pytest.raises(RunError, match=next(iter(change))):
+        murakkab.run(plan, {**INPUTS, **change})
+
+
+def test_media_are_given_as_paths(tmp_path: Path) -> None:
+    plan = murakkab.compile(
+        'import "std/media"\nworkflow v(video: Video) -> Int { return len(split_scenes(video)) }'
+    )
+    video = Path(__file__).parents[1] / "examples" / "video_qa" / "station.mp4"
+    run = murakkab.run(plan, {"video": video})
+    assert run.result >= 3
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    code = (
+        "import sys, murakkab\n"
+        "print([m for m in sys.modules if m.startswith('murakkab.')])\n"
+        "print(murakkab.Plan.__name__, sorted(murakkab.__all__) == list(murakkab.__all__))"
+    )
+    root = str(Path(__file__).parents[1] / "typings")
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": root}
+    ).stdout
+    assert out == "[]\nPlan True\n"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="`murakkab` has no attribute `complie`"):
+        murakkab.complie  # type: ignore[attr-defined]  # noqa: B018
