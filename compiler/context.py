@@ -11,6 +11,7 @@ from ..ir.diagnostics import Label, Span
 from ..ir.ops import Attr, Op, Region, Symbol, Value, attributes
 from ..ir.types import NEVER, Option, Type, assignable, join
 from . import ast
+from .extents import MAX_DEPTH, MAX_PARTS, Extents
 from .findings import Findings
 from .names import FileNames, TaskInfo, WorkflowInfo
 
@@ -26,6 +27,9 @@ class Typed:
     value: Value
     type: Type
 
+
+# operations whose results are larger than their operands
+_BUILDING = ("record", "list", "map")
 
 # What an erroneous expression yields: it fits everywhere, so that one mistake is reported once.
 ERROR = Typed(Value("error", NEVER), NEVER)
@@ -137,6 +141,7 @@ class Emission:
     symbols: Symbols
     # open regions, the innermost last
     regions: list[list[Op]]
+    extents: Extents = field(default_factory=Extents)
     # known results, by value name, so that constant conditions can be told
     constants: dict[str, Attr] = field(default_factory=dict)
     # where each pin of a call stands: the span of the call, then the pin's name
@@ -240,6 +245,14 @@ class Context(ABC):
         regions: tuple[Region, ...] = (),
     ) -> Typed:
         """Append an operation; its result is called `hint` (a binding) or after `base` or kind."""
+        if kind in _BUILDING and self.emission.extents.too_large(type):
+            self.findings.error(
+                "type-too-large",
+                f"the type of this value has more than {MAX_PARTS} parts, or more than {MAX_DEPTH} "
+                "levels",
+                span,
+            )
+            type = NEVER
         if hint is not None:
             name = self.emission.names.fresh(hint)
         else:
@@ -274,7 +287,7 @@ class Context(ABC):
 
     def common(self, a: Type, b: Type) -> Type | None:
         """Return the least type both convert to, or None; nothing is known beside an error."""
-        if NEVER in (a, b) and self.findings.errors:
+        if NEVER in (a, b) and self.findings.failed:
             return NEVER
         return join(a, b)
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ..ir.diagnostics import Label, Span
 from ..ir.types import BASE_TYPES, NEVER, Base, ListOf, Record, Type, enum, option
 from . import ast
+from .extents import MAX_DEPTH, MAX_PARTS, Extents
 from .findings import Findings
 from .imports import Loaded, Program, import_hint
 from .names import BUILTINS, Callee, FileNames, Parameter, TaskInfo, TypeInfo, WorkflowInfo
 from .prompts import check_prompts
-
-# A type of more parts (names, lists, fields) than this is an accident of types that nest in types.
-_MAX_TYPE_PARTS = 10_000
+from .traverse import mentioned
 
 
 def declare(program: Program, findings: Findings) -> dict[str, FileNames]:
@@ -53,8 +52,7 @@ class _Declaring:
         for decl in declarations:
             if isinstance(decl, ast.TypeDecl):
                 self.type(decl)
-        for info in self.names.own_types.values():
-            self.types.declared(info, info.decl.name.span)
+        self.types.declare()
         for decl in declarations:
             if isinstance(decl, ast.TaskDecl):
                 self.task(decl)
@@ -162,60 +160,66 @@ class TypeResolver:
         """Resolve names as the file sees them."""
         self.names = names
         self.findings = findings
+        self.extents = Extents()
 
     def resolve(self, node: ast.TypeExpr) -> Type:
         """Return the type an expression stands for."""
-        return self._sized(node)[0]
+        kind = self._resolve(node)
+        if not self.extents.too_large(kind):
+            return kind
+        self.findings.error(
+            "type-too-large",
+            f"written out, this type has more than {MAX_PARTS} parts, or more than {MAX_DEPTH} "
+            "levels",
+            node.span,
+            help="use `Json` for data of any shape",
+        )
+        return NEVER
 
-    def declared(self, info: TypeInfo, use: Span) -> tuple[Type, int]:
-        """Return a declared type and its number of parts, resolving it at its first use."""
-        if info.resolved is not None:
-            return info.resolved, info.parts
-        name = info.decl.name
-        if info.active:
-            self.findings.error(
-                "recursive-type",
-                f"type `{name.text}` contains itself",
-                use,
-                Label(name.span, "declared here"),
-                help="a value of it would have no end; use `Json` for data of any depth",
-            )
-            return NEVER, 1
-        info.active = True
-        resolved, parts = self._sized(info.decl.type)
-        if parts > _MAX_TYPE_PARTS:
-            self.findings.error(
-                "type-too-large",
-                f"type `{name.text}` written out has more than {_MAX_TYPE_PARTS} parts",
-                name.span,
-            )
-            resolved, parts = NEVER, 1
-        info.active = False
-        info.resolved, info.parts = resolved, parts
-        return resolved, parts
+    def declare(self) -> None:
+        """Resolve the file's own type declarations, each after those it mentions.
 
-    def _sized(self, node: ast.TypeExpr) -> tuple[Type, int]:
+        The search is iterative, so that a long chain of declarations costs no call stack.
+        """
+        for start in self.names.own_types.values():
+            path = [(start, self._needed(start))]
+            while path:
+                info, needed = path[-1]
+                info.active = True
+                following = next(needed, None)
+                if following is not None:
+                    path.append((following, self._needed(following)))
+                    continue
+                if info.resolved is None:
+                    info.resolved = self.resolve(info.decl.type)
+                info.active = False
+                path.pop()
+
+    def _needed(self, info: TypeInfo) -> Iterator[TypeInfo]:
+        """Yield the declarations to resolve before one, as long as they are not under way."""
+        for name in mentioned(info.decl.type):
+            found = self.names.own_types.get(name)
+            if found is not None and found.resolved is None and not found.active:
+                yield found
+
+    def _resolve(self, node: ast.TypeExpr) -> Type:
         match node:
             case ast.TypeName(name, span):
                 return self._named(name, span)
             case ast.TypeList(item):
-                inner, parts = self._sized(item)
-                return ListOf(inner), parts + 1
+                return ListOf(self._resolve(item))
             case ast.TypeOption(item):
-                inner, parts = self._sized(item)
-                return option(inner), parts + 1
+                return option(self._resolve(item))
             case ast.TypeEnum(values):
-                return enum(tuple(str(v.value) for v in values)), len(values)
+                return enum(tuple(str(v.value) for v in values))
             case ast.TypeRecord(fields):
                 return self._record(fields)
 
-    def _record(self, nodes: tuple[tuple[ast.Name, ast.TypeExpr], ...]) -> tuple[Type, int]:
+    def _record(self, nodes: tuple[tuple[ast.Name, ast.TypeExpr], ...]) -> Type:
         seen: dict[str, Span] = {}
         fields: list[tuple[str, Type]] = []
-        total = 1
         for name, node in nodes:
-            kind, parts = self._sized(node)
-            total += parts
+            kind = self._resolve(node)
             if name.text in seen:
                 self.findings.error(
                     "duplicate-field",
@@ -226,14 +230,14 @@ class TypeResolver:
                 continue
             seen[name.text] = name.span
             fields.append((name.text, kind))
-        return Record(tuple(fields)), total
+        return Record(tuple(fields))
 
-    def _named(self, name: str, span: Span) -> tuple[Type, int]:
+    def _named(self, name: str, span: Span) -> Type:
         if name in BASE_TYPES:
-            return Base(name), 1
+            return Base(name)
         found = self.names.types(name)
         if len(found) == 1:
-            return self.declared(found[0], span)
+            return self._declared(found[0], span)
         if found:
             self.findings.error(
                 "ambiguous-name",
@@ -242,9 +246,9 @@ class TypeResolver:
                 *(Label(info.decl.name.span, "one of them") for info in found),
                 help="declare the type in this file: a file's own names come first",
             )
-            return NEVER, 1
+            return NEVER
         if not self.names.complete:
-            return NEVER, 1  # it may stand in the file that could not be imported
+            return NEVER  # it may stand in the file that could not be imported
         known = [*BASE_TYPES, *self.names.own_types, *self.names.imported_types]
         self.findings.error(
             "unknown-type",
@@ -252,4 +256,17 @@ class TypeResolver:
             span,
             help=import_hint(name) or self.findings.suggest(name, known),
         )
-        return NEVER, 1
+        return NEVER
+
+    def _declared(self, info: TypeInfo, use: Span) -> Type:
+        if info.resolved is not None:
+            return info.resolved
+        name = info.decl.name
+        self.findings.error(
+            "recursive-type",
+            f"type `{name.text}` contains itself",
+            use,
+            Label(name.span, "declared here"),
+            help="a value of it would have no end; use `Json` for data of any depth",
+        )
+        return NEVER

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..ir.diagnostics import Label, Span
 from ..ir.ops import Op, Region, Value
 from ..ir.workflow import Workflow
@@ -79,7 +81,7 @@ class Elaborator(Context):
         return ERROR
 
     def inline(self, workflow: WorkflowInfo, args: tuple[Typed, ...], hint: str | None) -> Typed:
-        """Emit the body of another workflow in place of a call of it.
+        """Emit the body of another workflow, without its clauses, in place of a call of it.
 
         Its parameters have their declared types whatever the arguments are, so that its body means
         the same at every call; what is wrong with it is said where it is declared.
@@ -155,34 +157,33 @@ def call_order(
     Each cycle is reported once. Cycles are within a file: files do not import each other. The
     search is iterative, so that a long chain of workflows costs no call stack.
     """
-    edges = {w.name.span: _edges(w) for w in names.workflows()}
     order: dict[Span, WorkflowInfo] = {}
     on_cycle: set[Span] = set()
     for start in names.workflows():
-        path = [] if start.name.span in order else [start]
-        pending = [list(reversed(edges[w.name.span])) for w in path]
+        # being visited, in the order of calls, with the calls still to follow
+        path = {} if start.name.span in order else {start.name.span: (start, _edges(start))}
         while path:
-            if not pending[-1]:
-                pending.pop()
-                done = path.pop()
-                order[done.name.span] = done
-                continue
-            call, callee = pending[-1].pop()
-            active = [w.name.span for w in path]
-            if callee.name.span in active:
-                cycle = path[active.index(callee.name.span) :]
+            caller, calls_left = path[next(reversed(path))]
+            call, callee = next(calls_left, (None, caller))
+            if call is None:
+                order[caller.name.span] = caller
+                del path[caller.name.span]
+            elif callee.name.span in path:
+                active = [w for w, _ in path.values()]
+                cycle = active[list(path).index(callee.name.span) :]
                 _report_cycle(call, cycle, findings)
                 on_cycle.update(w.name.span for w in cycle)
             elif callee.name.span not in order:
-                path.append(callee)
-                pending.append(list(reversed(edges[callee.name.span])))
+                path[callee.name.span] = (callee, _edges(callee))
     return tuple(order.values()), frozenset(on_cycle)
 
 
-def _edges(workflow: WorkflowInfo) -> list[tuple[ast.Call, WorkflowInfo]]:
-    own = workflow.names.own_callees
-    found = ((call, own.get(call.callee.text)) for call in calls_below(workflow.decl.body))
-    return [(call, callee) for call, callee in found if isinstance(callee, WorkflowInfo)]
+def _edges(workflow: WorkflowInfo) -> Iterator[tuple[ast.Call, WorkflowInfo]]:
+    """Yield the calls of workflows of the same file, in source order."""
+    for call in calls_below(workflow.decl.body):
+        callee = workflow.names.own_callees.get(call.callee.text)
+        if isinstance(callee, WorkflowInfo):
+            yield call, callee
 
 
 def _report_cycle(call: ast.Call, cycle: list[WorkflowInfo], findings: Findings) -> None:

@@ -149,6 +149,10 @@ class _Resolving:
             message = f"task `{name.text}` is not called in the workflow"
             self.findings.error("uncalled-task", message, name.span)
             return None
+        if callees:
+            message = f"`{name.text}` is a workflow: name a task it calls"
+            self.findings.error("unknown-task", message, name.span)
+            return None
         self.findings.error(
             "unknown-task",
             f"no task named `{name.text}`",

@@ -39,6 +39,11 @@ class Findings:
         return did_you_mean(name, known)
 
     @property
+    def failed(self) -> bool:
+        """Whether an error has been found so far."""
+        return any(d.severity == "error" for d in self.diagnostics)
+
+    @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """The errors found so far."""
         return tuple(d for d in self.diagnostics if d.severity == "error")

@@ -66,7 +66,7 @@ def check_text(
     symbols = Symbols(own)
     pin_spans: dict[Span, dict[str, Span]] = {}
     workflows = _workflows(program, tables, symbols, findings, pin_spans)
-    if findings.errors:
+    if findings.failed:
         # what is unused may be what an error keeps from being used
         raise CompileError(d for d in findings.diagnostics if not d.id.startswith("unused-"))
     _unused_tasks(own, symbols, findings)

@@ -124,9 +124,8 @@ class FileNames:
 
 @dataclass(slots=True)
 class TypeInfo:
-    """A type declaration; `resolved` with its number of parts once known."""
+    """A type declaration; `resolved` once known, `active` while what it mentions is resolved."""
 
     decl: ast.TypeDecl
     resolved: Type | None = None
-    parts: int = 0
     active: bool = False

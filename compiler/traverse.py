@@ -71,3 +71,16 @@ def bound_names(body: ast.Block) -> Iterator[ast.Name]:
                 yield name
             case ast.Repeat(_, carried):
                 yield from (name for name, _ in carried)
+
+
+def mentioned(root: ast.TypeExpr) -> Iterator[str]:
+    """Yield every type name in a type expression, in source order."""
+    pending: list[ast.TypeExpr] = [root]
+    while pending:
+        match pending.pop():
+            case ast.TypeName(name):
+                yield name
+            case ast.TypeList(item) | ast.TypeOption(item):
+                pending.append(item)
+            case ast.TypeRecord(fields):
+                pending += [kind for _, kind in reversed(fields)]

@@ -147,6 +147,15 @@ def test_an_ambiguous_binding_is_an_error_that_shows_the_candidates() -> None:
     assert [label.span.line for label in error.labels] == [4, 5]
 
 
+def test_tokens_are_of_tasks_not_of_workflows() -> None:
+    text = program("return sub(q)", clauses="expect tokens(sub) = 3")
+    (error,) = diagnostics(text + "workflow sub(x: Text) -> Text { return f(x) }")
+    assert (error.id, error.message) == (
+        "unknown-task",
+        "`sub` is a workflow: name a task it calls",
+    )
+
+
 def test_tokens_of_a_task_called_in_an_inlined_workflow() -> None:
     text = program("return sub(q)", clauses="expect tokens(f) = 3")
     text += "workflow sub(x: Text) -> Text expect tokens(f) = 9 { return f(x) }"

@@ -193,13 +193,33 @@ def test_types_are_structural_and_stand_before_or_after_their_use() -> None:
     sound(text)
 
 
-def test_a_type_that_explodes_when_written_out_is_refused_quickly() -> None:
-    lines = ["type T0 = { a: Int, b: Int }"]
-    lines += [f"type T{i} = {{ a: T{i - 1}, b: T{i - 1} }}" for i in range(1, 60)]
-    assert set(found("\n".join(lines))) == {"13:6 type-too-large", "26:6 type-too-large"} | {
-        "39:6 type-too-large",
-        "52:6 type-too-large",
-    }
+EXPLOSIONS = [
+    [f"type T{i} = {{ a: T{i + 1}, b: T{i + 1} }}" for i in range(60)] + ["type T60 = Int"],
+    [f"type T{i} = [T{i + 1}]" for i in range(5000)] + ["type T5000 = Int"],
+    ["type A = { a: B, b: B }"]
+    + [f"type {c} = {{ {', '.join(f'f{i}: Int' for i in range(600))} }}" for c in "BC"],
+]
+
+
+@pytest.mark.parametrize("lines", EXPLOSIONS, ids=["wide", "deep", "flat"])
+def test_types_that_explode_when_written_out_are_refused(lines: list[str]) -> None:
+    assert {line.split()[1] for line in found("\n".join(lines))} == {"type-too-large"}
+
+
+def test_a_long_cycle_of_types_is_reported_where_it_closes() -> None:
+    lines = [f"type T{i} = T{i + 1}" for i in range(3000)] + ["type T3000 = T0"]
+    assert found("\n".join(lines)) == ["3001:14 recursive-type"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["[{}]", "{{ a: {}, b: {} }}", "for x in [q] {{ yield {{ x: {}, y: {} }} }}"],
+    ids=["list", "record", "for"],
+)
+def test_values_whose_types_explode_are_refused(step: str) -> None:
+    lines = ["a0 = q"] + [f"a{i + 1} = {step.replace('{}', f'a{i}').format()}" for i in range(120)]
+    ids = {line.split()[1] for line in found(program("\n".join([*lines, "return q"])))}
+    assert ids == {"type-too-large"}
 
 
 def test_messages_name_types_as_the_author_does() -> None:
