@@ -23,11 +23,12 @@ _HOMES = {
 
 __all__ = ["CompileError", "InputError", "Plan", "Run", "arun", "compile", "run"]
 
+if not TYPE_CHECKING:  # or type checkers would take any name for granted
 
-def __getattr__(name: str) -> object:
-    """Import a public name."""
-    if name not in _HOMES:
-        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
-    from importlib import import_module
+    def __getattr__(name: str) -> object:
+        """Import a public name."""
+        if name not in _HOMES:
+            raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+        from importlib import import_module
 
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)

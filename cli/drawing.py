@@ -128,7 +128,6 @@ def _stack(blocks: list[Block]) -> Block:
     lines: Block = []
     for block in blocks:
         if lines:
-            lines.append("    │")
             lines.append("    ▼")
         lines += block
     return lines

@@ -59,7 +59,7 @@ def test_a_run_gives_result_and_record(plan: murakkab.Plan, tmp_path: Path) -> N
 
 
 def test_a_run_inside_an_event_loop(plan: murakkab.Plan) -> None:
-    async def twice() -> list[murakkab.Run]:
+    async def twice() -> tuple[murakkab.Run, murakkab.Run]:
         return await asyncio.gather(murakkab.arun(plan, INPUTS), murakkab.arun(plan, INPUTS))
 
     one, other = asyncio.run(twice())
