@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 from typing import Any, cast
 
@@ -282,7 +283,10 @@ def _text(token: Token) -> str:
 
 def _number(token: Token) -> int | float:
     text = str(token)
-    return float(text) if any(c in text for c in ".e") else int(text)
+    value = float(text)
+    if not math.isfinite(value):
+        raise _Fault(token, "the number is too large")
+    return value if any(c in text for c in ".e") else int(text)
 
 
 def _one_of(token: Token, known: tuple[str, ...], what: str) -> str:

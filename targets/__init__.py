@@ -1,1 +1,1 @@
-"""What can be compiled for: clusters, executors, catalogue, profiles, cost model, plans, targets."""
+"""What can be compiled for: clusters, executors, catalogue, profiles, costs, plans, targets."""

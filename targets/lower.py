@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from ..ir.ops import Attr, Attrs, Op
 from ..ir.printer import print_module
@@ -18,6 +19,30 @@ from .plan import (
     StepPlan,
 )
 from .target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What a plan repeats of its IR in a form that needs no parser; steps lack alternatives."""
+
+    engines: tuple[EnginePlan, ...]
+    steps: tuple[StepPlan, ...]
+    predicted: Prediction
+    solver: Solver
+
+
+def tables(module: Module) -> Tables:
+    """Return the tables a placed module gives.
+
+    Raises LookupError, ValueError or OverflowError for a module that no placement has written.
+    """
+    attrs = dict(module.attrs)
+    return Tables(
+        engines=tuple(map(_engine, module.engines)),
+        steps=tuple(map(_step, module.sole().calls())),
+        predicted=prediction(module),
+        solver=Solver(str(attrs["solver.status"]), _proofs(module.attrs)),
+    )
 
 
 def lower(
@@ -36,21 +61,23 @@ def lower(
 
     `alternatives` are by step name.
     """
-    workflow = module.sole()
-    attrs = dict(module.attrs)
+    made = tables(module)
     return Plan(
         schema="murakkab/plan/1",
         kind="job",
-        workflow=workflow.name,
+        workflow=module.sole().name,
         target=target.name,
         cluster=cluster,
         passes=pipeline,
         ir=print_module(module),
-        engines=tuple(_engine(engine) for engine in module.engines),
-        steps=tuple(_step(op, alternatives.get(op.out().name, ())) for op in workflow.calls()),
-        predicted=prediction(module),
+        engines=made.engines,
+        steps=tuple(
+            replace(step, alternatives=tuple(map(_rounded, alternatives.get(step.step, ()))))
+            for step in made.steps
+        ),
+        predicted=made.predicted,
         baseline=baseline,
-        solver=Solver(str(attrs["solver.status"]), _proofs(module.attrs)),
+        solver=made.solver,
         digests=dict(digests),
         notes=notes,
         flow=print_module(flow),
@@ -101,7 +128,7 @@ def _place(pool: str, text: str) -> Place:
     return Place(pool, int(node), tuple(int(g) for g in gpus.split(",") if g))
 
 
-def _step(op: Op, alternatives: tuple[Alternative, ...]) -> StepPlan:
+def _step(op: Op) -> StepPlan:
     attrs = dict(op.attrs)
     executor = attrs.get("executor")
     engine = attrs.get("engine")
@@ -123,8 +150,22 @@ def _step(op: Op, alternatives: tuple[Alternative, ...]) -> StepPlan:
         items=items if isinstance(items, float) else None,
         source=str(attrs.get("predicted.source", "declared")),
         error_band=_number(attrs, "predicted.error_band"),
-        alternatives=alternatives,
     )
+
+
+def _rounded(other: Alternative) -> Alternative:
+    """Keep nine significant digits, like the IR's figures: a plan's text holds all that it has."""
+    return replace(
+        other,
+        latency_s=_nine_digits(other.latency_s),
+        energy_j=_nine_digits(other.energy_j),
+        cost_usd=_nine_digits(other.cost_usd),
+        accuracy=_nine_digits(other.accuracy),
+    )
+
+
+def _nine_digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.9g}")
 
 
 def _proofs(attrs: Attrs) -> tuple[Proof, ...]:

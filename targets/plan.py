@@ -314,8 +314,9 @@ def _refused(path: str, why: str, help: str | None = None) -> InputError:
 def _build(kind: Any, value: Any) -> Any:
     """Turn validated JSON into the dataclass tree that `kind` describes."""
     if is_dataclass(kind):
-        hints = _hints(kind)
-        return kind(**{name: _build(hints[name], value[name]) for name in hints if name in value})
+        make: Any = kind
+        hints = _hints(make)
+        return make(**{name: _build(hints[name], value[name]) for name in hints if name in value})
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         if value is None:
