@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .jobmodel import JobModel
+from .jobmodel import WHOLE, JobModel
 from .jobscale import LOG_UNITS, Scale
 from .jobsearch import deterministic_solver, minimise
 from .problem import Conflict, Limit, Problem
@@ -48,7 +48,10 @@ def explain(problem: Problem) -> Conflict:
 
 def _questions(problem: Problem) -> tuple[JobModel, dict[str, cp_model.IntVar]]:
     """Return a model and its literals by sentence: the author's limits first, then capacities."""
-    built = JobModel(problem, Scale.of(problem), _percentiles(problem), explaining=True)
+    relaxed = len(problem.steps) > WHOLE
+    built = JobModel(
+        problem, Scale.of(problem), _percentiles(problem), explaining=True, relaxed=relaxed
+    )
     literals: dict[str, cp_model.IntVar] = {}
     for limit in problem.limits:
         literal = literals.setdefault(limit.text, built.model.new_bool_var(limit.text))
@@ -81,7 +84,9 @@ def _status(built: JobModel, assumed: Sequence[cp_model.IntVar]) -> str:
 def _nearest(problem: Problem, limit: Limit) -> float | None:
     """Return the closest value of a limit's metric that the other limits leave room for."""
     others = replace(problem, limits=tuple(x for x in problem.limits if x.text != limit.text))
-    built = JobModel(others, Scale.of(problem), sorted({*_percentiles(others), limit.percentile}))
+    percentiles = sorted({*_percentiles(others), limit.percentile})
+    relaxed = len(problem.steps) > WHOLE
+    built = JobModel(others, Scale.of(problem), percentiles, relaxed=relaxed)
     for other in others.limits:
         built.limit(other)
     upwards = limit.op in (">=", ">")  # as large as can be, though not larger than asked for

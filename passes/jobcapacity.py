@@ -85,9 +85,8 @@ def _guests(built: JobModel, pool: int, percentile: int) -> list[_Guest]:
         if engine.pool != pool:
             continue
         if engine.resident:
-            size = built.model.new_int_var(0, built.horizon(percentile), "")
             hold = built.model.new_optional_interval_var(
-                track.hold_from[e], size, track.hold_to[e], built.used[e], f"hold{e}"
+                track.hold_from[e], track.held[e], track.hold_to[e], built.used[e], f"hold{e}"
             )
             guests.append(_Guest(engine, hold, engine.replicas, built.seated[e], engine.group))
             continue

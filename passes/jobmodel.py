@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..ir.workflow import MetricName
 from .jobcapacity import constrain_capacity
-from .jobcuts import bound_holds
+from .jobcuts import bound_holds, follow_path
 from .jobscale import LOG_UNITS, Scale
 from .problem import Limit, Placement, Problem
 from .timeline import busy_replicas
@@ -25,6 +25,7 @@ from .timeline import busy_replicas
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
+WHOLE = 80  # steps up to which solvers put engines' and nodes' capacity over time into the model
 PEAK = 100_000  # GPUs a node could have while it is asked whether more of them would do
 
 
@@ -36,6 +37,7 @@ class Track:
     ends: list[cp_model.IntVar] = field(default_factory=list)
     hold_from: dict[int, cp_model.IntVar] = field(default_factory=dict)
     hold_to: dict[int, cp_model.IntVar] = field(default_factory=dict)
+    held: dict[int, cp_model.IntVar] = field(default_factory=dict)
     makespan: cp_model.IntVar | None = None
 
 
@@ -48,8 +50,12 @@ class JobModel:
         scale: Scale,
         percentiles: Sequence[int],
         explaining: bool = False,
+        relaxed: bool = False,
     ) -> None:
         """Build everything but limits and objective; `percentiles` get a timeline each.
+
+        `relaxed` leaves out what engines and nodes can take at a time: every placement meets it, so
+        that its bounds hold, and it stays small with a thousand steps.
 
         `explaining` makes capacities hold only where the literals in `granted` do, by sentence.
         """
@@ -62,11 +68,18 @@ class JobModel:
         self.granted: dict[str, cp_model.IntVar] = {}
         self._variables()
         self._choice()
+        bound_holds(self)
         for percentile in self.percentiles:
             self._precedence(percentile)
+        if relaxed:
+            for e in self.seated:
+                gpus = problem.engines[e].gpus * problem.engines[e].replicas
+                self.model.add(sum(self.peaks.values()) >= gpus * self.used[e])
+            return
+        for percentile in self.percentiles:
             self._engines(percentile)
             constrain_capacity(self, percentile)
-        bound_holds(self)
+        follow_path(self)
 
     # -- variables --------------------------------------------------------------------------
 
@@ -128,8 +141,11 @@ class JobModel:
         for e in self.resident:
             track.hold_from[e] = model.new_int_var(0, horizon, f"from{e}@{percentile}")
             track.hold_to[e] = model.new_int_var(0, horizon, f"to{e}@{percentile}")
+            track.held[e] = model.new_int_var(0, horizon, f"held{e}@{percentile}")
+            model.add(track.hold_from[e] + track.held[e] == track.hold_to[e])
         track.makespan = model.new_int_var(0, horizon, f"makespan@{percentile}")
-        model.add_max_equality(track.makespan, track.ends or [0])
+        for end in track.ends:
+            model.add(track.makespan >= end)
         return track
 
     # -- constraints ------------------------------------------------------------------------
@@ -196,25 +212,20 @@ class JobModel:
     def _engines(self, p: int) -> None:
         """Slots, and the hold of every resident engine around its steps."""
         model, track = self.model, self.tracks[p]
+        lengths: dict[int, cp_model.IntVar] = {}  # of steps that inputs may hold up
+        for s, step in enumerate(self.problem.steps):
+            if step.streams:
+                lengths[s] = model.new_int_var(0, self.horizon(p), f"length{s}@{p}")
+                model.add(track.starts[s] + lengths[s] == track.ends[s])
         for e, steps in self.on.items():
             engine = self.problem.engines[e]
             slots: list[int] = []
             for s, modes in steps.items():
                 for m in modes:
                     literal, mode = self.chosen[s][m], self.problem.steps[s].modes[m]
-                    size = model.new_int_var(0, self.horizon(p), "")
-                    run = (
-                        model.new_optional_interval_var(
-                            track.starts[s], size, track.ends[s], literal, f"run{s}.{m}@{p}"
-                        )
-                        if self.problem.steps[s].streams
-                        else model.new_optional_interval_var(
-                            track.starts[s],
-                            int(mode.times[p].duration_s),
-                            track.ends[s],
-                            literal,
-                            f"run{s}.{m}@{p}",
-                        )
+                    size = lengths.get(s, int(mode.times[p].duration_s))
+                    run = model.new_optional_interval_var(
+                        track.starts[s], size, track.ends[s], literal, f"run{s}.{m}@{p}"
                     )
                     self.runs[p, s, m] = run
                     slots.append(mode.slots)
@@ -264,7 +275,7 @@ class JobModel:
             engine = self.problem.engines[e]
             once = engine.startup_j if energy else engine.startup_usd
             rate = (engine.idle_w if energy else engine.usd_per_s) * self.scale.tick_s
-            held = track.hold_to[e] - track.hold_from[e]
+            held = track.held[e]
             total += round(once / unit) * self.used[e] + round(rate / unit) * held
         return total
 
@@ -284,6 +295,8 @@ class JobModel:
         if op in ("<=", "<", "=="):
             made.append(self.model.add(expression <= math.floor(value + slack) - strict))
         if op in (">=", ">", "=="):
+            if limit.metric == "latency":  # else the makespan could lie beyond the last end
+                self.model.add_max_equality(expression, self.tracks[limit.percentile].ends)
             made.append(self.model.add(expression >= math.ceil(value - slack) + strict))
         return made
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from ..ir.workflow import MetricName
 from .problem import Mode, Problem, Times
 
-TICKS = 100_000  # of the shortest possible job, or of the longest step if that is longer
+# Of the shortest possible job, or of the longest step if that is longer. More of them make bounds
+# crawl: propagation takes steps of one tick where intervals chase each other.
+TICKS = 5_000
 UNITS = 10_000_000_000  # of a typical plan's energy, of its cost
 LOG_UNITS = 1_000_000_000  # of a natural logarithm of quality
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large one integer unit is, fitted to the problem so that rounding costs under 1e-4."""
+    """How large one integer unit is, fitted to the problem; at most 1 / TICKS of a job."""
 
     tick_s: float
     unit_j: float

@@ -50,6 +50,8 @@ def deterministic_solver(budget: float) -> cp_model.CpSolver:
     solver.parameters.random_seed = SEED
     solver.parameters.num_workers = 1  # several, interleaved, proved fifty times slower
     solver.parameters.linearization_level = 2  # engines' fixed costs are bounded by the relaxation
+    # pairwise reasoning in cumulatives takes long without counting as deterministic time
+    solver.parameters.use_disjunctive_constraint_in_cumulative = False
     solver.parameters.max_deterministic_time = max(budget, 1e-3)
     return solver
 
@@ -60,26 +62,41 @@ def read(built: JobModel, problem: Problem, solver: cp_model.CpSolver) -> Placem
     The list schedule is free of the model's rounding; the solution's timeline may start steps late
     on purpose, to hold engines for less long. None where rounding makes both break a limit.
     """
-    track = built.tracks[0]
-    modes = [
-        next(m for m, literal in enumerate(literals) if solver.boolean_value(literal))
-        for literals in built.chosen
-    ]
+    track, modes = built.tracks[0], _modes(built, solver)
     tick = built.scale.tick_s
     starts = tuple(solver.value(start) * tick for start in track.starts)
     ends = tuple(solver.value(end) * tick for end in track.ends)
     timeline = Timeline(starts, ends, _stays(built, problem, solver, modes, starts, ends))
-    spans = [solver.value(built.metric("latency")) * tick]
+    spans = [max((solver.value(end) for end in track.ends), default=0) * tick]
     listed = evaluate(problem, modes, starts)
     for percentile in range(1, len(problem.percentiles)):
         if percentile in built.tracks:
-            spans.append(solver.value(built.metric("latency", percentile)) * tick)
+            spans.append(max(map(solver.value, built.tracks[percentile].ends), default=0) * tick)
         elif isinstance(listed, Reason):
             return None
         else:
             spans.append(listed.metrics.latency_s[percentile])
     own = placement(problem, modes, timeline, spans)
     return better(problem, own, None if isinstance(listed, Reason) else listed)
+
+
+def read_modes(built: JobModel, problem: Problem, solver: cp_model.CpSolver) -> Placement | None:
+    """Read only the modes out, of a relaxed model, and lay them out; None where that does not fit.
+
+    None also where what the relaxed model left out makes the placement break a limit.
+    """
+    modes = _modes(built, solver)
+    starts = [solver.value(start) for start in built.tracks[0].starts]
+    laid = [evaluate(problem, modes), evaluate(problem, modes, starts)]
+    one, other = (None if isinstance(found, Reason) else found for found in laid)
+    return better(problem, one, other)
+
+
+def _modes(built: JobModel, solver: cp_model.CpSolver) -> list[int]:
+    return [
+        next(m for m, literal in enumerate(literals) if solver.boolean_value(literal))
+        for literals in built.chosen
+    ]
 
 
 def better(problem: Problem, one: Placement | None, other: Placement | None) -> Placement | None:

@@ -14,9 +14,9 @@ from dataclasses import replace
 from ..ir.workflow import MetricName
 from .conflict import explain
 from .greedy import greedy
-from .jobmodel import JobModel
-from .jobscale import Scale
-from .jobsearch import Outcome, better, minimise, read
+from .jobmodel import WHOLE, JobModel
+from .jobscale import TICKS, Scale
+from .jobsearch import Outcome, better, minimise, read, read_modes
 from .problem import Bound, Conflict, Infeasible, Placement, Problem
 from .schedule import Reason, evaluate
 
@@ -31,7 +31,9 @@ def solve(
     `budget` is in CP-SAT's deterministic seconds, shared by the objectives. `warm_start` is an
     earlier placement of the same problem; the answer is never worse than it or than greedy.
     The bound of an objective holds given the values of those before it, and up to the rounding of
-    the model (about 1e-4 relative): a proved objective has gap 0.
+    the model, whose durations are rounded up to ticks (`jobscale`): a proved objective has gap 0.
+    Above `WHOLE` steps the model leaves out what engines and nodes take at a time; its modes are
+    laid out by the list scheduler, its bounds are those of the relaxation.
 
     Raises `Infeasible` when the limits cannot be met, ValueError for a step without modes.
     """
@@ -42,7 +44,8 @@ def solve(
     start = better(problem, _again(problem, warm_start), greedy(problem))
     percentiles = sorted({0} | {x.percentile for x in problem.limits if x.metric == "latency"})
     # variables and constraints
-    built = JobModel(problem, Scale.of(problem), percentiles)
+    relaxed = len(problem.steps) > WHOLE
+    built = JobModel(problem, Scale.of(problem), percentiles, relaxed=relaxed)
     for limit in problem.limits:
         built.limit(limit)
     if start is not None:
@@ -54,11 +57,16 @@ def solve(
         expression = built.metric(metric)
         outcome = minimise(built, expression, left * share)
         left -= outcome.spent
-        if outcome.solver is None:
-            if outcome.status == "INFEASIBLE" and best is None:
+        if outcome.status == "INFEASIBLE":
+            if best is None:
                 raise Infeasible(explain(problem))
-            break
+            break  # a placement meets the limits by less than a tick
         outcomes.append(outcome)
+        if outcome.solver is None:
+            continue
+        if relaxed:
+            best = better(problem, best, read_modes(built, problem, outcome.solver))
+            continue
         best = better(problem, best, read(built, problem, outcome.solver))
         built.model.add(expression <= outcome.value)
         built.keep(outcome.solver)
@@ -107,6 +115,8 @@ def _bound(built: JobModel, best: Placement, metric: MetricName, outcome: Outcom
         gap = max(0.0, bound - value) / bound
     else:
         gap = max(0.0, value - bound) / value if value > 0 else 0.0
-    if outcome.status == "OPTIMAL" or gap == 0:
+    # a proof about ticks; the placement read out may differ from it by one tick a step
+    proved = outcome.status == "OPTIMAL" and len(best.modes) <= WHOLE
+    if gap == 0 or (proved and gap <= (len(best.modes) + 1) / TICKS):
         return Bound(metric, value, value, 0.0)
     return Bound(metric, value, bound, gap)
