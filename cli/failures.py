@@ -50,9 +50,10 @@ def failure_of(error: BaseException) -> Failure:
             return Failure(INPUT_WRONG, (_usage(error),))
         case KeyboardInterrupt() | click.Abort():
             return Failure(INTERRUPTED, (Diagnostic("interrupted", "interrupted"),))
-        case OSError() if error.filename is not None:
-            message = f"cannot use `{error.filename}`: {(error.strerror or str(error)).lower()}"
-            return Failure(INPUT_WRONG, (Diagnostic("unusable-file", message),))
+        case OSError() if error.strerror:
+            what = f"cannot use `{error.filename}`" if error.filename else "cannot go on"
+            message = f"{what}: {error.strerror.lower()}"
+            return Failure(INPUT_WRONG, (Diagnostic("system-error", message),))
     return _of_a_stage(error)
 
 
@@ -74,13 +75,15 @@ def _class(module: str, name: str) -> type[BaseException] | tuple[()]:
 
 def _failed_run(error: Any) -> Failure:
     said = [str(failure) for failure in error.failures] or [error.message]
-    code = INTERRUPTED if error.message == "interrupted" else RUN_FAILED
+    stopped = error.message == "interrupted"
+    id = "interrupted" if stopped else "run-failed"
     hint = None if error.record is None else f"`mkb show {error.record}` shows what completed"
-    found = [Diagnostic("run-failed", message) for message in said[:-1]]
-    found.append(Diagnostic("run-failed", said[-1], help=hint))
+    found = [Diagnostic(id, message) for message in said[:-1]]
+    found.append(Diagnostic(id, said[-1], help=hint))
     failures = [failure.as_dict() for failure in error.failures]
     record = None if error.record is None else str(error.record)
-    return Failure(code, tuple(found), {"failures": failures, "record": record})
+    details = {"failures": failures, "record": record}
+    return Failure(INTERRUPTED if stopped else RUN_FAILED, tuple(found), details)
 
 
 def _broken_pass(error: Any) -> Failure:

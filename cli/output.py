@@ -128,6 +128,7 @@ def read_input(name: str, output: Output) -> str:
     except FileNotFoundError as error:
         raise InputError(Diagnostic("no-such-file", f"there is no file `{name}`")) from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        message = f"cannot read `{name}`: {reason.lower()}"
+        strerror = getattr(error, "strerror", None)
+        reason = strerror.lower() if strerror else "it is not UTF-8 text"
+        message = f"cannot read `{name}`: {reason}"
         raise InputError(Diagnostic("unreadable-file", message)) from error

@@ -70,7 +70,8 @@ def command(
     if _simulated(plan):
         output.aside("\nsimulated in virtual time: the values are made up")
     output.aside(f"\n{report.totals(document)}\n\n{report.steps(document)}\n")
-    output.aside(f"record: {path} (`mkb show {path}`)")
+    shown = path.parent if path.name == "run.json" else path
+    output.aside(f"`mkb show {shown}` tells what each step made")
 
 
 def _simulated(plan: Plan) -> bool:

@@ -175,9 +175,7 @@ def _pipeline(request: Request) -> tuple[Pass, ...]:
     passes = parse_pipeline(LEVELS[request.level])
     if not request.sequential:
         return passes
-    return tuple(
-        Place(policy="sequential") if isinstance(step, Place) else step for step in passes
-    )
+    return tuple(Place(policy="sequential") if isinstance(step, Place) else step for step in passes)
 
 
 def _checked(request: Request, sources: dict[str, str]) -> Checked:
@@ -212,6 +210,8 @@ def _clauses(flag: str, text: str) -> Workflow:
         hint = next((d.help for d in error.diagnostics if d.help), None)
         message = f"`{flag} {text.partition(' ')[2]}`: {said}"
         raise InputError(Diagnostic("usage", message, help=hint)) from None
+    if checked.workflow_names != ("flags",):
+        raise InputError(Diagnostic("usage", f"`{flag}` holds more than a clause"))
     return checked.module.sole()
 
 
@@ -275,9 +275,7 @@ def _with_places(module: Module, checked: Checked, passes: tuple[Pass, ...]) -> 
     )
 
 
-def _region_with_places(
-    region: Region, places: Mapping[Span, Mapping[str, Span]]
-) -> Region:
+def _region_with_places(region: Region, places: Mapping[Span, Mapping[str, Span]]) -> Region:
     ops: list[Op] = []
     for op in region.ops:
         if op.regions:

@@ -78,6 +78,11 @@ def test_every_command_takes_json_and_debug(name: str, mkb: Mkb) -> None:
         (["compile", "ask.mkb", "--passes", "fues"], "no pass is named `fues`", "`fuse`"),
         (["compile", "ask.mkb", "--cluster", "no.toml"], "no.toml", None),
         (["compile", "ask.mkb", "--minimize", "speed"], "--minimize", None),
+        (
+            ["compile", "ask.mkb", "--require", "gpus <= 1 { return 0 } workflow x() -> Int"],
+            "`--require` holds more than a clause",
+            None,
+        ),
         (["compile", "ask.mkb", "--print-ir-after", "bnd"], "no pass is named `bnd`", "`bind`"),
         (["inspect", "gone.json"], "there is no file `gone.json`", None),
     ],
@@ -106,7 +111,8 @@ def test_an_error_goes_to_stderr_and_a_result_to_stdout(mkb: Mkb) -> None:
     [
         (CompileError([Diagnostic("a", "b")]), 1, "a"),
         (InputError(Diagnostic("a", "b")), 2, "a"),
-        (PermissionError(13, "Permission denied", "x"), 2, "unusable-file"),
+        (PermissionError(13, "Permission denied", "x"), 2, "system-error"),
+        (OSError(28, "No space left on device"), 2, "system-error"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (ZeroDivisionError("oh"), 1, "internal-error"),
     ],

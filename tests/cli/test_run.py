@@ -25,7 +25,7 @@ def test_a_workflow_runs_and_its_record_is_shown(
 ) -> None:
     out = mkb("run", "ask.mkb", *ARGUMENTS)
     assert "22:40" in out.stdout and "1884" not in out.stdout
-    assert "predicted" in out.stderr and "record: .murakkab/runs/" in out.stderr
+    assert "predicted" in out.stderr and "`mkb show .murakkab/runs/" in out.stderr
     (folder,) = (tmp_path / ".murakkab" / "runs").iterdir()
     shown = mkb("show", str(folder)).stdout
     assert "workflow `ask` for target `local`: done" in shown
