@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from functools import cache
 from typing import Any, cast
 
@@ -37,8 +38,7 @@ def read_module(text: str, path: str = "<ir>") -> Module:
     if _depth(text) > _MAX_DEPTH:
         raise _error(path, 1, 1, 2, f"nested deeper than {_MAX_DEPTH} levels")
     try:
-        # with an inline transformer lark returns what `module` returned, whatever it declares
-        module = cast(Module, _parser(_Builder()).parse(text))
+        module = _parser().parse(text)
     except UnexpectedInput as error:
         token = getattr(error, "token", None)
         found = str(token if token is not None else getattr(error, "char", "")).strip()
@@ -76,13 +76,26 @@ def _depth(text: str) -> int:
     return deepest
 
 
+class _Parser(threading.local):
+    """The parser and the builder it calls, one of each per thread: making them is what takes time.
+
+    A builder's state lasts for one text only.
+    """
+
+    def __init__(self) -> None:
+        self.builder = _Builder()
+        text = grammar.IR.read_text("utf-8")
+        self.lark = Lark(text, parser="lalr", start="module", transformer=self.builder)
+
+    def parse(self, text: str) -> Module:
+        self.builder.restart()
+        # with an inline transformer lark returns what `module` returned, whatever it declares
+        return cast(Module, self.lark.parse(text))
+
+
 @cache
-def _grammar() -> str:
-    return grammar.IR.read_text("utf-8")
-
-
-def _parser(builder: _Builder) -> Lark:
-    return Lark(_grammar(), parser="lalr", start="module", transformer=builder)
+def _parser() -> _Parser:
+    return _Parser()
 
 
 @v_args(inline=True)
@@ -92,6 +105,10 @@ class _Builder(Transformer[Token, Any]):
     def __init__(self) -> None:
         super().__init__()
         self._values: dict[str, Value] = {}
+
+    def restart(self) -> None:
+        """Forget what a text that was wrong has left behind."""
+        self._values.clear()
 
     # ---- types
 
