@@ -43,7 +43,7 @@ def command(
     from ..compiler.driver import compile_workflow, stage
 
     wanted = request(file, flags)
-    watch = Watch(output, print_ir_after, time_passes)
+    watch = Watch(print_ir_after, time_passes)
     if emit not in (None, "plan"):
         from ..ir.printer import print_module
 

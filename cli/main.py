@@ -16,7 +16,8 @@ import click
 
 from .. import __version__
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
-from .failures import failure_of
+from .failures import INPUT_WRONG, failure_of
+from .options import common
 from .output import Output
 
 # One line a command: its module, and what it does in a few words.
@@ -110,9 +111,18 @@ def _fail(error: BaseException, output: Output) -> int:
 @click.group(
     "mkb",
     cls=LazyGroup,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="mkb")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
-def cli() -> None:
+@common
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Compile workflows of models and tools, see what was decided and why, and run them."""
+    output: Output = ctx.obj
+    if ctx.invoked_subcommand is not None:
+        return
+    if output.as_json:
+        raise click.UsageError("no command is given", ctx)
+    output.aside(ctx.get_help())
+    ctx.exit(INPUT_WRONG)

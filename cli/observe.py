@@ -9,7 +9,7 @@ import click
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from .options import Decorator, together
-from .output import Output
+from .output import echo
 
 if TYPE_CHECKING:
     from ..ir.workflow import Module
@@ -25,7 +25,6 @@ observe_flags: Decorator = together(
 class Watch:
     """The pipeline's observer: prints on stderr, keeps the times until `finish`."""
 
-    output: Output
     print_ir_after: str | None
     time_passes: bool
     times: list[tuple[str, float]] = field(default_factory=list)
@@ -49,7 +48,7 @@ class Watch:
         if wanted:
             from ..ir.printer import print_module
 
-            self.output.aside(f"// ----- IR after {step} -----\n{print_module(after)}")
+            echo(f"// ----- IR after {step} -----\n{print_module(after)}", err=True)
 
     def finish(self) -> dict[str, Any]:
         """Print the times, and return them for the document."""
@@ -58,5 +57,5 @@ class Watch:
         total = sum(seconds for _, seconds in self.times)
         for name, seconds in (*self.times, ("total", total)):
             share = seconds / total if total else 0.0
-            self.output.aside(f"{seconds * 1e3:10.1f} ms {share:6.1%}  {name}")
+            echo(f"{seconds * 1e3:10.1f} ms {share:6.1%}  {name}", err=True)
         return {"times_s": [{"pass": name, "seconds": s} for name, s in self.times]}

@@ -42,7 +42,7 @@ def command(
     from ..passes.pipeline import parse_pipeline, run_pipeline
 
     pipeline = parse_pipeline(passes)
-    watch = Watch(output, print_ir_after, time_passes)
+    watch = Watch(print_ir_after, time_passes)
     module = read_module(read_input(file, output), "<stdin>" if file == "-" else file)
     verify(module)
     if pipeline:

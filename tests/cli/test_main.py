@@ -95,8 +95,14 @@ def test_a_wrong_command_line_is_exit_2(
     assert help is None or help in found["help"]
 
 
-def test_without_a_command_the_help_shows(mkb: Mkb) -> None:
-    assert "Commands:" in mkb(exit_code=2).output
+def test_without_a_command_the_help_shows(mkb: Mkb, mkb_json: MkbJson) -> None:
+    out = mkb(exit_code=2)
+    assert "Commands:" in out.stderr and out.stdout == ""
+    assert mkb_json(exit_code=2)["diagnostics"][0]["message"] == "no command is given"
+
+
+def test_shared_flags_may_stand_before_the_command(mkb: Mkb) -> None:
+    assert json.loads(mkb("--json", "check", "ask.mkb").stdout)["diagnostics"] == []
 
 
 def test_an_error_goes_to_stderr_and_a_result_to_stdout(mkb: Mkb) -> None:
