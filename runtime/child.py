@@ -7,23 +7,36 @@ kernel when its parent dies, so that no run leaves processes behind.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from pickle import PicklingError
 
 from .calling import PythonFunction
+from .entries import Source
 from .errors import CallFailed
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def main(socket: int, parent: int, name: str, file: str | None) -> None:
-    """Answer calls `(arguments, knobs)` with `(True, value)` or `(False, (message, retryable))`."""
+def main(socket: int, parent: int, source: Source, packages: Sequence[str]) -> None:
+    """Answer calls `(arguments, knobs)` with `(True, value)` or `(False, (message, retryable))`.
+
+    `packages` are imported first, while earlier steps are at work; one that is missing is told by
+    the call that needs it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     _die_with(parent)
     connection = Connection(socket)
+    name, file = source
     function = PythonFunction((name, file))
+    for package in packages:
+        with suppress(ImportError):
+            importlib.import_module(package)
     while True:
         try:
             arguments, knobs = connection.recv()
@@ -35,7 +48,7 @@ def main(socket: int, parent: int, name: str, file: str | None) -> None:
             answer = (False, (error.message, error.retryable))
         try:
             connection.send(answer)
-        except (TypeError, AttributeError, ValueError) as error:  # what pickling raises
+        except (PicklingError, TypeError, AttributeError) as error:
             connection.send((False, (f"returned what cannot be sent on: {error}", False)))
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import IO, Any, Protocol
 
@@ -20,7 +22,7 @@ from .errors import CallFailed
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     f" from {__package__}.child import main;"
-    " main(int(sys.argv[2]), int(sys.argv[3]), *json.loads(sys.argv[4]))"
+    " main(int(sys.argv[2]), int(sys.argv[3]), *map(json.loads, sys.argv[4:]))"
 )
 # What numeric libraries read, once, when they are loaded.
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -33,8 +35,11 @@ class Lane(Protocol):
     def call(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
         """Return the executor's value; raises `CallFailed`."""
 
-    def kill(self) -> None:
-        """Give up the call at work, from another thread, where that is possible."""
+    def warm(self) -> None:
+        """Get ready ahead of the first call, without waiting."""
+
+    def kill(self) -> bool:
+        """Give up the call at work, from another thread; tells whether that was possible."""
 
     def close(self) -> None:
         """End; no call is at work."""
@@ -51,19 +56,24 @@ class InProcess:
         """Call it here."""
         return self._function(arguments, knobs)
 
-    def kill(self) -> None:
+    def warm(self) -> None:
+        """Leave the import to the first call: here it would hold up the event loop."""
+
+    def kill(self) -> bool:
         """Leave the call to end by itself."""
+        return False
 
     def close(self) -> None:
         """Nothing was started."""
 
 
 class InChild:
-    """Calls the function in a child process, started at the first call and after every crash."""
+    """Calls the function in a child process, started anew after every crash."""
 
-    def __init__(self, source: Source, cores: int) -> None:
-        """Remember what to run, on how many cores; nothing is started yet."""
+    def __init__(self, source: Source, packages: Sequence[str], cores: int) -> None:
+        """Remember what to run, which packages it will import, on how many cores."""
         self._source = source
+        self._packages = packages
         self._cores = cores
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -71,27 +81,41 @@ class InChild:
 
     def call(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
         """Send the call to the child and wait for its answer."""
+        message = _pickled((arguments, knobs))
         if self._connection is None:
             self._start()
         assert self._connection is not None  # `_start` set it
         try:
-            self._connection.send((arguments, knobs))
-            good, answer = self._connection.recv()
+            self._connection.send_bytes(message)
+            answer = self._connection.recv_bytes()
         except (EOFError, OSError):
             raise CallFailed(self._epitaph()) from None
+        good, value = _unpickled(answer)
         if good:
-            return answer
-        message, retryable = answer
-        raise CallFailed(message, retryable=retryable)
+            return value
+        reason, retryable = value
+        raise CallFailed(reason, retryable=retryable)
+
+    def warm(self) -> None:
+        """Start the child, which imports what it will need."""
+        with suppress(CallFailed):  # the first call tells
+            self._start()
 
     def _start(self) -> None:
+        try:
+            self._connection = Connection(self._spawn().detach())
+        except OSError as error:
+            raise CallFailed(f"its worker process cannot be started: {error}") from error
+
+    def _spawn(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         self._log = tempfile.TemporaryFile()
         with theirs:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-c", _BOOT, json.dumps(sys.path)),
-                    *(str(theirs.fileno()), str(os.getpid()), json.dumps(self._source)),
+                    *(str(theirs.fileno()), str(os.getpid())),
+                    *(json.dumps(self._source), json.dumps(self._packages)),
                 ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -99,7 +123,7 @@ class InChild:
                 stderr=self._log,
                 env={**os.environ, **dict.fromkeys(_THREAD_LIMITS, str(self._cores))},
             )
-        self._connection = Connection(ours.detach())
+        return ours
 
     def _epitaph(self) -> str:
         """Say how the child ended, and its last words; the next call starts another."""
@@ -116,11 +140,12 @@ class InChild:
             how = f"ended by itself (exit code {code})"
         return f"its worker process {how}" + (f"; its last output: {words}" if words else "")
 
-    def kill(self) -> None:
+    def kill(self) -> bool:
         """Kill the child; the call at work fails."""
         process = self._process
         if process is not None:
             process.kill()
+        return True
 
     def close(self) -> None:
         """End the child by closing its socket, and wait for it."""
@@ -134,3 +159,17 @@ class InChild:
             self._process.wait()
         self._log.close()
         self._process = self._connection = self._log = None
+
+
+def _pickled(call: object) -> bytes:
+    try:
+        return pickle.dumps(call, pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise CallFailed(f"an argument cannot be sent to its process: {error}") from error
+
+
+def _unpickled(answer: bytes) -> Any:
+    try:
+        return pickle.loads(answer)
+    except (pickle.UnpicklingError, ImportError, AttributeError) as error:
+        raise CallFailed(f"returned what cannot be read outside its process: {error}") from error

@@ -12,7 +12,6 @@ from ..targets.library import Executor
 from ..targets.plan import EnginePlan
 from .calling import PythonFunction
 from .entries import source_of
-from .errors import CallFailed
 from .lanes import InChild, InProcess, Lane
 from .state import Submit
 
@@ -32,8 +31,9 @@ class PythonWorker:
     """Runs a library's Python function in threads or child processes, as the executor declares.
 
     Threads start when they are needed, at most as many as the engine's `concurrency`; where
-    `pooling` is `process`, each drives one child process on `cores` cores. Results come back to
-    the event loop in batches: one wake-up for all that are ready.
+    `pooling` is `process`, each drives one child process on `cores` cores, and the first starts
+    with the run, so that its imports take place beside earlier steps. Results come back to the
+    event loop in batches: one wake-up for all that are ready.
     """
 
     def __init__(self, engine: EnginePlan, executor: Executor) -> None:
@@ -44,23 +44,26 @@ class PythonWorker:
         self._function = PythonFunction(self._source)
         self._settings = dict(executor.settings)
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._outcomes: deque[tuple[_Job, Any, CallFailed | None]] = deque()
+        self._outcomes: deque[tuple[_Job, Any, Exception | None]] = deque()
         self._waking = False  # whether the loop has been told of outcomes
         self._threads: list[threading.Thread] = []
+        self._serving = 0  # threads that take calls; one stuck in a call given up does not
         self._lanes: list[Lane] = []
         self._in_flight: set[asyncio.Future[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
-        """Remember the event loop; threads and processes start with the calls."""
+        """Start the first child process, without waiting for it."""
         self._loop = asyncio.get_running_loop()
+        if self._executor.pooling == "process":
+            self._add_thread()
 
     def submit(self, call: Submit) -> asyncio.Future[Any]:
         """Queue a call for the next free lane."""
         assert self._loop is not None  # the driver starts a worker first
         future = self._loop.create_future()
         self._in_flight.add(future)
-        if len(self._threads) < min(self._engine.concurrency, len(self._in_flight)):
+        if self._serving < min(self._engine.concurrency, len(self._in_flight)):
             self._add_thread()
         job = _Job(call, future)
         future.add_done_callback(lambda done: self._left(job))
@@ -69,8 +72,8 @@ class PythonWorker:
 
     def _left(self, job: _Job) -> None:
         self._in_flight.discard(job.future)
-        if job.future.cancelled() and job.lane is not None:
-            job.lane.kill()
+        if job.future.cancelled() and job.lane is not None and not job.lane.kill():
+            self._serving -= 1  # its thread ends with the call
 
     def health(self) -> str | None:
         """A pool mends itself: every crash is the failure of one call."""
@@ -98,7 +101,8 @@ class PythonWorker:
     def _add_thread(self) -> None:
         lane: Lane = InProcess(self._function)
         if self._executor.pooling == "process":
-            lane = InChild(self._source, self._executor.cores)
+            lane = InChild(self._source, self._executor.requires, self._executor.cores)
+        self._serving += 1
         self._lanes.append(lane)
         name = f"{self._engine.name}-{len(self._threads)}"
         # daemon: a call that hangs in a thread must not keep the whole program from ending
@@ -107,6 +111,7 @@ class PythonWorker:
         thread.start()
 
     def _serve(self, lane: Lane) -> None:
+        lane.warm()
         while (job := self._jobs.get()) is not None:
             if job.future.cancelled():
                 continue
@@ -115,14 +120,16 @@ class PythonWorker:
             try:
                 arguments = dict(zip(step.params, job.call.args, strict=True))
                 value = lane.call(arguments, {**self._settings, **step.knobs})
-            except CallFailed as error:
-                self._deliver(job, None, error)
+            except Exception as error:
+                self._deliver(job, None, error)  # one that is no `CallFailed` ends the run
             else:
                 self._deliver(job, value, None)
             job.lane = None
+            if job.future.cancelled() and isinstance(lane, InProcess):
+                return
         lane.close()
 
-    def _deliver(self, job: _Job, value: Any, error: CallFailed | None) -> None:
+    def _deliver(self, job: _Job, value: Any, error: Exception | None) -> None:
         assert self._loop is not None  # set before any thread was
         self._outcomes.append((job, value, error))
         if not self._waking:

@@ -100,6 +100,15 @@ def test_a_value_that_cannot_leave_its_process_is_a_failed_step(
     assert failure(make_plan(ONE), library, x=1).startswith("returned what cannot be sent on")
 
 
+def test_a_class_of_the_executors_own_does_not_leave_its_process(
+    make_plan: MakePlan, make_library: MakeLibrary
+) -> None:
+    source = "class Own:\n    pass\ndef work(value):\n    return Own()\n"
+    library = make_library(source, work={"pooling": "process"})
+    reason = failure(make_plan(ONE), library, x=1)
+    assert reason.startswith("returned what cannot be ")
+
+
 @pytest.mark.parametrize(
     ("how", "told"),
     [
@@ -129,6 +138,15 @@ def test_a_process_lives_on_from_call_to_call_and_engines_run_side_by_side(
     pids = run(make_plan(EACH, concurrency=2), library, xs=list(range(12)))
     assert len(set(pids)) == 2
     assert os.getpid() not in pids
+
+
+def test_a_process_imports_its_packages_ahead_and_misses_none_before_it_is_called(
+    make_plan: MakePlan, make_library: MakeLibrary
+) -> None:
+    source = "import sys\ndef work(value):\n    return 'wave' in sys.modules and 4\n"
+    packages = ("wave", "nothing_of_that_name")
+    library = make_library(source, work={"pooling": "process", "requires": packages})
+    assert run(make_plan(ONE), library, x=1) == 4
 
 
 def test_a_process_gets_the_cores_its_executor_declares(
@@ -173,6 +191,17 @@ def test_a_call_that_takes_too_long_is_given_up(
     effect = EACH.replace("-> Int\nengine", "-> Int {effect}\nengine")  # so that it is tried once
     library = make_library(source, work={"pooling": pooling, "settings": (("timeout_s", 1),)})
     assert failure(make_plan(effect), library, xs=[0, 1]) == "timed out after 1 s"
+
+
+def test_a_call_given_up_in_a_thread_does_not_keep_its_repetition_waiting(
+    make_plan: MakePlan, make_library: MakeLibrary
+) -> None:
+    source = (
+        "import time\ncalls = []\ndef work(x):\n    calls.append(x)\n"
+        "    time.sleep(30 if len(calls) == 1 else 0)\n    return len(calls)\n"
+    )
+    library = make_library(source, work={"settings": (("timeout_s", 0.2),)})
+    assert run(make_plan(EACH, concurrency=1), library, xs=[0]) == [2]
 
 
 @pytest.mark.parametrize(

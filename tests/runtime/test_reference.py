@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from murakkab.ir.reader import read_module
-from murakkab.ir.types import INT, TEXT, Base, ListOf, Record, enum, option
+from murakkab.ir.types import INT, TEXT, Base, ListOf, Record, Type, enum, option
 from murakkab.runtime.reference import run_reference
 from murakkab.runtime.synthetic import plain_value, random_value
 from murakkab.runtime.values import check_value
@@ -79,8 +79,9 @@ def test_another_argument_or_task_gives_another_value() -> None:
 @given(st.randoms(use_true_random=False), st.integers(0, 5))
 def test_made_up_values_are_of_their_type(chance: Random, length: int) -> None:
     bases = ("Float", "Bool", "Image", "Audio", "Video", "File", "Json", "Embedding", "Index")
-    fields = (*((name.lower(), Base(name)) for name in bases), ("rank", enum(("b", "a"))))
-    kind = Record((*fields, ("texts", ListOf(TEXT)), ("maybe", option(INT))))
+    fields: dict[str, Type] = {name.lower(): Base(name) for name in bases}
+    fields |= {"rank": enum(("b", "a")), "texts": ListOf(TEXT), "maybe": option(INT)}
+    kind = Record(tuple(fields.items()))
     assert check_value(kind, random_value(kind, chance)) is None
     assert check_value(kind, plain_value(kind, length)) is None
     assert len(plain_value(ListOf(kind), length)) == length
