@@ -52,12 +52,13 @@ def _weightings(problem: Problem) -> Iterator[_Weights]:
     for metric, weight in zip(problem.objectives, PRIORITIES, strict=False):
         base[metric] = weight
     limited = tuple(dict.fromkeys(limit.metric for limit in problem.limits))
-    groups = [limited, *((metric,) for metric in limited if len(limited) > 1)]
-    for pull in PULLS:
-        for group in groups:
-            yield _Weights({m: w + (pull if m in group else 0.0) for m, w in base.items()})
-        if not limited:
-            return
+    # engines idle as long as the job lasts, so that a quick job is often a cheap one
+    hurries = (0.0, 0.3, 3.0)
+    for hurry in hurries:
+        for pull in PULLS if limited else (0.0,):
+            weights = {m: w + (pull if m in limited else 0.0) for m, w in base.items()}
+            weights["latency"] += hurry
+            yield _Weights(weights)
 
 
 class _Search:

@@ -80,18 +80,6 @@ def read(built: JobModel, problem: Problem, solver: cp_model.CpSolver) -> Placem
     return better(problem, own, None if isinstance(listed, Reason) else listed)
 
 
-def read_modes(built: JobModel, problem: Problem, solver: cp_model.CpSolver) -> Placement | None:
-    """Read only the modes out, of a relaxed model, and lay them out; None where that does not fit.
-
-    None also where what the relaxed model left out makes the placement break a limit.
-    """
-    modes = _modes(built, solver)
-    starts = [solver.value(start) for start in built.tracks[0].starts]
-    laid = [evaluate(problem, modes), evaluate(problem, modes, starts)]
-    one, other = (None if isinstance(found, Reason) else found for found in laid)
-    return better(problem, one, other)
-
-
 def _modes(built: JobModel, solver: cp_model.CpSolver) -> list[int]:
     return [
         next(m for m, literal in enumerate(literals) if solver.boolean_value(literal))

@@ -15,8 +15,9 @@ from ..ir.workflow import MetricName
 from .conflict import explain
 from .greedy import greedy
 from .jobmodel import WHOLE, JobModel
+from .jobrelaxation import relax
 from .jobscale import TICKS, Scale
-from .jobsearch import Outcome, better, minimise, read, read_modes
+from .jobsearch import Outcome, better, minimise, read
 from .problem import Bound, Conflict, Infeasible, Placement, Problem
 from .schedule import Reason, evaluate
 
@@ -32,8 +33,8 @@ def solve(
     earlier placement of the same problem; the answer is never worse than it or than greedy.
     The bound of an objective holds given the values of those before it, and up to the rounding of
     the model, whose durations are rounded up to ticks (`jobscale`): a proved objective has gap 0.
-    Above `WHOLE` steps the model leaves out what engines and nodes take at a time; its modes are
-    laid out by the list scheduler, its bounds are those of the relaxation.
+    Above `WHOLE` steps the answer is the best of greedy, the warm start and the modes that a linear
+    relaxation prefers; bounds are that relaxation's, each for its objective alone.
 
     Raises `Infeasible` when the limits cannot be met, ValueError for a step without modes.
     """
@@ -43,9 +44,10 @@ def solve(
     # data
     start = better(problem, _again(problem, warm_start), greedy(problem))
     percentiles = sorted({0} | {x.percentile for x in problem.limits if x.metric == "latency"})
+    if len(problem.steps) > WHOLE:
+        return _large(problem, start)
     # variables and constraints
-    relaxed = len(problem.steps) > WHOLE
-    built = JobModel(problem, Scale.of(problem), percentiles, relaxed=relaxed)
+    built = JobModel(problem, Scale.of(problem), percentiles)
     for limit in problem.limits:
         built.limit(limit)
     if start is not None:
@@ -64,9 +66,6 @@ def solve(
         outcomes.append(outcome)
         if outcome.solver is None:
             continue
-        if relaxed:
-            best = better(problem, best, read_modes(built, problem, outcome.solver))
-            continue
         best = better(problem, best, read(built, problem, outcome.solver))
         built.model.add(expression <= outcome.value)
         built.keep(outcome.solver)
@@ -74,6 +73,29 @@ def solve(
     if best is None:
         raise Infeasible(Conflict(("no placement was found within the solver's limit",), ()))
     return _stated(problem, built, best, outcomes, start)
+
+
+def _large(problem: Problem, start: Placement | None) -> Placement:
+    best, bounds = start, []
+    for metric in problem.objectives:
+        found = relax(problem, metric)
+        if found is None:
+            if best is None:
+                raise Infeasible(explain(problem))
+            break
+        bounds.append((metric, found.bound))
+        laid = evaluate(problem, found.modes)
+        best = better(problem, best, None if isinstance(laid, Reason) else laid)
+    if best is None:
+        raise Infeasible(Conflict(("no placement was found within the solver's limit",), ()))
+    stated = tuple(_gap(metric, best.metrics.of(metric), bound) for metric, bound in bounds)
+    return replace(best, status="greedy" if best is start else "feasible", bounds=stated)
+
+
+def _gap(metric: MetricName, value: float, bound: float) -> Bound:
+    if metric == "accuracy":
+        return Bound(metric, value, bound, max(0.0, bound - value) / bound)
+    return Bound(metric, value, bound, max(0.0, value - bound) / value if value > 0 else 0.0)
 
 
 def _again(problem: Problem, found: Placement | None) -> Placement | None:
@@ -110,13 +132,9 @@ def _stated(
 def _bound(built: JobModel, best: Placement, metric: MetricName, outcome: Outcome) -> Bound:
     value = best.metrics.of(metric)
     bound = outcome.bound * built.scale.unit(metric)
-    if metric == "accuracy":
-        bound = math.exp(-bound)
-        gap = max(0.0, bound - value) / bound
-    else:
-        gap = max(0.0, value - bound) / value if value > 0 else 0.0
+    stated = _gap(metric, value, math.exp(-bound) if metric == "accuracy" else bound)
     # a proof about ticks; the placement read out may differ from it by one tick a step
-    proved = outcome.status == "OPTIMAL" and len(best.modes) <= WHOLE
-    if gap == 0 or (proved and gap <= (len(best.modes) + 1) / TICKS):
+    near = stated.gap <= (len(best.modes) + 1) / TICKS
+    if stated.gap == 0 or (outcome.status == "OPTIMAL" and near):
         return Bound(metric, value, value, 0.0)
-    return Bound(metric, value, bound, gap)
+    return stated
