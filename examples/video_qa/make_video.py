@@ -70,8 +70,25 @@ def loaf(canvas: ImageDraw.ImageDraw, progress: float) -> None:
         canvas.ellipse((450 + puff * 40, y, 466 + puff * 40, y + 16), fill="#fff8ec")
 
 
+def guest(canvas: ImageDraw.ImageDraw, left: float, top: float, unit: float) -> None:
+    """Draw a person who stands, 16 units tall."""
+
+    def at(*numbers: float) -> list[float]:
+        return [
+            (top if index % 2 else left) + number * unit for index, number in enumerate(numbers)
+        ]
+
+    canvas.ellipse(at(-1.1, 0, 1.1, 2.5), fill="#e0b1cb")
+    canvas.rounded_rectangle(at(-2.1, 2.7, 2.1, 8.6), 1.2 * unit, fill="#e0b1cb")
+    for side in (-2.7, 1.6):
+        canvas.rounded_rectangle(at(side, 3, side + 1.1, 8.8), 0.5 * unit, fill="#e0b1cb")
+    legs = at(-1.8, 8, 1.8, 8, 2.2, 16, 0.9, 16, 0, 10, -0.9, 16, -2.2, 16)
+    canvas.polygon(legs, fill="#e0b1cb")
+
+
 def stairs(canvas: ImageDraw.ImageDraw, progress: float) -> None:
-    """Draw stairs with a light that climbs them."""
+    """Draw a guest before stairs with a light that climbs them."""
+    guest(canvas, left=130, top=210, unit=7.5)
     for step in range(6):
         left = 320 + step * 55
         canvas.rectangle((left, 330 - step * 28, WIDTH, HEIGHT), fill="#5b4b8a")
@@ -106,7 +123,7 @@ SHOTS = (
         "STATION BAKERY",
         ("Fresh bread", "every day"),
         loaf,
-        "The bakery in the main hall is open until nine in the evening.",
+        "The bakery in the main hall closes at nine in the evening.",
     ),
     Shot(
         4.5,
@@ -154,7 +171,7 @@ def main() -> None:
     with av.open(str(TARGET), "w", options={"movflags": "+faststart"}) as file:
         video = file.add_stream("libx264", FRAMES_PER_S, options={"crf": "26", "threads": "1"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        audio = file.add_stream("aac", SOUND_HZ, layout="mono", bit_rate=48_000)
+        audio = file.add_stream("aac", SOUND_HZ, layout="mono", bit_rate=64_000)
         for shot in SHOTS:
             count = round(shot.seconds * FRAMES_PER_S)
             for index in range(count):

@@ -10,7 +10,7 @@ _LONGEST_SIDE = 640
 _WINDOW = (64, 128)
 
 
-def detect_objects(frames: list[Media], *, min_confidence: float = 0.5) -> list[str]:
+def detect_objects(frames: list[Media], *, min_confidence: float = 1.5) -> list[str]:
     """Name the objects seen: this detector knows upright people and nothing else.
 
     Returns `["person"]` or `["2 people"]`, by the most seen in one frame, or `[]`. Histograms of
