@@ -178,8 +178,12 @@ class Dispatcher:
             timer.cancel()
         ended_s = self._clock.now() - self._began_s
         event = self._event(engine, call, future)
+        try:
+            self._recorder.call(call, engine.name, started_s, ended_s, event)
+        except OSError as error:  # a medium that is not there, a full disk
+            event = Failed(call.id, f"what it returned cannot be recorded: {error}", False)
+            self._recorder.call(call, engine.name, started_s, ended_s, event)
         commands = self._state.apply(event)
-        self._recorder.call(call, engine.name, started_s, ended_s, event)
         if self._on_event is not None:
             self._tell_end(event, commands, ended_s, call, engine)
         self._obey(commands)

@@ -65,8 +65,7 @@ async def run_plan(
     engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
     program = compile_program(module, idempotent)
     clock = clock if clock is not None else RealClock()
-    recorder = Recorder(plan, record, measured=isinstance(clock, RealClock))
-    recorder.inputs(dict(zip(program.params, values, strict=True)))
+    recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
     limits = Limits(window=max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines)))
     began_s = clock.now()
     outcome: Finish | Fail | None
@@ -80,6 +79,19 @@ async def run_plan(
     finally:
         await asyncio.gather(*(engine.worker.stop() for engine in engines.values()))
     return _report(outcome, recorder, record, clock.now() - began_s)
+
+
+def _recorder(plan: Plan, path: Path | None, clock: Clock, inputs: Mapping[str, Any]) -> Recorder:
+    try:
+        recorder = Recorder(plan, path, measured=isinstance(clock, RealClock))
+    except OSError as error:
+        message = f"cannot keep a record at `{path}`: {error.strerror}"
+        raise InputError(Diagnostic("unusable-record", message)) from None
+    try:
+        recorder.inputs(inputs)
+    except OSError as error:
+        raise RunError(f"an input cannot be read: {error}") from None
+    return recorder
 
 
 def bind_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -71,7 +71,9 @@ class Recorder:
         ended_s: float,
         event: Completed | Failed,
     ) -> None:
-        """Note the end of one attempt at a call."""
+        """Note the end of one attempt at a call; raises `OSError` where it cannot be kept."""
+        if self._calls is not None:  # first: it may fail
+            self._write_call(self._calls, call, engine, started_s, ended_s, event)
         value = event.value if isinstance(event, Completed) else None
         tally = self._steps.setdefault(call.step.name, _Tally())
         tally.calls += call.attempt == 1
@@ -82,8 +84,6 @@ class Recorder:
         if tally.start_s is None or started_s < tally.start_s:
             tally.start_s = started_s
         tally.end_s = ended_s if tally.end_s is None else max(tally.end_s, ended_s)
-        if self._calls is not None:
-            self._write_call(self._calls, call, engine, started_s, ended_s, event)
         if self._energy is not None and ended_s > self._sampled_s + _POWER_SAMPLE_S:
             self._sampled_s = ended_s
             self._energy.sample()

@@ -1,8 +1,9 @@
 """What a step costs the runtime, beside Ray and LangGraph in the same run.
 
 Every step is a no-op Python function over a list's item. Sides take turns; each run is a new
-process. Prints a table of medians. `--others` is a Python that has `ray` and `langgraph`; without
-it one is made in a temporary folder (from PyPI). Needs Linux.
+process. Prints a table of medians. The others run only at the smallest number of steps, for they
+need minutes at 100,000. `--others` is a Python that has `ray` and `langgraph`; without it one is
+made in a temporary folder (from PyPI). Needs Linux.
 
     python benchmarks/runtime_overhead/run.py [--rounds 5] [--steps 10000 100000] [--others PYTHON]
 """
@@ -38,9 +39,11 @@ def main() -> None:
         print(f"medians of {options.rounds} rounds; CPU of all processes of a side")
         print(f"{'side':<20}{'steps':>9}{'wall µs/step':>15}{'CPU µs/step':>14}{'peak MiB':>11}")
         for steps in options.steps:
-            runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+            here = [s for s in sides if s.startswith("murakkab") or steps == min(options.steps)]
+            runs: dict[str, list[dict[str, float]]] = {side: [] for side in here}
             for number in range(options.rounds):
-                for side, command in sides.items():
+                for side in here:
+                    command = sides[side]
                     extra = [f"{folder}/{number}.json"] if side.endswith("recorded") else []
                     runs[side].append(_run([*command, str(steps), *extra]))
             for side, found in runs.items():

@@ -245,3 +245,31 @@ def test_energy_shares_are_modelled_from_the_plan_by_calls_done(
     done = asyncio.run(run_plan(plan, {"xs": [1, 2, 3]}, library=library))
     shares = [(s["energy_j"], s["energy_basis"]) for s in done.record.document["steps"]]
     assert shares == [(6.0, "modelled"), (6.0, "modelled")]
+
+
+def test_a_medium_that_is_not_there_is_the_failure_of_the_step_that_returned_it(
+    make_plan: MakePlan, make_library: MakeLibrary, tmp_path: Path
+) -> None:
+    text = TEXT.replace("(%x: Int) -> Int", "(%x: Int) -> Video", 1)
+    text = text.replace("@second(%x: Int)", "@second(%x: Video)").replace(
+        "executor = @first} : Int", "executor = @first} : Video"
+    )
+    code = (
+        "from murakkab.runtime.media import Media\n"
+        "def first(x):\n    return Media('video', path='/nowhere/a.mp4')\n"
+        "def second(x):\n    return 1\n"
+    )
+    library = make_library(code, first={}, second={})
+    path = tmp_path / "run.json"
+    with pytest.raises(RunError, match=r"cannot be recorded: .*/nowhere/a\.mp4"):
+        asyncio.run(run_plan(make_plan(text), {"xs": [1]}, library=library, record=path))
+    assert load_record(path).document["steps"][0]["failed"] == 1
+
+
+def test_a_record_that_cannot_be_kept_is_told_before_anything_runs(
+    make_plan: MakePlan, library: Library, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "run.json"
+    with pytest.raises(InputError, match="cannot keep a record at"):
+        asyncio.run(run_plan(make_plan(TEXT), {"xs": [1]}, library=library, record=path))

@@ -292,6 +292,14 @@ def test_a_map_keeps_at_most_its_window_of_iterations_alive() -> None:
     assert hand.result() == [0] * 100
 
 
+def test_a_map_with_a_stated_concurrency_keeps_to_it() -> None:
+    limited = TWO_MAPS.replace("  } : [Int]\n  %b", "  } {concurrency = 1} : [Int]\n  %b")
+    hand = Hand(state_of(limited), [1, 2, 3])
+    assert hand.submitted == ["y[0]"]
+    hand.complete("y[0]", 5)
+    assert hand.submitted == ["y[0]", "v[0]", "y[1]"]
+
+
 def test_a_list_is_not_made_faster_than_its_only_reader_takes_it() -> None:
     hand = Hand(state_of(TWO_MAPS, window=4), list(range(100)))
     while any(name.startswith("y") for name in hand.open):  # the reader never finishes a step
