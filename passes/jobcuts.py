@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .problem import Problem
 
@@ -67,7 +67,7 @@ def follow_path(built: JobModel) -> None:
     for e in built.resident:
         engine, steps = problem.engines[e], built.on[e]
         uses = {s: [built.chosen[s][m] for m in modes] for s, modes in steps.items()}
-        length: cp_model.LinearExprT = int(engine.startup_s) * (built.used[e] - built.prestarted[e])
+        length: Any = int(engine.startup_s) * (built.used[e] - built.prestarted[e])
         for position, (s, streaming) in enumerate(path):
             begun, due, held = (
                 model.new_bool_var(f"{name}{e}.{position}") for name in ("begun", "due", "held")

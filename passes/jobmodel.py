@@ -186,11 +186,12 @@ class JobModel:
             need = busy_replicas(problem.engines[mode.engine], mode.slots)
             model.add(sum(counts) == need * self.chosen[s][m])
 
-    def total(self, step: int, amounts: Sequence[float]) -> cp_model.LinearExprT:
+    def total(self, step: int, amounts: Sequence[float]) -> cp_model.LinearExpr:
         """Return the amount of the chosen mode of a step; `amounts` are whole numbers."""
         from ortools.sat.python import cp_model
 
-        return cp_model.LinearExpr.weighted_sum(self.chosen[step], [int(a) for a in amounts])
+        whole = [int(amount) for amount in amounts]
+        return cp_model.LinearExpr.weighted_sum(self.chosen[step], whole)
 
     def _precedence(self, p: int) -> None:
         model, track = self.model, self.tracks[p]
@@ -266,18 +267,18 @@ class JobModel:
                     for s, step in enumerate(self.problem.steps)
                 )
         unit, energy = self.scale.unit(metric), metric == "energy"
-        total = sum(
+        parts: list[cp_model.LinearExpr] = [
             self.total(s, [round((m.energy_j if energy else m.usd) / unit) for m in step.modes])
             for s, step in enumerate(self.problem.steps)
-        )
+        ]
         track = self.tracks[0]
         for e in self.resident:
             engine = self.problem.engines[e]
             once = engine.startup_j if energy else engine.startup_usd
             rate = (engine.idle_w if energy else engine.usd_per_s) * self.scale.tick_s
             held = track.held[e]
-            total += round(once / unit) * self.used[e] + round(rate / unit) * held
-        return total
+            parts += [round(once / unit) * self.used[e], round(rate / unit) * held]
+        return sum(parts)
 
     def limit(self, limit: Limit) -> list[cp_model.Constraint]:
         """Add a limit; the constraints are returned so that a literal can enforce them."""

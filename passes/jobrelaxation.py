@@ -16,7 +16,7 @@ from .jobcuts import earliest_starts
 from .problem import Problem
 
 if TYPE_CHECKING:
-    from ortools.linear_solver import pywraplp
+    from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]
 
 
 @dataclass(frozen=True, slots=True)

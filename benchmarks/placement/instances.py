@@ -1,10 +1,10 @@
 """Generated placement problems that look like compound-AI jobs.
 
-A job is a chain of stages; a stage fans out into parallel branches, some of whose items stream from
-one step to the next, and a step joins them. Steps are of a few kinds (model calls of three families,
-optional model calls, CPU tools); a family's models are shared by all its steps. Two pools: GPU nodes
-of eight, CPU nodes of 64 cores. Times, watts and prices are of the order of published A100/H100
-serving figures; they are made up, the structure is what matters.
+A job is a chain of stages; a stage fans out into parallel branches, some of whose items stream
+from one step to the next, and a step joins them. Steps are of a few kinds (model calls of three
+families, optional model calls, CPU tools); a family's models are shared by all its steps. Two
+pools: GPU nodes of eight, CPU nodes of 64 cores. Times, watts and prices are of the order of
+published A100/H100 serving figures; they are made up, the structure is what matters.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def small(seed: int, objectives: tuple[MetricName, ...]) -> Problem:
     )
     steps: list[Step] = []
     for index in range(3):
-        modes = []
+        modes: list[Mode] = []
         for number in rng.sample(range(4), 2):
             seconds = float(rng.choice((1, 2, 3)))
             part = min(seconds, float(rng.choice((1, 2))))
