@@ -79,7 +79,8 @@ class JobModel:
         for percentile in self.percentiles:
             self._engines(percentile)
             constrain_capacity(self, percentile)
-        follow_path(self)
+        if problem.objectives[:1] in (("energy",), ("cost",)):
+            follow_path(self)  # many variables, of use only where holds are paid for
 
     # -- variables --------------------------------------------------------------------------
 
