@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 
 from ..ir.ops import Attr
 from ..ir.printer import attr_text
@@ -101,4 +102,4 @@ def _digits(value: float) -> str:
     if abs(value) >= 100.0:
         return f"{value:.0f}"
     text = f"{value:.3g}"
-    return f"{value:.10f}".rstrip("0") if "e" in text else text
+    return format(Decimal(text), "f") if "e" in text else text

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ..targets.plan import Plan
 
 
+_WIDEST = 120
+
+
 @click.command
 @click.argument("file", metavar="PLAN|FILE.mkb")
 @compile_flags
@@ -45,14 +48,18 @@ def command(
     elif output.as_json:
         output.product("plan", plan.to_json(), to)
     else:
-        output.product("text", _picture(module, plan), to)
+        columns = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
+        output.product("text", picture(module, plan, columns), to)
 
 
-def _picture(module: Module, plan: Plan) -> str:
+def picture(module: Module, plan: Plan, columns: int) -> str:
+    """Return the drawings of a plan, at most so many columns wide, and what it predicts.
+
+    `module` is its placed module.
+    """
     from .drawing import draw
     from .summary import predictions, proof
 
-    columns = min(shutil.get_terminal_size((100, 24)).columns, 120)
     parts = [click.style(f"workflow `{plan.workflow}`", bold=True)]
     flow = plan.written()
     if flow is not None:

@@ -126,6 +126,7 @@ def prediction(scale: float, breaks: tuple[str, ...] = ()) -> Prediction:
 
 @pytest.fixture
 def plan() -> Plan:
+    """The plan written by hand: for what renders plans, which are not all as tidy as `compiled`."""
     others = (
         Alternative("whisper-large-v3", "a100/gpu x1", 9.5, 2340.0, 0.0049, 0.66),
         Alternative("whisper-huge", "", why_not="it needs a GPU of 160 GB"),
@@ -201,8 +202,16 @@ def mkb_json(mkb: Mkb) -> Callable[..., dict[str, Any]]:
     return invoke
 
 
+@pytest.fixture(scope="session")
+def compiled() -> Plan:
+    """A plan of `ask.mkb` for this machine, as the compiler makes it."""
+    from murakkab.compiler.driver import Request, compile_workflow
+
+    return compile_workflow(Request(source=WORKFLOW)).plan
+
+
 @pytest.fixture
-def plan_file(plan: Plan, tmp_path: Path) -> str:
+def plan_file(compiled: Plan, tmp_path: Path) -> str:
     path = tmp_path / "plan.json"
-    path.write_text(plan.to_json())
+    path.write_text(compiled.to_json())
     return str(path)
