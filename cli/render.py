@@ -67,8 +67,10 @@ def _frames(marks: list[_Mark], sources: Sources) -> Iterator[str]:
     for file in files:
         here = [mark for mark in marks if mark.span.file == file]
         arrow = "-->" if file == files[0] else ":::"
-        yield f"{' ' * gutter}{_blue(arrow)} {safe(str(here[0].span))}"
         text = sources(file)
+        # a clause given by a flag has no file: its span is named after the flag
+        place = file if text is None and file.startswith("--") else str(here[0].span)
+        yield f"{' ' * gutter}{_blue(arrow)} {safe(place)}"
         if text is None:
             yield from (
                 f"{' ' * gutter} {_blue('=')} {safe(str(m.span))}: {m.message}"

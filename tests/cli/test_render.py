@@ -92,6 +92,10 @@ def test_without_the_source_the_place_remains() -> None:
     assert shown(found) == ["error[x]: m", " --> gone:9:1", "  = gone:7:1: first here"]
 
 
+def test_a_clause_of_a_flag_is_placed_by_its_name() -> None:
+    assert shown(Diagnostic("x", "m", Span("--require", 1, 25, 1, 44)))[1] == " --> --require"
+
+
 def test_nothing_quoted_in_a_message_acts_on_the_terminal() -> None:
     found = Diagnostic("x", "no name `\x1b]0;owned\x07`\nfake", help="a\x1b[2Jb")
     text = "\n".join(shown(found))
