@@ -172,6 +172,9 @@ def complete(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
 def _pipeline(request: Request) -> tuple[Pass, ...]:
     if request.passes is not None:
         return parse_pipeline(request.passes)
+    if request.level not in LEVELS:
+        known = ", ".join(map(str, LEVELS))
+        raise InputError(Diagnostic("usage", f"no level {request.level}: there are {known}"))
     passes = parse_pipeline(LEVELS[request.level])
     if not request.sequential:
         return passes
@@ -189,30 +192,36 @@ def _with_flags(module: Module, request: Request) -> Module:
     workflow = module.sole()
     goals: tuple[MetricName, ...] = workflow.goals
     if request.minimize is not None:
-        asked = _clauses("--minimize", f"minimize {request.minimize}").goals
+        asked = _clauses("minimize", request.minimize).goals
         goals = (*asked, *(goal for goal in goals if goal not in asked))
     more = tuple(
-        need
-        for text in request.require
-        for need in _clauses("--require", f"require {text}").requirements
+        need for text in request.require for need in _clauses("require", text).requirements
     )
     return module.with_workflow(
         replace(workflow, goals=goals, requirements=workflow.requirements + more)
     )
 
 
-def _clauses(flag: str, text: str) -> Workflow:
-    """Read clauses given as a flag; a wrong one is a wrong command line."""
+def _clauses(word: str, text: str) -> Workflow:
+    """Read what a flag asks as the clause of that word; a wrong one is a wrong command line."""
+    flag = f"--{word}"
+    if not text.strip():
+        raise _unusable_flag(flag, text, "it says nothing", None)
     try:
-        checked = check_text(f"workflow flags() -> Int {text} {{ return 0 }}", flag)
+        checked = check_text(f"workflow flags() -> Int {word} {text} {{ return 0 }}", flag)
     except CompileError as error:
         said = "; ".join(d.message for d in error.diagnostics)
         hint = next((d.help for d in error.diagnostics if d.help), None)
-        message = f"`{flag} {text.partition(' ')[2]}`: {said}"
-        raise InputError(Diagnostic("usage", message, help=hint)) from None
-    if checked.workflow_names != ("flags",):
-        raise InputError(Diagnostic("usage", f"`{flag}` holds more than a clause"))
-    return checked.module.sole()
+        raise _unusable_flag(flag, text, said, hint) from None
+    asked, *more = checked.module.workflows
+    stated = len(asked.requirements) + len(asked.expectations)
+    if more or bool(asked.goals) + stated != 1:
+        raise _unusable_flag(flag, text, "it says more than one thing", "give a flag for each")
+    return asked
+
+
+def _unusable_flag(flag: str, text: str, why: str, help: str | None) -> InputError:
+    return InputError(Diagnostic("usage", f"`{flag} {text}`: {why}", help=help))
 
 
 def _placed(
@@ -244,7 +253,7 @@ def _baseline(
 
 
 def _is_better(one: Prediction, other: Prediction, workflow: Workflow) -> bool:
-    """Tell whether a feasible `-O0` beats a plan on the stated objectives, by more than rounding."""
+    """Tell whether a feasible `-O0` beats a plan on the stated objectives, beyond rounding."""
     if one.breaks:
         return False
     for metric in workflow.objectives:
@@ -303,13 +312,18 @@ def _notes(placed: Module, context: Context) -> list[str]:
 def _digests(checked: Checked, context: Context, request: Request) -> dict[str, str]:
     source = hashlib.sha256()
     for name in sorted(checked.sources):
-        source.update(checked.sources[name].encode())
+        source.update(_apart(checked.sources[name].encode()))
     profiles = hashlib.sha256()
     for path in request.profiles:
-        profiles.update(path.read_bytes())
+        profiles.update(_apart(path.read_bytes()))
     return {
         "source": source.hexdigest(),
         "library": context.library.digest,
         "profiles": profiles.hexdigest(),
         "cluster": context.cluster.digest,
     }
+
+
+def _apart(content: bytes) -> bytes:
+    """Mark where a file ends, so that text moved from one to the next changes the digest."""
+    return len(content).to_bytes(8, "big") + content
