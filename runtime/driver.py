@@ -76,6 +76,7 @@ async def run_plan(
             dispatcher = Dispatcher(program, engines, clock, recorder, limits, on_event)
             with Interrupts(dispatcher.interrupt) if signals else nullcontext():
                 outcome = await dispatcher.run(values)
+            await asyncio.gather(*(engine.worker.drain() for engine in engines.values()))
     finally:
         await asyncio.gather(*(engine.worker.stop() for engine in engines.values()))
     return _report(outcome, recorder, record, clock.now() - began_s)

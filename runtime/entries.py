@@ -55,8 +55,10 @@ def load(source: Source) -> Callable[..., Any]:
     name, file = source
     try:
         found = _from_file(name, file) if file is not None else _by_name(name)
-    except ImportError as error:
-        raise CallFailed(f"its code `{name}` cannot be imported: {error}") from error
+    except CallFailed:
+        raise
+    except Exception as error:  # importing runs code that we have not written
+        raise CallFailed(f"its code `{name}` cannot be imported: {told(error)}") from error
     if not callable(found):
         raise CallFailed(f"its entry `{name}` is not a function")
     return found  # type: ignore[no-any-return]

@@ -273,3 +273,23 @@ def test_a_record_that_cannot_be_kept_is_told_before_anything_runs(
     path = tmp_path / "file" / "run.json"
     with pytest.raises(InputError, match="cannot keep a record at"):
         asyncio.run(run_plan(make_plan(TEXT), {"xs": [1]}, library=library, record=path))
+
+
+def test_a_failure_elsewhere_ends_the_wait_for_a_repetition(
+    make_plan: MakePlan, make_library: MakeLibrary
+) -> None:
+    text = TEXT.replace("second(%y)", "second(%x)").replace("yield(%z)", "yield(%y)")
+    code = (
+        "import time\nfrom murakkab.runtime.executors.errors import ExecutorError\n"
+        "def first(x):\n    raise ExecutorError('busy', retryable=True)\n"
+        "def second(x):\n    time.sleep(0.1)\n    raise ExecutorError('broken')\n"
+    )
+    library = make_library(code, first={}, second={})
+    events: list[RunEvent] = []
+    with pytest.raises(RunError) as caught:
+        plan = make_plan(text)
+        asyncio.run(run_plan(plan, {"xs": [1]}, library=library, on_event=events.append))
+    assert [str(f) for f in caught.value.failures] == [
+        "step `z[0]` failed with executor `second`: broken"
+    ]
+    assert [e.kind for e in events if e.step == "y"] == ["started", "retried"]
