@@ -31,6 +31,7 @@ class Output:
     debug: bool = False
     sources: dict[str, str] = field(default_factory=dict)
     kept: list[Diagnostic] = field(default_factory=list)
+    _lines: dict[str, list[str] | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Output:
@@ -50,7 +51,7 @@ class Output:
         if self.as_json:
             return
         for diagnostic in found:
-            self.aside(render(diagnostic, self.source) + "\n")
+            self.aside(render(diagnostic, self.lines) + "\n")
         if len(found) > 1:
             self.aside(f"found {summary(found)}")
 
@@ -100,8 +101,14 @@ class Output:
             message = f"cannot write `{target}`: {reason.lower()}"
             raise InputError(Diagnostic("unwritable-file", message)) from error
 
-    def source(self, file: str) -> str | None:
-        """Return the text of a file that a span names, or None where it is not to be had."""
+    def lines(self, file: str) -> list[str] | None:
+        """Return the lines of a file that a span names, or None where they are not to be had."""
+        if file not in self._lines:
+            text = self._text(file)
+            self._lines[file] = None if text is None else text.split("\n")
+        return self._lines[file]
+
+    def _text(self, file: str) -> str | None:
         if file in self.sources:
             return self.sources[file]
         path = _PACKAGE / "compiler" / file if file.startswith("std/") else Path(file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import click
@@ -15,7 +15,7 @@ _MAX_COLUMNS = 120
 _CONTEXT = 30
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
-Sources = Callable[[str], str | None]
+Sources = Callable[[str], Sequence[str] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class _Mark:
 def render(diagnostic: Diagnostic, sources: Sources) -> str:
     """Return a diagnostic as text with ANSI colours (`click.echo` drops them where unwanted).
 
-    `sources` gives the text of a file by the name spans carry, or None: then only the place shows.
+    `sources` gives the lines of a file by the name spans carry, or None: then only the place shows.
     """
     colour = _COLOURS[diagnostic.severity]
     head = click.style(f"{diagnostic.severity}[{diagnostic.id}]", fg=colour, bold=True)
@@ -67,21 +67,21 @@ def _frames(marks: list[_Mark], sources: Sources) -> Iterator[str]:
     for file in files:
         here = [mark for mark in marks if mark.span.file == file]
         arrow = "-->" if file == files[0] else ":::"
-        text = sources(file)
+        lines = sources(file)
         # a clause given by a flag has no file: its span is named after the flag
-        place = file if text is None and file.startswith("--") else str(here[0].span)
+        place = file if lines is None and file.startswith("--") else str(here[0].span)
         yield f"{' ' * gutter}{_blue(arrow)} {safe(place)}"
-        if text is None:
+        if lines is None:
             yield from (
                 f"{' ' * gutter} {_blue('=')} {safe(str(m.span))}: {m.message}"
                 for m in here
                 if m.message
             )
             continue
-        yield from _frame(here, text.split("\n"), gutter)
+        yield from _frame(here, lines, gutter)
 
 
-def _frame(marks: list[_Mark], source: list[str], gutter: int) -> Iterator[str]:
+def _frame(marks: list[_Mark], source: Sequence[str], gutter: int) -> Iterator[str]:
     yield _row("", "", gutter)
     shown = 0
     for number in sorted({mark.span.line for mark in marks}):

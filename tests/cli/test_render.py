@@ -9,7 +9,8 @@ from murakkab.ir.diagnostics import Diagnostic, Label, Span
 
 
 def shown(diagnostic: Diagnostic, **files: str) -> list[str]:
-    return click.unstyle(render(diagnostic, files.get)).split("\n")
+    lines = {name: text.split("\n") for name, text in files.items()}
+    return click.unstyle(render(diagnostic, lines.get)).split("\n")
 
 
 def test_the_layout_of_a_diagnostic() -> None:
