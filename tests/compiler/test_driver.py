@@ -158,7 +158,8 @@ FLAGS = [
 
 @pytest.mark.parametrize(("flag", "text", "why"), FLAGS)
 def test_a_wrong_flag_is_a_wrong_command_line(flag: str, text: str, why: str) -> None:
-    found = refused(**{flag: text if flag == "minimize" else (text,)})
+    flags: dict[str, Any] = {flag: text if flag == "minimize" else (text,)}
+    found = refused(**flags)
     assert found.id == "usage"
     assert found.message.startswith(f"`--{flag} {text}`: ")
     assert why in found.message
