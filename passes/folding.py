@@ -156,9 +156,12 @@ def _part(op: Op, facts: Facts) -> Value | None:
 
 def _source(value: Value, facts: Facts) -> Value:
     """Return the value before a record gave it a wider type."""
-    op = facts.define(value)
-    part = _part(op, facts) if op is not None and op.kind == "field" else None
-    return value if part is None else _source(part, facts)
+    while (op := facts.define(value)) is not None and op.kind == "field":
+        part = _part(op, facts)
+        if part is None:
+            return value
+        value = part
+    return value
 
 
 def _coalesce(op: Op, facts: Facts) -> Rewrite:

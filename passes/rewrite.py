@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..ir.diagnostics import Span
 from ..ir.inference import result_type
 from ..ir.ops import Attrs, Op, Region, Value
 from ..ir.printer import attr_text
-from ..ir.types import Type, assignable
+from ..ir.types import Record, Type, assignable
 from ..ir.workflow import Module, Workflow
+
+_FIELD = re.compile(r"(?!value_)[a-z_][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +217,33 @@ def carry_lengths(workflow: Workflow, renamed: Mapping[str, str]) -> Workflow:
     added = []
     for expectation in workflow.expectations:
         name = expectation.fact.removeprefix("len(").removesuffix(")")
-        new = f"len({renamed[name]})" if name in renamed else ""
-        if expectation.fact == f"len({name})" and new and new not in facts:
+        last = name
+        while last in renamed:
+            last = renamed[last]
+        new = f"len({last})"
+        if expectation.fact == f"len({name})" and new not in facts:
             facts.add(new)
             added.append(replace(expectation, fact=new))
     return replace(workflow, expectations=(*workflow.expectations, *added)) if added else workflow
+
+
+def field_names(values: Sequence[Value]) -> tuple[str, ...]:
+    """Return distinct field names for a record of these values: their own where they can be."""
+    found: list[str] = []
+    for index, value in enumerate(values):
+        own = _FIELD.fullmatch(value.name) and value.name not in found
+        found.append(value.name if own else f"value_{index}")
+    return tuple(found)
+
+
+def record_of(values: Sequence[Value], names: FreshNames, locs: tuple[Span, ...]) -> Op:
+    """Return the operation that makes a record of values, its fields called as they are."""
+    fields = field_names(values)
+    kind = Record(tuple((f, v.type) for f, v in zip(fields, values, strict=True)))
+    result = names.value("record", kind)
+    return Op("record", tuple(values), result, attrs=(("fields", fields),), locs=locs)
+
+
+def field_of(record: Value, name: str, result: Value, locs: tuple[Span, ...]) -> Op:
+    """Return the operation that takes a field out of a record."""
+    return Op("field", (record,), result, attrs=(("name", name),), locs=locs)

@@ -1,0 +1,55 @@
+"""Fuse: `for`s over the same list become one, and tools that follow each other one chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..ir.workflow import Module
+from .base import Context, Pass
+from .chains import mark_chains
+from .mapfusion import fuse_maps
+
+
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """Make one `for` of several over the same list, and chains of Python tools.
+
+    **maps**: a `for` over the result of another, which nothing else reads, becomes one with it.
+    Two that work on the same items and are both read from outside become one that yields a
+    record, with a projection for each reader, if both hold calls and it is worth it: the two share
+    a call (merged afterwards, so that it is made once), or the same operations read both results
+    (no reader waits for what it does not need).
+
+    Refused, because the result or somebody's waiting would change:
+
+    * both hold effects: all of the first come before all of the second;
+    * one holds effects and there is another effect between the two;
+    * what stands between them needs the first and is needed by the second;
+    * the second needs the whole list of the first for each item;
+    * the two differ in an attribute, such as `concurrency`;
+    * the lists are not the same value, or a `filter` stands between: the items differ;
+    * the second needs items of a wider type than the first yields.
+
+    **tools** (from the logical level on): calls a → b in one region, where only b reads what a
+    gives and each has a candidate that runs Python, are marked `chain = k`; the runtime carries
+    out neighbours of a chain in one worker call where they land on such engines. Refused:
+
+    * effects: they run one at a time, each on its own;
+    * optional calls: either may be left out;
+    * results with several readers: the others would wait for the whole chain.
+    """
+
+    name: ClassVar[str] = "fuse"
+    maps: bool = True
+    tools: bool = True
+
+    def run(self, module: Module, context: Context) -> Module:
+        """Return the module with its maps fused and its chains marked."""
+        if module.level == "placed":
+            return module  # the plan accounts for every step
+        if self.maps:
+            module = fuse_maps(module)
+        if self.tools and module.level == "logical":
+            module = mark_chains(module, context.library)
+        return module
