@@ -80,7 +80,7 @@ def test_every_command_takes_json_and_debug(name: str, mkb: Mkb) -> None:
         (["compile", "ask.mkb", "--minimize", "speed"], "--minimize", None),
         (
             ["compile", "ask.mkb", "--require", "gpus <= 1 { return 0 } workflow x() -> Int"],
-            "`--require` holds more than a clause",
+            "it says more than one thing",
             None,
         ),
         (["compile", "ask.mkb", "--print-ir-after", "bnd"], "no pass is named `bnd`", "`bind`"),
