@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from murakkab.cli.main import COMMANDS, cli
 from murakkab.compiler.frontend import check_text
@@ -224,3 +225,52 @@ def test_programs_are_correct(name: str, body: str) -> None:
 @pytest.mark.parametrize(("name", "body"), [*blocks("python")])
 def test_python_compiles(name: str, body: str) -> None:
     compile(body, name, "exec")
+
+
+def run_line(line: str) -> tuple[int, str]:
+    """Run a command line of the manual; return its exit code and what it printed on stdout."""
+    result = CliRunner().invoke(cli, shlex.split(line)[1:], env={"NO_COLOR": "1"})
+    return result.exit_code, result.stdout
+
+
+def test_the_example_of_an_own_executor_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = TEXTS["extending.md"].partition("## A shipped executor")[0]
+    found = FENCE.findall(section)
+    names = {"mkb": "tickets.mkb", "toml": "library.toml", "python": "tools.py"}
+    for language, body in found:
+        name = names.get(language, "profile.csv")
+        if language != "console":
+            (tmp_path / name).write_text(body)
+    for language, body in found:
+        if language != "console":
+            continue
+        *before, (line, shown) = [
+            (part.split("\n", 1)[0], part.split("\n", 1)[1]) for part in body.split("$ ")[1:]
+        ]
+        for earlier, _ in before:
+            assert run_line(earlier)[0] == 0
+        code, printed = run_line(line)
+        assert code == 0
+        assert shown in ("", printed)
+
+
+def test_the_tutorial_shows_what_new_writes(tmp_path: Path) -> None:
+    assert run_line(f"mkb new {tmp_path / 'demo'}")[0] == 0
+    written = (tmp_path / "demo/ask.mkb").read_text()
+    assert written in [body for name, body in blocks("mkb") if name == "tutorial.md"]
+
+
+def test_the_tutorial_s_requirements_contradict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_line(f"mkb new {tmp_path / 'demo'}")[0] == 0
+    monkeypatch.chdir(tmp_path / "demo")
+    lines = [line for name, line in console_commands() if name == "tutorial.md"]
+    tight, loose = [line for line in lines if "--require" in line]
+    code, printed = run_line(f"{tight} --json")
+    assert code == 1
+    assert [d["id"] for d in json.loads(printed)["diagnostics"]] == ["infeasible"]
+    assert run_line(loose)[0] == 0
