@@ -30,7 +30,7 @@ _SHIPPED = {
     "extract": "extraction",
     "rank": "similarity",
     "read_text": "ocr",
-    "run_tests": "testing",
+    "run_tests": "sandbox",
     "sample_frames": "frames",
     "search": "similarity",
     "split_scenes": "scenes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..media import Media
 from .errors import ExecutorError
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 # One call uses one core; the worker runs as many calls at once as the plan says.
 _THREADS = 1
+_LONGEST_SIDE = 960
 _ROLES = {"Det": "det", "Cls": "cls", "Rec": "rec"}
 
 
-def read_text(frames: list[Media], *, longest_side: int = 960) -> str:
+def read_text(frames: list[Media], *, longest_side: int = _LONGEST_SIDE) -> str:
     """Return the text seen in the images, one line each, in reading order, without repetitions.
 
     Lines come top to bottom, then left to right, first frame first; a line that an earlier frame
@@ -34,9 +35,14 @@ def read_text(frames: list[Media], *, longest_side: int = 960) -> str:
     return "\n".join(seen.values())
 
 
+def prepare() -> None:
+    """Load the models, as every call needs them."""
+    _engine(_LONGEST_SIDE)
+
+
 def _lines(engine: RapidOCR, frame: Media) -> list[str]:
-    result = engine(pixels_of(frame))
-    return [line.strip() for line in result.txts or () if line.strip()]
+    found: Any = engine(pixels_of(frame))  # typed as a union, by which steps are switched on
+    return [line.strip() for line in found.txts or () if line.strip()]
 
 
 @lru_cache(maxsize=4)
