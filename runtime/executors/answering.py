@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .passages import sentences, words
+from .passages import content_words, sentences, words
 
 NOT_FOUND = "not found in the context"
 
@@ -19,23 +19,13 @@ def answer(query: str, context: list[str], *, k: int = 1) -> str:
     question anywhere in the context the answer is `NOT_FOUND`.
     """
     units = [(unit, place) for place, text in enumerate(context) for unit in sentences(text)]
-    asked = _content_words(query)
+    asked = content_words(query)
     near = _scores(asked, [unit for unit, _ in units])
     around = _scores(asked, context)
     scores = [near[unit] + _SURROUNDINGS * around[place] for unit, (_, place) in enumerate(units)]
     best = sorted(range(len(units)), key=lambda unit: -scores[unit])[:k]
     chosen = dict.fromkeys(units[unit][0] for unit in sorted(best) if scores[unit] > 0)
     return "\n".join(chosen) or NOT_FOUND
-
-
-def _content_words(text: str) -> list[str]:
-    """The words that carry meaning; all of them where none does."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    # Stop words are stemmed like the text is: `does` arrives as `doe`.
-    dull = {stem for word in ENGLISH_STOP_WORDS for stem in words(word)}
-    all_words = words(text)
-    return [word for word in all_words if word not in dull] or all_words
 
 
 def _scores(asked: list[str], texts: list[str]) -> list[float]:

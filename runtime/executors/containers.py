@@ -21,11 +21,12 @@ def opened(media: Media) -> Iterator[InputContainer]:
     """Open a timed medium for reading; raises `ExecutorError` naming the file and the reason."""
     import av
 
+    av.logging.set_level(av.logging.PANIC)  # FFmpeg would write its reasons to stderr
     with media.file() as path:
         try:
             # FFmpeg takes "http://…" and "concat:…" too; `file:` keeps a path a path.
             container = av.open(f"file:{path}", mode="r")
-        except (OSError, ValueError) as error:  # av's own errors are one or the other
+        except (av.FFmpegError, OSError, ValueError) as error:
             raise unreadable(media, _reason(error)) from error
         with container:
             if container.format.name in _NOT_TIMED:
@@ -51,6 +52,6 @@ def unreadable(media: Media, reason: str) -> ExecutorError:
     )
 
 
-def _reason(error: OSError | ValueError) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+(?:[:.,'\u2019][^\W_]+)*")  # `14:35`, `3.5` and `don't` stay whole
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+")
@@ -13,6 +14,20 @@ _SIGN_WORDS = 6  # a shorter line without a full stop is part of a sign, not a s
 def words(text: str) -> list[str]:
     """Return the words in lower case, a final `s` cut off, so that `leaves` equals `leave`."""
     return [_stem(word) for word in _WORD.findall(text.casefold())]
+
+
+def content_words(text: str) -> list[str]:
+    """Return the words that carry meaning (no `the`, `is`, `when`); all of them where none does."""
+    all_words = words(text)
+    return [word for word in all_words if word not in _dull_words()] or all_words
+
+
+@lru_cache(maxsize=1)
+def _dull_words() -> frozenset[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    # Cut like the words of a text are: `does` arrives as `doe`.
+    return frozenset(word for stop in ENGLISH_STOP_WORDS for word in words(stop))
 
 
 def sentences(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import ExecutorError
-from .passages import words
+from .passages import content_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,9 +56,9 @@ def _likeness(query: str, passages: list[str]) -> np.ndarray[tuple[int], np.dtyp
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    if not any(map(words, passages)):  # scikit-learn refuses an empty vocabulary
+    if not any(map(content_words, passages)):  # scikit-learn refuses an empty vocabulary
         return np.zeros(len(passages))
-    weighting = TfidfVectorizer(analyzer=words, sublinear_tf=True)
+    weighting = TfidfVectorizer(analyzer=content_words, sublinear_tf=True)
     scores: np.ndarray[tuple[int], np.dtype[np.float64]]
     scores = (weighting.fit_transform(passages) @ weighting.transform([query]).T).toarray()[:, 0]
     return scores

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .passages import content_words, words
 from .passages import sentences as sentences_of
-from .passages import words
 
 
 def summarize(text: str, *, sentences: int = 3) -> str:
@@ -18,7 +18,7 @@ def summarize(text: str, *, sentences: int = 3) -> str:
     units = [unit for unit in sentences_of(text) if words(unit)]
     if len(units) <= sentences:
         return "\n".join(units)
-    vectors = TfidfVectorizer(analyzer=words).fit_transform(units)
+    vectors = TfidfVectorizer(analyzer=content_words).fit_transform(units)
     likeness = (vectors @ vectors.T).toarray()
     likeness[range(len(units)), range(len(units))] = 0.0
     centrality = networkx.pagerank(networkx.from_numpy_array(likeness))

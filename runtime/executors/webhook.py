@@ -49,7 +49,7 @@ def webhook(
         retryable = error.code in _RETRYABLE_STATUS or error.code >= 500
         message = f"the web hook answered {error.code} {error.reason}".rstrip()
         raise ExecutorError(message, retryable=retryable) from error
-    except ValueError as error:  # http.client.InvalidURL, a port that is no number, a line break
+    except (ValueError, http.client.InvalidURL) as error:  # a port that is no number, a line break
         raise ExecutorError("the address or the key of `webhook` is not valid in HTTP") from error
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error or type(error).__name__
