@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # One call uses one core; the worker runs as many calls at once as the plan says.
 _THREADS = 1
+_LARGEST_SIDE = 2000  # pixels; a photograph gains nothing beyond and takes memory
 _LONGEST_SIDE = 960
 _ROLES = {"Det": "det", "Cls": "cls", "Rec": "rec"}
 
@@ -23,8 +24,9 @@ def read_text(frames: list[Media], *, longest_side: int = _LONGEST_SIDE) -> str:
     """Return the text seen in the images, one line each, in reading order, without repetitions.
 
     Lines come top to bottom, then left to right, first frame first; a line that an earlier frame
-    showed (spaces and letter case aside) is not repeated. `longest_side` in pixels bounds the size
-    at which an image is read: smaller is faster and loses small print. English and Chinese are
+    showed (spaces and letter case aside) is not repeated.`longest_side` in pixels
+    is the size at which text is looked for (it is read at full size): smaller is faster and misses
+    small print. English and Chinese are
     read well, other Latin scripts mostly. Raises `ExecutorError` where a frame is not an image.
     """
     engine = _engine(longest_side)
@@ -54,7 +56,9 @@ def _engine(longest_side: int) -> RapidOCR:
     return rapidocr.RapidOCR(
         params={
             "Global.log_level": "critical",
-            "Global.max_side_len": longest_side,
+            "Global.max_side_len": _LARGEST_SIDE,
+            "Det.limit_type": "max",  # by default small frames are enlarged, at three times the cost
+            "Det.limit_side_len": longest_side,
             "EngineConfig.onnxruntime.intra_op_num_threads": _THREADS,
             "EngineConfig.onnxruntime.inter_op_num_threads": _THREADS,
             **paths,
