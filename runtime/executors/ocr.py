@@ -24,10 +24,10 @@ def read_text(frames: list[Media], *, longest_side: int = _LONGEST_SIDE) -> str:
     """Return the text seen in the images, one line each, in reading order, without repetitions.
 
     Lines come top to bottom, then left to right, first frame first; a line that an earlier frame
-    showed (spaces and letter case aside) is not repeated.`longest_side` in pixels
-    is the size at which text is looked for (it is read at full size): smaller is faster and misses
-    small print. English and Chinese are
-    read well, other Latin scripts mostly. Raises `ExecutorError` where a frame is not an image.
+    showed (spaces and letter case aside) is not repeated. `longest_side` in pixels is the size at
+    which text is looked for (it is read at full size): smaller is faster and misses small print.
+    English and Chinese are read well, other Latin scripts mostly. Raises `ExecutorError` where a
+    frame is not an image.
     """
     engine = _engine(longest_side)
     seen: dict[str, str] = {}
@@ -57,7 +57,7 @@ def _engine(longest_side: int) -> RapidOCR:
         params={
             "Global.log_level": "critical",
             "Global.max_side_len": _LARGEST_SIDE,
-            "Det.limit_type": "max",  # by default small frames are enlarged, at three times the cost
+            "Det.limit_type": "max",  # the default enlarges small frames, at three times the cost
             "Det.limit_side_len": longest_side,
             "EngineConfig.onnxruntime.intra_op_num_threads": _THREADS,
             "EngineConfig.onnxruntime.inter_op_num_threads": _THREADS,
