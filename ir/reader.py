@@ -25,7 +25,7 @@ from .workflow import (
     Workflow,
 )
 
-_MAX_DEPTH = 500
+_MAX_DEPTH = 300  # of brackets; whatever walks regions stays within the interpreter's stack
 _WORDS: dict[str, Attr] = {"true": True, "false": False, "none": None}
 
 

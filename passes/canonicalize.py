@@ -40,11 +40,12 @@ class Canonicalize(Pass):
         """Return the canonical module."""
         if module.level == "placed":
             return module  # the plan accounts for every step
-        while True:
-            after = module.with_workflow(_Round(module).run())
-            if after == module:
-                return module
-            module = after
+        changed = True
+        while changed:
+            step = _Round(module)
+            module = module.with_workflow(step.run())
+            changed = step.changed
+        return module
 
 
 class _Round(Facts):
@@ -52,6 +53,7 @@ class _Round(Facts):
 
     def __init__(self, module: Module) -> None:
         self.workflow: Workflow = module.sole()
+        self.changed = False
         self._traits = TraitsOf(module)
         self._uses = Uses(self.workflow)
         self._values: dict[str, Value] = {}  # what stands for a value from now on
@@ -82,8 +84,10 @@ class _Round(Facts):
         mine: list[Hashable] = []
         for op in region.ops:
             operands = tuple(self._values.get(v.name, v) for v in op.operands)
-            regions = tuple(self._region(nested) for nested in op.regions)
-            self._rewrite(replace(op, operands=operands, regions=regions), out, mine)
+            regions: list[Region] = []
+            for nested in op.regions:  # a comprehension would be a frame more for each level
+                regions.append(self._region(nested))
+            self._rewrite(replace(op, operands=operands, regions=tuple(regions)), out, mine)
         for key in mine:
             del self._seen[key]
         return replace(region, ops=tuple(out))
@@ -91,6 +95,7 @@ class _Round(Facts):
     def _rewrite(self, op: Op, out: list[Op], mine: list[Hashable]) -> None:
         """Append what becomes of an operation; `mine` are the signatures its region made known."""
         rewritten = self._applied(op)
+        self.changed |= rewritten is not None
         while isinstance(rewritten, Op):
             op = rewritten
             rewritten = self._applied(op)
@@ -150,6 +155,7 @@ class _Round(Facts):
             if equal is not None:
                 self._replace(op.result, equal.out())
                 self._merge_spans(equal, op)
+                self.changed = True
                 return
             self._seen[key] = op
             mine.append(key)
@@ -170,9 +176,12 @@ class _Round(Facts):
         for op in reversed(region.ops):
             dead = op.result is not None and op.result.name not in live
             if dead and not self._traits(op).effects:
+                self.changed = True
                 continue
-            regions = tuple(self._prune(nested, live) for nested in op.regions)
+            regions: list[Region] = []
+            for nested in op.regions:
+                regions.append(self._prune(nested, live))
             locs = op.locs if op.result is None else self._spans.get(op.result.name, op.locs)
-            kept.append(replace(op, regions=regions, locs=locs))
+            kept.append(replace(op, regions=tuple(regions), locs=locs))
             live.update(value.name for value in op.operands)
         return replace(region, ops=tuple(reversed(kept)))

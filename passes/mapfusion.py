@@ -56,11 +56,13 @@ class _Fuser:
 
     def region(self, region: Region) -> Region:
         """Return the region with its own maps fused, and then those inside them."""
-        fused = _Stretch(self, region).run()
-        ops = tuple(
-            replace(op, regions=tuple(self.region(nested) for nested in op.regions)) for op in fused
-        )
-        return replace(region, ops=ops)
+        ops: list[Op] = []
+        for op in _Stretch(self, region).run():
+            regions: list[Region] = []
+            for nested in op.regions:  # a comprehension would be a frame more for each level
+                regions.append(self.region(nested))
+            ops.append(replace(op, regions=tuple(regions)))
+        return replace(region, ops=tuple(ops))
 
 
 class _Stretch:
@@ -214,11 +216,11 @@ class _Stretch:
         ]
         self._forget(pair.first, pair.at)
         self._forget(pair.second, pair.then)
+        self._fuser.lengths |= {op.out().name: result.name for op in projections}
         self._slots[place] += [fused, *projections]
         for op in (fused, *projections):
             self._read(op, place)
             self._defined[op.out().name] = place
-            self._fuser.lengths.setdefault(op.out().name, result.name)
             self._remember(op, place)
 
     def _projection(self, fused: Op, field: str, op: Op) -> Op:

@@ -104,20 +104,18 @@ def used(op: Op) -> Iterator[Value]:
 
 
 def substitute(op: Op, values: Mapping[str, Value]) -> Op:
-    """Return the operation with values replaced by name, in its regions too."""
+    """Return the operation with values replaced by name, in its regions too; itself if none is."""
     operands = tuple(values.get(value.name, value) for value in op.operands)
-    regions = tuple(substitute_region(region, values) for region in op.regions)
+    regions: list[Region] = []
+    for region in op.regions:  # no comprehension: each would be a frame more for a level of nesting
+        ops: list[Op] = []
+        for inner in region.ops:
+            ops.append(substitute(inner, values))
+        same = all(a is b for a, b in zip(ops, region.ops, strict=True))
+        regions.append(region if same else replace(region, ops=tuple(ops)))
     if operands == op.operands and all(a is b for a, b in zip(regions, op.regions, strict=True)):
         return op
-    return replace(op, operands=operands, regions=regions)
-
-
-def substitute_region(region: Region, values: Mapping[str, Value]) -> Region:
-    """Return the region with values replaced by name; itself where none occurs."""
-    ops = tuple(substitute(op, values) for op in region.ops)
-    if all(a is b for a, b in zip(ops, region.ops, strict=True)):
-        return region
-    return replace(region, ops=ops)
+    return replace(op, operands=operands, regions=tuple(regions))
 
 
 class Uses:
@@ -166,13 +164,16 @@ def signature(op: Op, bound: Mapping[str, int] | None = None) -> Hashable:
     if op.regions:
         arguments = [value.name for region in op.regions for value in region.args]
         known = {**known, **{name: len(known) + i for i, name in enumerate(arguments)}}
+    regions: list[Hashable] = []
+    for region in op.regions:
+        regions.append(region_signature(region, known))
     return (
         op.kind,
         op.symbol,
         _attrs_key(op.attrs),
         tuple(known.get(value.name, value.name) for value in op.operands),
         None if op.result is None else op.result.type,
-        tuple(region_signature(region, known) for region in op.regions),
+        tuple(regions),
     )
 
 
@@ -200,15 +201,13 @@ def united(*spans: tuple[Span, ...]) -> tuple[Span, ...]:
 
 def unite_regions(kept: Region, dropped: Region) -> Region:
     """Return a region with the spans of another that has the same signature."""
-    pairs = zip(kept.ops, dropped.ops, strict=True)
-    return replace(kept, ops=tuple(unite(a, b) for a, b in pairs))
-
-
-def unite(kept: Op, dropped: Op) -> Op:
-    """Return an operation with the spans of another that has the same signature."""
-    pairs = zip(kept.regions, dropped.regions, strict=True)
-    regions = tuple(unite_regions(a, b) for a, b in pairs)
-    return replace(kept, regions=regions, locs=united(kept.locs, dropped.locs))
+    ops: list[Op] = []
+    for op, other in zip(kept.ops, dropped.ops, strict=True):
+        regions: list[Region] = []
+        for inner, others in zip(op.regions, other.regions, strict=True):
+            regions.append(unite_regions(inner, others))
+        ops.append(replace(op, regions=tuple(regions), locs=united(op.locs, other.locs)))
+    return replace(kept, ops=tuple(ops))
 
 
 def carry_lengths(workflow: Workflow, renamed: Mapping[str, str]) -> Workflow:

@@ -59,5 +59,3 @@ def same_meaning(before: Module, after: Module, given: dict[str, object]) -> Non
     assert repr(found.result) == repr(expected.result)
     assert found.effects == expected.effects
     assert found.calls <= expected.calls
-
-

@@ -1,0 +1,94 @@
+"""Every rule of the verifier refuses what breaks it."""
+
+import pytest
+
+from murakkab.ir.diagnostics import CompileError
+from murakkab.ir.reader import read_module
+from murakkab.ir.verifier import RULES, verify
+
+
+def flow(body: str, result: str = "Text") -> str:
+    tasks = "task @e(%a: Text) -> Bool {effect} task @f(%a: Text) -> Text"
+    return f"module flow {tasks} workflow @w(%q: Text, %b: Bool) -> {result} {{ {body} }}"
+
+
+BROKEN = {
+    "no terminator": ("shape", flow("%x = add(%q, %q) : Text")),
+    "wrong terminator": ("shape", flow("yield(%q)")),
+    "terminator not last": ("shape", flow("return(%q) return(%q)")),
+    "unknown operation": ("shape", flow("%x = frobnicate(%q) : Text return(%x)")),
+    "wrong level": ("shape", flow("%x = invoke @f(%q) : Text return(%x)")),
+    "too many operands": ("shape", flow("%x = not(%b, %b) : Bool return(%q)")),
+    "no region": ("shape", flow("%x = if(%b) : Text return(%x)")),
+    "no symbol": ("shape", flow("%x = call(%q) : Text return(%x)")),
+    "unknown attribute": ("shape", flow("%x = call @f(%q) {fast} : Text return(%x)")),
+    "inner value outside": (
+        "scopes",
+        flow("%x = if(%b) { %y = add(%q, %q) : Text yield(%y) } { yield(%q) } : Text return(%y)"),
+    ),
+    "returned type": ("types", flow("return(%b)")),
+    "operand types": ("types", flow("%x = add(%q, %b) : Text return(%x)")),
+    "declared type": ("types", flow("%x = add(%q, %q) : Bool return(%q)")),
+    "constant": ("types", flow("%x = const() {value = 1} : Text return(%x)")),
+    "loop limit": (
+        "types",
+        flow("%x = loop(%q) { ^(%l: Text) yield(%l, %b, %l) } {limit = 0} : Text return(%x)"),
+    ),
+    "item type": (
+        "types",
+        flow(
+            "%l = list(%q) : [Text] %x = map(%l) { ^(%i: Int) yield(%i) } : [Int] return(%x)",
+            "[Int]",
+        ),
+    ),
+    "branches": (
+        "types",
+        flow("%x = if(%b) { yield(%q) } { yield(%b) } : Text return(%x)"),
+    ),
+    "no such task": ("calls", flow("%x = call @g(%q) : Text return(%x)")),
+    "argument type": ("calls", flow("%x = call @f(%b) : Text return(%x)")),
+    "argument count": ("calls", flow("%x = call @f() : Text return(%x)")),
+    "optional result": ("calls", flow("%x = call @f(%q) {optional} : Text return(%x)")),
+    "optional effect": ("calls", flow("%x = call @e(%q) {optional} : Bool? return(%q)")),
+    "no interface": (
+        "binding",
+        "module logical task @f(%a: Text) -> Text workflow @w(%q: Text) -> Text "
+        "{ %x = call @f(%q) {candidates = [@m]} : Text return(%x) }",
+    ),
+    "no candidates": (
+        "binding",
+        'module logical task @f(%a: Text) -> Text {interface = "f"} '
+        "workflow @w(%q: Text) -> Text { %x = call @f(%q) : Text return(%x) }",
+    ),
+    "no engine": (
+        "placement",
+        'module placed task @f(%a: Text) -> Text {interface = "f"} '
+        "workflow @w(%q: Text) -> Text "
+        '{ %x = invoke @f(%q) {engine = "e", executor = @m} : Text return(%x) }',
+    ),
+    "left out, not optional": (
+        "placement",
+        'module placed task @f(%a: Text) -> Text {interface = "f"} '
+        "workflow @w(%q: Text) -> Text { %x = invoke @f(%q) {skip} : Text return(%x) }",
+    ),
+    "tasks not sorted": ("symbols", "module flow task @b() -> Text task @a() -> Text"),
+    "engines of a flow": ("symbols", "module flow engine @e"),
+    "equal engines": ("symbols", "module placed engine @e engine @e"),
+    "equal workflows": (
+        "symbols",
+        "module flow workflow @w(%q: Text) -> Text { return(%q) } "
+        "workflow @w(%q: Text) -> Text { return(%q) }",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_rule_is_named(case: str) -> None:
+    rule, text = BROKEN[case]
+    with pytest.raises(CompileError) as caught:
+        verify(read_module(text))
+    assert {d.id for d in caught.value.diagnostics} == {f"ir-{rule}"}
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {rule.name for rule in RULES} | {"symbols"} == {rule for rule, _ in BROKEN.values()}
