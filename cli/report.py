@@ -18,6 +18,11 @@ def totals(document: Mapping[str, Any]) -> str:
     modelled_j = sum(step["energy_j"] for step in document["steps"])
     rows = [
         [
+            "start-up",
+            figures.seconds(measured["startup_s"]),
+            figures.seconds(predicted["startup_s"]),
+        ],
+        [
             "latency",
             figures.seconds(measured["latency_s"]),
             figures.seconds(predicted["latency_s"]["p50"]),

@@ -149,6 +149,13 @@ def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) ->
     started = [
         problem.engines[hold.engine].startup_s for hold in placement.holds if hold.prestarted
     ]
+    # what runs in process gets ready one thing after the other, beside the servers
+    in_process = {
+        way.engine.group: way.estimate.startup_s
+        for way in ways
+        if way.engine is not None and way.estimate is not None and not way.engine.resident
+    }
+    started.append(sum(in_process.values()))
     energies = [(w.energy_j, w.estimate.error_band) for w in ways if w.estimate is not None]
     total = sum(energy for energy, _ in energies)
     band = sum(e * b for e, b in energies) / total if total else 0.0
@@ -157,7 +164,7 @@ def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) ->
         "predicted.cost_usd": _short(metrics.cost_usd),
         "predicted.accuracy": _short(metrics.accuracy * formulation.accuracy),
         "predicted.gpus": metrics.gpus,
-        "predicted.startup_s": _short(max(started, default=0.0)),
+        "predicted.startup_s": _short(max(started)),
         "predicted.error_band": _short(band),
         "solver.status": placement.status,
     }

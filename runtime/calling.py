@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,15 +17,30 @@ class PythonFunction:
 
     def __init__(self, source: Source) -> None:
         """Remember where the function is."""
-        self._source = source
+        self.source = source
         self._function: Callable[..., Any] | None = None
         self._accepted: frozenset[str] | None = None  # None: any keyword
 
     def load(self) -> None:
         """Import the function; raises `CallFailed`."""
-        function = load(self._source)
+        function = load(self.source)
         self._accepted = _keywords(function)
         self._function = function
+
+    def prepare(self) -> None:
+        """Import the function, and let its module load what every call needs.
+
+        A module says how in a function `prepare()` of its own. Raises `CallFailed`.
+        """
+        self.load()
+        module = sys.modules.get(getattr(self._function, "__module__", ""))
+        prepare = getattr(module, "prepare", None)
+        if not callable(prepare):
+            return
+        try:
+            prepare()
+        except Exception as error:
+            raise CallFailed(f"cannot be made ready: {told(error)}") from error
 
     def __call__(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
         """Call it with its parameters and the knobs it accepts; raises `CallFailed`."""

@@ -1,7 +1,8 @@
-"""The other side of a process-pooled executor: a fresh interpreter that makes one call at a time.
+"""A child process of the Python worker: a fresh interpreter that makes one call at a time.
 
-It is started by `python_worker`, talks over one socket, ends when that closes, and is killed by the
-kernel when its parent dies, so that no run leaves processes behind.
+It serves every process-pooled executor of a run, so that what they import in common is imported
+once. It talks over one socket, ends when that closes, and is killed by the kernel when its parent
+dies, so that no run leaves processes behind.
 """
 
 from __future__ import annotations
@@ -21,27 +22,28 @@ from .entries import Source
 from .errors import CallFailed
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+READY = b"ready"
 
 
-def main(socket: int, parent: int, source: Source, packages: Sequence[str]) -> None:
-    """Answer calls `(arguments, knobs)` with `(True, value)` or `(False, (message, retryable))`.
+def main(socket: int, parent: int, ahead: Sequence[tuple[Source, Sequence[str]]]) -> None:
+    """Answer calls `(source, arguments, knobs)` with `(True, value)` or `(False, (why, retry))`.
 
-    `packages` are imported first, while earlier steps are at work; one that is missing is told by
-    the call that needs it.
+    `ahead` are functions to get ready, with the packages they import; then READY is sent. One that
+    cannot be made ready is told by the call that needs it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     _die_with(parent)
     connection = Connection(socket)
-    name, file = source
-    function = PythonFunction((name, file))
-    for package in packages:
-        with suppress(ImportError):
-            importlib.import_module(package)
+    functions: dict[Source, PythonFunction] = {}
+    for (name, file), packages in ahead:
+        functions[(name, file)] = _ready((name, file), packages)
+    connection.send_bytes(READY)
     while True:
         try:
-            arguments, knobs = connection.recv()
+            source, arguments, knobs = connection.recv()
         except EOFError:
             return
+        function = functions.setdefault(source, PythonFunction(source))
         try:
             answer: tuple[bool, object] = (True, function(arguments, knobs))
         except CallFailed as error:
@@ -50,6 +52,16 @@ def main(socket: int, parent: int, source: Source, packages: Sequence[str]) -> N
             connection.send(answer)
         except (PicklingError, TypeError, AttributeError) as error:
             connection.send((False, (f"returned what cannot be sent on: {error}", False)))
+
+
+def _ready(source: Source, packages: Sequence[str]) -> PythonFunction:
+    for package in packages:
+        with suppress(ImportError):
+            importlib.import_module(package)
+    function = PythonFunction(source)
+    with suppress(CallFailed):
+        function.prepare()
+    return function
 
 
 def _die_with(parent: int) -> None:

@@ -43,7 +43,7 @@ _GRACE_S = 10.0
 class EngineLane:
     """An engine at run time: its worker, how many calls it takes at once, what waits for it."""
 
-    __slots__ = ("concurrency", "name", "running", "timeout_s", "waiting", "worker")
+    __slots__ = ("concurrency", "name", "running", "seats", "timeout_s", "waiting", "worker")
 
     def __init__(
         self, name: str, worker: Worker, concurrency: int, timeout_s: float | None
@@ -53,8 +53,15 @@ class EngineLane:
         self.worker = worker
         self.concurrency = concurrency
         self.timeout_s = timeout_s
+        self.seats = worker.seats
         self.running = 0
         self.waiting: deque[Submit] = deque()
+
+    @property
+    def free(self) -> bool:
+        """Whether a call can begin now."""
+        seats = self.seats
+        return self.running < self.concurrency and (seats is None or seats.taken < seats.size)
 
 
 class Dispatcher:
@@ -72,6 +79,9 @@ class Dispatcher:
         """Prepare a run; the engines' workers have been started."""
         self._state = RunState(program, limits)
         self._engines = engines
+        self._sharing: dict[int, list[EngineLane]] = {}
+        for engine in engines.values():
+            self._sharing.setdefault(id(engine.seats), []).append(engine)
         self._clock = clock
         self._recorder = recorder
         self._on_event = on_event
@@ -110,7 +120,7 @@ class Dispatcher:
         for command in commands:
             if type(command) is Submit:
                 engine = self._engines[command.step.engine or ""]
-                if engine.running < engine.concurrency:
+                if engine.free:
                     self._launch(engine, command)
                 else:
                     engine.waiting.append(command)
@@ -145,6 +155,8 @@ class Dispatcher:
 
     def _launch(self, engine: EngineLane, call: Submit) -> None:
         engine.running += 1
+        if engine.seats is not None:
+            engine.seats.taken += 1
         started_s = self._clock.now() - self._began_s
         if self._on_event is not None:
             self._tell("started", started_s, call, engine)
@@ -173,6 +185,8 @@ class Dispatcher:
         self, engine: EngineLane, call: Submit, started_s: float, future: asyncio.Future[Any]
     ) -> None:
         engine.running -= 1
+        if engine.seats is not None:
+            engine.seats.taken -= 1
         timer = self._at_work.pop(future)
         if timer is not None:
             timer.cancel()
@@ -189,8 +203,19 @@ class Dispatcher:
         self._obey(commands)
         if self._state.closing:
             self._wind_up()
-        while engine.waiting and engine.running < engine.concurrency:
-            self._launch(engine, engine.waiting.popleft())
+        self._launch_waiting(engine)
+
+    def _launch_waiting(self, engine: EngineLane) -> None:
+        """Begin what an engine's free place allows, there or where the same seats are shared."""
+        if engine.seats is None:
+            while engine.waiting and engine.free:
+                self._launch(engine, engine.waiting.popleft())
+            return
+        sharing = self._sharing[id(engine.seats)]
+        while ready := [e for e in sharing if e.waiting and e.free]:
+            # what has waited longest goes first: items move on instead of piling up
+            oldest = min(ready, key=lambda e: e.waiting[0].id)
+            self._launch(oldest, oldest.waiting.popleft())
 
     def _event(
         self, engine: EngineLane, call: Submit, future: asyncio.Future[Any]

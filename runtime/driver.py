@@ -18,12 +18,12 @@ from .dispatch import Dispatcher, EngineLane, Interrupts
 from .errors import CallFailed, RunError, StepFailure
 from .program import compile_program
 from .progress import OnEvent
-from .python_worker import PythonWorker
+from .python_worker import LanePools
 from .record import RunRecord
 from .recorder import Recorder
 from .state import Fail, Failure, Finish, Limits
 from .values import check_value
-from .worker import Worker, WorkerFactory
+from .worker import WorkerFactory
 
 # Iterations alive of one `for`: enough to keep every engine busy with some waiting, and a floor
 # for plans whose steps need little.
@@ -60,7 +60,7 @@ async def run_plan(
     workflow = module.sole()
     values = bind_inputs(workflow, inputs)
     executors = _executors(plan, library) if workers is None else {}
-    factories = workers if workers is not None else {"python": _python_worker}
+    factories = workers if workers is not None else {"python": LanePools().worker}
     idempotent = [e.name for e in executors.values() if e.idempotent]
     engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
     program = compile_program(module, idempotent)
@@ -71,6 +71,7 @@ async def run_plan(
     outcome: Finish | Fail | None
     try:
         outcome = await _start(engines.values())
+        recorder.started(clock.now() - began_s)
         if outcome is None:
             began_s = clock.now()  # latency counts with the engines running
             dispatcher = Dispatcher(program, engines, clock, recorder, limits, on_event)
@@ -157,11 +158,6 @@ def _lane(
     timeout_s = dict(executor.settings).get("timeout_s") if executor is not None else None
     limit_s = float(timeout_s) if isinstance(timeout_s, (int, float)) else None
     return EngineLane(engine.name, factory(engine, executor), engine.concurrency, limit_s)
-
-
-def _python_worker(engine: EnginePlan, executor: Executor | None) -> Worker:
-    assert executor is not None  # `_executors` found every engine's
-    return PythonWorker(engine, executor)
 
 
 async def _start(engines: Iterable[EngineLane]) -> Fail | None:

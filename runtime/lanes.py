@@ -1,4 +1,4 @@
-"""Where a Python call happens: in this process, or in a child process that may crash alone."""
+"""Where Python calls happen: in this process, or in a child process that may crash alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .errors import CallFailed
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     f" from {__package__}.child import main;"
-    " main(int(sys.argv[2]), int(sys.argv[3]), *map(json.loads, sys.argv[4:]))"
+    " main(int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]))"
 )
 # What numeric libraries read, once, when they are loaded.
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -32,11 +32,13 @@ _LOG_TAIL_BYTES = 2000
 class Lane(Protocol):
     """Makes one call at a time, on behalf of one thread."""
 
-    def call(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
+    def call(
+        self, function: PythonFunction, arguments: Mapping[str, Any], knobs: Mapping[str, Any]
+    ) -> Any:
         """Return the executor's value; raises `CallFailed`."""
 
     def warm(self) -> None:
-        """Get ready ahead of the first call, without waiting."""
+        """Get ready for calls; what cannot be made ready is told by the call that needs it."""
 
     def kill(self) -> bool:
         """Give up the call at work, from another thread; tells whether that was possible."""
@@ -46,18 +48,16 @@ class Lane(Protocol):
 
 
 class InProcess:
-    """Calls the function in the calling thread; such a call cannot be killed."""
+    """Calls functions in the calling thread; such a call cannot be killed."""
 
-    def __init__(self, function: PythonFunction) -> None:
-        """Share the function with the other lanes of the engine."""
-        self._function = function
-
-    def call(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
+    def call(
+        self, function: PythonFunction, arguments: Mapping[str, Any], knobs: Mapping[str, Any]
+    ) -> Any:
         """Call it here."""
-        return self._function(arguments, knobs)
+        return function(arguments, knobs)
 
     def warm(self) -> None:
-        """Leave the import to the first call: here it would hold up the event loop."""
+        """Leave imports to the first call: here they would be the whole program's."""
 
     def kill(self) -> bool:
         """Leave the call to end by itself."""
@@ -68,22 +68,23 @@ class InProcess:
 
 
 class InChild:
-    """Calls the function in a child process, started anew after every crash."""
+    """Calls functions in a child process, started anew after every crash."""
 
-    def __init__(self, source: Source, packages: Sequence[str], cores: int) -> None:
-        """Remember what to run, which packages it will import, on how many cores."""
-        self._source = source
-        self._packages = packages
+    def __init__(self, ahead: Sequence[tuple[Source, Sequence[str]]], cores: int) -> None:
+        """Remember what to make ready ahead (functions and packages), and for how many cores."""
+        self._ahead = ahead
         self._cores = cores
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._log: IO[bytes] | None = None
 
-    def call(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
+    def call(
+        self, function: PythonFunction, arguments: Mapping[str, Any], knobs: Mapping[str, Any]
+    ) -> Any:
         """Send the call to the child and wait for its answer."""
-        message = _pickled((arguments, knobs))
+        message = _pickled((function.source, arguments, knobs))
         if self._connection is None:
-            self._start()
+            self._start(())
         assert self._connection is not None  # `_start` set it
         try:
             self._connection.send_bytes(message)
@@ -97,17 +98,21 @@ class InChild:
         raise CallFailed(reason, retryable=retryable)
 
     def warm(self) -> None:
-        """Start the child, which imports what it will need."""
+        """Start the child and wait until it has imported what it will need."""
         with suppress(CallFailed):  # the first call tells
-            self._start()
+            self._start(self._ahead)
 
-    def _start(self) -> None:
+    def _start(self, ahead: Sequence[tuple[Source, Sequence[str]]]) -> None:
         try:
-            self._connection = Connection(self._spawn().detach())
+            self._connection = Connection(self._spawn(ahead).detach())
         except OSError as error:
             raise CallFailed(f"its worker process cannot be started: {error}") from error
+        try:
+            self._connection.recv_bytes()  # READY
+        except (EOFError, OSError):
+            raise CallFailed(self._epitaph()) from None
 
-    def _spawn(self) -> socket.socket:
+    def _spawn(self, ahead: Sequence[tuple[Source, Sequence[str]]]) -> socket.socket:
         ours, theirs = socket.socketpair()
         self._log = tempfile.TemporaryFile()
         with theirs:
@@ -115,7 +120,7 @@ class InChild:
                 [
                     *(sys.executable, "-c", _BOOT, json.dumps(sys.path)),
                     *(str(theirs.fileno()), str(os.getpid())),
-                    *(json.dumps(self._source), json.dumps(self._packages)),
+                    json.dumps(ahead),
                 ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,

@@ -53,6 +53,7 @@ class Recorder:
         self._started = datetime.now(UTC)
         self._energy: CpuEnergy | None = cpu_energy() if measured else None
         self._sampled_s = 0.0
+        self._startup_s = 0.0
         self._calls: IO[str] | None = None
         if path is not None:
             folder = values_folder(path)
@@ -62,6 +63,10 @@ class Recorder:
     def inputs(self, values: Mapping[str, Any]) -> None:
         """Note the inputs."""
         self._inputs = {name: self._kept(value) for name, value in values.items()}
+
+    def started(self, seconds: float) -> None:
+        """Note how long the engines took to start; the run's clock starts after that."""
+        self._startup_s = seconds
 
     def call(
         self,
@@ -170,6 +175,7 @@ class Recorder:
         joules = self._energy.sample() if self._energy is not None else None
         return {
             "latency_s": elapsed_s,
+            "startup_s": self._startup_s,
             "cpu_energy_j": joules,
             "calls": sum(tally.calls for tally in self._steps.values()),
         }
@@ -178,6 +184,7 @@ class Recorder:
         predicted = self._plan.predicted
         return {
             "latency_s": dict(predicted.latency_s),
+            "startup_s": predicted.startup_s,
             "energy_j": predicted.energy_j,
             "cost_usd": predicted.cost_usd,
             "accuracy": predicted.accuracy,

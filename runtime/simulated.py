@@ -14,6 +14,7 @@ from .driver import RunResult, run_plan
 from .progress import OnEvent
 from .state import Submit
 from .synthetic import plain_value
+from .worker import Seats
 
 
 class SimulatedWorker:
@@ -30,6 +31,11 @@ class SimulatedWorker:
         self._steps = steps
         self._clock = clock
         self._in_flight: set[asyncio.Future[Any]] = set()
+
+    @property
+    def seats(self) -> Seats | None:
+        """Simulated engines share nothing."""
+        return None
 
     async def start(self) -> None:
         """Nothing takes time before the first call: predictions count from running engines."""

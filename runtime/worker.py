@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..targets.library import Executor
@@ -11,8 +12,20 @@ from ..targets.plan import EnginePlan
 from .state import Submit
 
 
+@dataclass(slots=True)
+class Seats:
+    """Calls in flight that several engines share: the child processes of a run, say."""
+
+    size: int
+    taken: int = 0
+
+
 class Worker(Protocol):
     """Does the calls of one engine. Everything is called in the driver's event loop."""
+
+    @property
+    def seats(self) -> Seats | None:
+        """What the engine shares with others; None where its own concurrency is all there is."""
 
     async def start(self) -> None:
         """Make ready for calls; raises `CallFailed` where that cannot be."""

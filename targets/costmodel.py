@@ -31,7 +31,6 @@ ASSUMED_PROMPT_TOKENS = 200.0  # of a load point whose prompt length was not pub
 REQUEST_S = 0.005  # HTTP, tokenising, scheduling of one call
 LOAD_BYTES_S = 2e9  # weights from a local disk to memory
 SERVER_START_S = 40.0  # processes, compilation, CUDA graphs; declared estimate
-PYTHON_START_S = 1.0  # imports of a worker process, measured on a 2-core x86 VM
 SERVER_CORES = 2  # API server and engine loop; one more for each GPU
 SERVER_HOST_BYTES = 4e9  # host memory of a server, and again for each GPU
 # AWS c7i.24xlarge, us-east-1 on demand: $4.284 / h for 96 cores.
@@ -226,7 +225,7 @@ class ProfileCostModel:
         return Estimate(
             latency=latency,
             calls_per_s=concurrency / latency.p50,
-            startup_s=PYTHON_START_S,
+            startup_s=executor.startup_s,
             busy_w=pool.cpu.busy_w * share,
             idle_w=pool.cpu.idle_w * share,
             usd_per_s=_cpu_usd_per_s(pool, cores),

@@ -160,6 +160,7 @@ def _executor(source: TomlSource, i: int, row: Mapping[str, Any], code: str) -> 
         pooling=row.get("pooling", "process"),
         cores=row.get("cores", 1),
         memory_bytes=source.quantity((*at, "memory"), "bytes") if "memory" in row else 0.0,
+        startup_s=source.quantity((*at, "startup"), "s") if "startup" in row else 0.0,
         knobs=tuple((name, tuple(choices)) for name, choices in row.get("knobs", {}).items()),
         prompt=row.get("prompt"),
         system=row.get("system"),

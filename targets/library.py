@@ -67,6 +67,7 @@ class Executor:
     pooling: Pooling = "process"
     cores: int = 1  # CPU cores one call keeps busy
     memory_bytes: float = 0.0  # host memory of one replica
+    startup_s: float = 0.0  # python: imports and models, before the first call
     knobs: tuple[tuple[str, tuple[Attr, ...]], ...] = ()
     prompt: str | None = None
     system: str | None = None

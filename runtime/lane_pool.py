@@ -1,0 +1,166 @@
+"""Pools of lanes: threads that take calls from one queue, shared by the engines of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Mapping
+from queue import SimpleQueue
+from typing import Any
+
+from .calling import PythonFunction
+from .entries import Source
+from .lanes import InChild, InProcess, Lane
+from .worker import Seats
+
+
+class Job:
+    """A call on its way: what to call with what, whom to tell, and the lane that is at it."""
+
+    __slots__ = ("arguments", "function", "future", "knobs", "lane")
+
+    def __init__(
+        self,
+        function: PythonFunction,
+        arguments: Mapping[str, Any],
+        knobs: Mapping[str, Any],
+        future: asyncio.Future[Any],
+    ) -> None:
+        """Wait for a lane."""
+        self.function = function
+        self.arguments = arguments
+        self.knobs = knobs
+        self.future = future
+        self.lane: Lane | None = None
+
+
+class LanePool:
+    """At most `seats.size` lanes. Results reach the event loop in batches: one wake-up for all.
+
+    Lanes in this process (`cores` None) start when calls need them. Child processes, which give
+    numeric libraries `cores` threads each, all start with the pool and get ready together, before
+    the run's clock does.
+    """
+
+    def __init__(self, cores: int | None) -> None:
+        """Hold no lane yet; engines enlist before the pool starts."""
+        self.seats = Seats(0)
+        self._cores = cores
+        self._ahead: dict[Source, tuple[str, ...]] = {}
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._outcomes: deque[tuple[Job, Any, Exception | None]] = deque()
+        self._waking = False  # whether the loop has been told of outcomes
+        self._threads: list[threading.Thread] = []
+        self._lanes: list[Lane] = []
+        self._serving = 0  # threads that take calls; one stuck in a call given up does not
+        self._in_flight = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._warming = 0
+        self._stopped = False
+
+    def enlist(self, source: Source, packages: tuple[str, ...], concurrency: int) -> None:
+        """Be ready for a function and the packages it imports, this many calls at once."""
+        self._ahead.setdefault(source, packages)
+        self.seats.size = max(self.seats.size, concurrency)
+
+    async def start(self) -> None:
+        """Start; returns when every child is ready. The first call of several does it."""
+        if self._ready is None:
+            self._loop = asyncio.get_running_loop()
+            self._ready = self._loop.create_future()
+            self._warming = self.seats.size if self._cores is not None else 0
+            for _ in range(self._warming):
+                self._add_lane()
+            if not self._warming:
+                self._ready.set_result(None)
+        await asyncio.shield(self._ready)
+
+    def submit(self, job: Job) -> None:
+        """Queue a call for the next free lane."""
+        self._in_flight += 1
+        if self._serving < min(self.seats.size, self._in_flight):
+            self._add_lane()
+        job.future.add_done_callback(lambda done: self._left(job))
+        self._jobs.put(job)
+
+    def _left(self, job: Job) -> None:
+        self._in_flight -= 1
+        if job.future.cancelled() and job.lane is not None and not job.lane.kill():
+            self._serving -= 1  # its thread ends with the call
+
+    async def stop(self) -> None:
+        """Kill what can be killed, and end the threads."""
+        if self._stopped:
+            return
+        self._stopped = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        for lane in self._lanes:
+            lane.kill()
+        if self._cores is not None:
+            for thread in self._threads:
+                await asyncio.to_thread(thread.join)
+
+    # ---- in the threads
+
+    def _add_lane(self) -> None:
+        lane: Lane = InProcess()
+        if self._cores is not None:
+            lane = InChild(tuple(self._ahead.items()), self._cores)
+        self._serving += 1
+        self._lanes.append(lane)
+        # daemon: a call that hangs in a thread must not keep the whole program from ending
+        thread = threading.Thread(target=self._serve, args=(lane,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self, lane: Lane) -> None:
+        lane.warm()
+        self._tell(self._warmed)
+        while (job := self._jobs.get()) is not None:
+            if job.future.cancelled():
+                continue
+            job.lane = lane
+            try:
+                value = lane.call(job.function, job.arguments, job.knobs)
+            except Exception as error:
+                self._deliver(job, None, error)  # one that is no `CallFailed` ends the run
+            else:
+                self._deliver(job, value, None)
+            job.lane = None
+            if job.future.cancelled() and isinstance(lane, InProcess):
+                return
+        lane.close()
+
+    def _deliver(self, job: Job, value: Any, error: Exception | None) -> None:
+        self._outcomes.append((job, value, error))
+        if not self._waking:
+            self._waking = True
+            self._tell(self._flush)
+
+    def _tell(self, what: Any) -> None:
+        assert self._loop is not None  # set before any thread was
+        try:
+            self._loop.call_soon_threadsafe(what)
+        except RuntimeError:
+            return  # the loop is closed: nobody waits any more
+
+    # ---- in the event loop
+
+    def _warmed(self) -> None:
+        self._warming -= 1
+        if self._warming <= 0 and self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+
+    def _flush(self) -> None:
+        self._waking = False  # before looking: what comes later wakes the loop again
+        while self._outcomes:
+            job, value, error = self._outcomes.popleft()
+            if job.future.done():
+                continue  # cancelled
+            if error is None:
+                job.future.set_result(value)
+            else:
+                job.future.set_exception(error)
