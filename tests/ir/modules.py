@@ -37,6 +37,8 @@ TYPES: tuple[Type, ...] = (
     *(ListOf(TEXT), ListOf(INT), ListOf(ListOf(TEXT)), ListOf(NOTE)),
     *(Option(TEXT), Option(NOTE), Option(ListOf(TEXT))),
 )
+LITERALS: tuple[Type, ...] = (TEXT, INT, FLOAT, BOOL, WORD)
+CARRIED: tuple[Type, ...] = (TEXT, ListOf(TEXT), INT)
 TASKS = (
     Task("ask", (Value("q", TEXT),), TEXT, description="Answer. « é »", prompt="{q}\n日本"),
     Task("count", (Value("xs", ListOf(TEXT)),), INT, using="count"),
@@ -53,7 +55,7 @@ PINS: tuple[tuple[str, Attr], ...] = (
 )
 BINARY = ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "coalesce")
 UNARY = ("not", "neg", "is_none", "len", "flatten")
-CONTROL = ("map", "map", "map", "filter", "if", "loop")
+CONTROL = ("map", "map", "map", "map", "filter", "if", "loop")
 
 
 @st.composite
@@ -138,7 +140,8 @@ class _Builder:
     def value(self, scope: _Scope, ops: list[Op], kind: Type) -> Value:
         """A value that is assignable to a type: one there is, or a new one."""
         known = scope.of(kind)
-        if known and self.draw(st.integers(0, 3)):
+        reuse = self.draw(st.integers(0, 3)) > 0
+        if known and reuse:
             return self.pick(known)
         match kind:
             case ListOf(item):
@@ -189,7 +192,7 @@ class _Builder:
     def simple(self, scope: _Scope, ops: list[Op], depth: int) -> None:
         kind = self.draw(st.sampled_from((*BINARY, *UNARY, "const", "join")))
         if kind == "const":
-            self.value(_Scope([]), ops, self.draw(st.sampled_from((TEXT, INT, FLOAT, BOOL, WORD))))
+            self.value(_Scope([]), ops, self.draw(st.sampled_from(LITERALS)))
             scope.values.append(ops[-1].out())
             return
         operands = [self.pick(scope.values)]
@@ -224,7 +227,7 @@ class _Builder:
             branches = tuple(self.body(scope, (), depth + 1, [result]) for _ in range(2))
             self.emit(scope, ops, Op("if", (condition,), regions=branches))
         else:
-            first = self.value(scope, ops, self.draw(st.sampled_from((TEXT, ListOf(TEXT), INT))))
+            first = self.value(scope, ops, self.draw(st.sampled_from(CARRIED)))
             arg = self.fresh(first.type, "l")
             region = self.body(scope, (arg,), depth + 1, [None, BOOL, first.type])
             limit = attributes({"limit": self.draw(st.integers(1, 3))})
