@@ -57,7 +57,7 @@ class _Fate(Enum):
     STAYS = auto()
     MOVES = auto()  # before the loop, whatever happens
     GUARDED = auto()  # before the loop, if the loop has items
-    IF_NEEDED = auto()  # a constant: where what needs it goes
+    IF_NEEDED = auto()  # a constant, an empty list: where what needs it goes
     GUARDED_IF_NEEDED = auto()  # it may fail, or uses what is guarded
 
 
@@ -86,11 +86,11 @@ class _Mover:
     def _fills(self, op: Op, index: int) -> frozenset[str]:
         """Return the list that has items where an operation's region runs."""
         if op.kind in ("map", "filter"):
-            return frozenset([self._root(op.operands[0])])
+            return frozenset([self._root(op.operands[0]).name])
         if op.kind == "if" and index == 0:
             condition = self._defining.get(op.operands[0].name)
             counted = self._counted(condition) if condition is not None else None
-            return frozenset() if counted is None else frozenset([self._root(counted)])
+            return frozenset() if counted is None else frozenset([self._root(counted).name])
         return frozenset()
 
     def _counted(self, condition: Op) -> Value | None:
@@ -102,17 +102,17 @@ class _Mover:
             return None
         return length.operands[0]
 
-    def _root(self, items: Value) -> str:
+    def _root(self, items: Value) -> Value:
         """Return the list that has items exactly when this one has: a `map` keeps the number."""
         while (op := self._defining.get(items.name)) is not None and op.kind == "map":
             items = op.operands[0]
-        return items.name
+        return items
 
     def _runs(self, op: Op, filled: frozenset[str]) -> bool:
         """Tell whether an operation's region is known to run at least once."""
         if op.kind == "loop":
             return True
-        root = self._root(op.operands[0])
+        root = self._root(op.operands[0]).name
         source = self._defining.get(root)
         display = source is not None and source.kind == "list" and source.operands != ()
         return display or root in filled
@@ -155,7 +155,7 @@ class _Mover:
         names = {value.name for value in used(op)}
         if names & varying:
             return _Fate.STAYS
-        if op.kind == "const":
+        if not (op.operands or op.regions or traits.calls):
             return _Fate.IF_NEEDED
         if runs:
             return _Fate.MOVES
@@ -172,7 +172,9 @@ class _Mover:
         read = {value.name for op in stays for value in used(op)}
         wanted = [op.out() for op in moved if op.out().name in read]
         locs = loop.locs
-        count = Op("len", loop.operands, self._names.value("len", INT), locs=locs)
+        # the length of where the items come from is known before they have been worked on
+        items = self._root(loop.operands[0])
+        count = Op("len", (items,), self._names.value("len", INT), locs=locs)
         zero = Op(
             "const",
             result=self._names.value("const", INT),
