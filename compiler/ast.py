@@ -85,7 +85,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number with its unit as written (`"min"`, `"/ min"`, `"tokens / s"`, `"%"`, `"$"`, `""`)."""
+    """A number with its unit as written: `"min"`, `"/ min"`, `"tokens / s"`, `"%"`, `"$"`, `""`."""
 
     value: float
     unit: str

@@ -96,7 +96,7 @@ def compile_workflow(
         pipeline=print_pipeline(passes),
         baseline=None if baseline is None else baseline[1],
         alternatives=others,
-        digests=_digests(checked, context, request),
+        digests=_digests(checked, context),
         notes=tuple(notes),
     )
     return Compiled(flow, placed, plan, context, checked.warnings, checked.sources)
@@ -309,17 +309,14 @@ def _notes(placed: Module, context: Context) -> list[str]:
     return notes + [note.message for note in context.library.notes]
 
 
-def _digests(checked: Checked, context: Context, request: Request) -> dict[str, str]:
+def _digests(checked: Checked, context: Context) -> dict[str, str]:
     source = hashlib.sha256()
     for name in sorted(checked.sources):
         source.update(_apart(checked.sources[name].encode()))
-    profiles = hashlib.sha256()
-    for path in request.profiles:
-        profiles.update(_apart(path.read_bytes()))
     return {
         "source": source.hexdigest(),
         "library": context.library.digest,
-        "profiles": profiles.hexdigest(),
+        "profiles": context.costs.digest,
         "cluster": context.cluster.digest,
     }
 

@@ -12,6 +12,7 @@ from .base import Context
 from .configurations import Configuration, configurations
 from .dominance import undominated
 from .modes import Terms, Way, as_mode, ways
+from .pins import pins_of
 from .problem import EngineOption, Limit, Pool, Problem, Step
 from .tiers import tier_value
 from .work import StepWork, analyse
@@ -138,7 +139,8 @@ def _require_ways(
     faults = [
         Diagnostic(
             "no-executor-here",
-            f"no executor of `{step.task.name}` can run on cluster `{context.cluster.name}`",
+            f"no executor of `{step.task.name}` can run on cluster `{context.cluster.name}`"
+            + _pinned(step.op),
             step.op.locs[0] if step.op.locs else None,
             help="; ".join(_reasons(step.op, step.configurations, context)) or None,
         )
@@ -147,6 +149,12 @@ def _require_ways(
     ]
     if faults:
         raise CompileError(faults)
+
+
+def _pinned(op: Op) -> str:
+    """Say which pins on hardware narrow the choice; `bind` has seen to all others."""
+    pins = [f"`{pin}`" for pin in pins_of(op) if pin.name in ("device", "gpu")]
+    return f" with {' and '.join(pins)}" if pins else ""
 
 
 def _reasons(op: Op, configs: Sequence[Configuration], context: Context) -> list[str]:
@@ -162,5 +170,5 @@ def _reasons(op: Op, configs: Sequence[Configuration], context: Context) -> list
             why = context.missing[executor.name]
         else:
             why = context.costs.why_not(executor, context.cluster)
-        reasons.append(f"`{executor.name}`: {why or 'no hardware satisfies its pins or prompt'}")
+        reasons.append(f"`{executor.name}`: {why or 'pins, or the length of its prompt'}")
     return reasons[:4]

@@ -62,7 +62,7 @@ def follow_path(built: JobModel) -> None:
     """
     problem, model, track = built.problem, built.model, built.tracks[0]
     path = _long_path(problem)
-    before, after = _relatives(problem)
+    before, after = relatives(problem)
     groups: dict[tuple[str, int, int], list[cp_model.IntVar]] = {}
     for e in built.resident:
         engine, steps = problem.engines[e], built.on[e]
@@ -121,7 +121,7 @@ def _long_path(problem: Problem) -> list[tuple[int, bool]]:
     return path[::-1]
 
 
-def _relatives(problem: Problem) -> tuple[list[set[int]], list[set[int]]]:
+def relatives(problem: Problem) -> tuple[list[set[int]], list[set[int]]]:
     """Return the steps that start before each step, and those that end after it, by the DAG."""
     before: list[set[int]] = []
     for step in problem.steps:

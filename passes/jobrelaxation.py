@@ -1,143 +1,261 @@
-"""A linear relaxation of placing one job, for jobs too large for the whole model.
+"""A relaxation of placing one job: which mode a step, which engines, held how long at least.
 
-Modes are shares, engines are held at least for the work on them, and nothing is limited by what
-engines and nodes take at a time: the optimum bounds every placement's, and the modes with the
-largest shares are a placement worth laying out.
+It has no timeline and no nodes; every placement meets it, so its optimum bounds every placement's.
+What engines cost while they are held makes it a facility location problem, of which linear
+programming sees little (a cheap and an accurate model in shares, each held for a share of the job):
+whole numbers for modes and engines, and spans (`jobspans`), give bounds within a few per cent. Jobs
+too large for that get the linear programme alone. The modes found are worth laying out.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..ir.workflow import MetricName
 from .jobcuts import earliest_starts
+from .jobscale import TICKS, UNITS, Scale
 from .problem import Problem
 
 if TYPE_CHECKING:
-    from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]
+    from ortools.math_opt.python import mathopt
+
+GAP = 0.01  # relative, at which whole numbers are good enough
+NODES = 100  # of the search tree; the usual job of 30 steps takes 20
+MAGNITUDE = 1_000.0  # of a job's seconds, joules and dollars in the solver: its tolerances are fixed
+SAFETY = 1e-6  # relative; taken off bounds for those tolerances
 
 
 @dataclass(frozen=True, slots=True)
 class Relaxed:
-    """A bound of a metric in its base unit, and the mode of the largest share for each step."""
+    """A bound of a metric in its base unit, and a mode for each step (None: none was found)."""
 
     bound: float
-    modes: tuple[int, ...]
+    modes: tuple[int, ...] | None
 
 
-def relax(problem: Problem, metric: MetricName) -> Relaxed | None:
-    """Solve the relaxation for one metric with GLOP; None when it has no solution.
+def relax(
+    problem: Problem, metric: MetricName, *, whole: bool, at_most: float | None = None
+) -> Relaxed | None:
+    """Solve the relaxation for one metric; None when it has no solution, so the job has none.
 
-    Without a solution the job has none either.
+    `whole` asks for whole numbers and spans (HiGHS, limited by nodes), else linear (GLOP). `at_most`
+    is the metric's value in a placement already known; nothing worse is looked for.
     """
-    from ortools.linear_solver import pywraplp
+    from ortools.math_opt.python import mathopt
+    from ortools.math_opt.solvers import highs_pb2
 
-    # variables
-    solver = pywraplp.Solver.CreateSolver("GLOP")
-    infinity = solver.infinity()
-    chosen = [[solver.NumVar(0, 1, "") for _ in step.modes] for step in problem.steps]
-    ends = [solver.NumVar(0, infinity, "") for _ in problem.steps]
-    starts = [solver.NumVar(0, infinity, "") for _ in problem.steps]
-    makespan = solver.NumVar(0, infinity, "")
-    resident = [e for e, engine in enumerate(problem.engines) if engine.resident]
-    used = {e: solver.NumVar(0, 1, "") for e in resident}
-    held = {e: solver.NumVar(0, infinity, "") for e in resident}
-    # constraints
-    _timing(problem, solver, chosen, starts, ends, makespan)
-    _holding(problem, solver, chosen, used, held)
-    amounts = {name: _amount(problem, name, chosen, used, held) for name in ("energy", "cost")}
-    amounts["latency"] = makespan
-    amounts["gpus"] = solver.NumVar(0, infinity, "")
-    for e in resident:
-        gpus = problem.engines[e].gpus * problem.engines[e].replicas
-        solver.Add(amounts["gpus"] >= gpus * used[e])
-    amounts["accuracy"] = sum(
-        -math.log(mode.quality) * x
-        for step, xs in zip(problem.steps, chosen, strict=True)
-        for mode, x in zip(step.modes, xs, strict=True)
-    )
-    for limit in problem.limits:
-        if limit.metric == "accuracy" and limit.op in (">=", ">", "==") and limit.value > 0:
-            solver.Add(amounts["accuracy"] <= -math.log(limit.value) + 1e-9)
-        elif limit.metric != "accuracy" and limit.op in ("<=", "<", "==") and not limit.percentile:
-            solver.Add(amounts[limit.metric] <= limit.value * (1 + 1e-9))
-    # objective, read-out
-    solver.Minimize(amounts[metric])
-    if solver.Solve() != pywraplp.Solver.OPTIMAL:
+    built = Relaxation(problem, whole)
+    objective = built.amount(metric)
+    if at_most is not None:
+        built.model.add_linear_constraint(objective <= built.scaled(metric, at_most) + SAFETY)
+    built.model.minimize(objective)
+    parameters = mathopt.SolveParameters()
+    if whole:
+        # its own heuristics take half of the time and find what list schedules improve on anyway
+        options = highs_pb2.HighsOptionsProto(double_options={"mip_heuristic_effort": 0.0})
+        parameters = mathopt.SolveParameters(
+            node_limit=NODES, relative_gap_tolerance=GAP, random_seed=1, highs=options
+        )
+    solver = mathopt.SolverType.HIGHS if whole else mathopt.SolverType.GLOP
+    result = mathopt.solve(built.model, solver, params=parameters)
+    if result.termination.reason == mathopt.TerminationReason.INFEASIBLE:
         return None
-    bound = solver.Objective().Value()
-    shares = [[x.solution_value() for x in xs] for xs in chosen]
-    modes = tuple(max(range(len(row)), key=row.__getitem__) for row in shares)
-    return Relaxed(math.exp(-bound) if metric == "accuracy" else bound, modes)
+    bound = result.best_objective_bound()
+    if not whole and result.termination.reason != mathopt.TerminationReason.OPTIMAL:
+        bound = 0.0
+    modes = None
+    if result.has_primal_feasible_solution():
+        shares = [result.variable_values(row) for row in built.chosen]
+        modes = tuple(max(range(len(row)), key=row.__getitem__) for row in shares)
+    return Relaxed(built.unscaled(metric, bound), modes)
 
 
-def _timing(
-    problem: Problem,
-    solver: pywraplp.Solver,
-    chosen: list[list[pywraplp.Variable]],
-    starts: list[pywraplp.Variable],
-    ends: list[pywraplp.Variable],
-    makespan: pywraplp.Variable,
-) -> None:
-    for s, step in enumerate(problem.steps):
-        pairs = list(zip(chosen[s], step.modes, strict=True))
-        solver.Add(sum(chosen[s]) == 1)
-        solver.Add(makespan >= ends[s])
-        solver.Add(ends[s] >= starts[s] + sum(m.times[0].duration_s * x for x, m in pairs))
-        for before in step.after:
-            solver.Add(starts[s] >= ends[before])
-        for before in step.streams:
-            sources = zip(chosen[before], problem.steps[before].modes, strict=True)
-            first = sum(m.times[0].first_s * x for x, m in sources)
-            solver.Add(starts[s] >= starts[before] + first)
-            solver.Add(ends[s] >= ends[before] + sum(m.times[0].last_s * x for x, m in pairs))
-        for x, mode in pairs:
-            for before, wanted in mode.when:
-                sources = zip(chosen[before], problem.steps[before].modes, strict=True)
-                solver.Add(x <= sum(y for y, m in sources if m.emits == wanted))
+class Relaxation:
+    """Variables and constraints of the relaxation; amounts are scaled to `MAGNITUDE`."""
 
+    def __init__(self, problem: Problem, whole: bool) -> None:
+        """Build everything but the objective; limits that bound a metric from above included."""
+        from ortools.math_opt.python import mathopt
 
-def _holding(
-    problem: Problem,
-    solver: pywraplp.Solver,
-    chosen: list[list[pywraplp.Variable]],
-    used: dict[int, pywraplp.Variable],
-    held: dict[int, pywraplp.Variable],
-) -> None:
-    heads = earliest_starts(problem)
-    area: dict[int, list[pywraplp.LinearExpr]] = {e: [] for e in used}
-    lead: dict[int, float] = {}
-    for s, step in enumerate(problem.steps):
-        shares: dict[int, list[pywraplp.Variable]] = {}
-        for x, mode in zip(chosen[s], step.modes, strict=True):
-            if mode.engine in used and mode.engine is not None:
-                shares.setdefault(mode.engine, []).append(x)
-                area[mode.engine].append(mode.slots * mode.times[0].duration_s * x)
-        for e, literals in shares.items():
-            solver.Add(used[e] >= sum(literals))
-            lead[e] = min(lead.get(e, problem.engines[e].startup_s), heads[s])
-    for e, parts in area.items():
-        if parts:
-            solver.Add(problem.engines[e].slots * (held[e] - lead[e] * used[e]) >= sum(parts))
+        self.problem, self.whole = problem, whole
+        self.model = mathopt.Model()
+        scale = Scale.of(problem)
+        self.second = MAGNITUDE / (scale.tick_s * TICKS)
+        self.units = {
+            "energy": MAGNITUDE / (scale.unit_j * UNITS),
+            "cost": MAGNITUDE / (scale.unit_usd * UNITS),
+            "latency": self.second,
+        }
+        # variables
+        self.chosen = [[self.switch() for _ in step.modes] for step in problem.steps]
+        on = {mode.engine for step in problem.steps for mode in step.modes}
+        self.resident = sorted(e for e in on if e is not None and problem.engines[e].resident)
+        self.used = {e: self.switch() for e in self.resident}
+        self.prestarted = {e: self.switch() for e in self.resident}
+        self.held = {e: self.length() for e in self.resident}
+        self.makespan, self.gpus = self.length(), self.length()
+        # constraints
+        self._choice()
+        self._holding()
+        if whole:
+            from .jobspans import span_groups, span_job
 
+            span_groups(self)
+            span_job(self)
+        else:
+            self._timing()
+        self._limits()
 
-def _amount(
-    problem: Problem,
-    metric: str,
-    chosen: list[list[pywraplp.Variable]],
-    used: dict[int, pywraplp.Variable],
-    held: dict[int, pywraplp.Variable],
-) -> pywraplp.LinearExpr:
-    energy = metric == "energy"
-    total = sum(
-        (mode.energy_j if energy else mode.usd) * x
-        for step, xs in zip(problem.steps, chosen, strict=True)
-        for mode, x in zip(step.modes, xs, strict=True)
-    )
-    for e, variable in used.items():
-        engine = problem.engines[e]
-        total += (engine.startup_j if energy else engine.startup_usd) * variable
-        total += (engine.idle_w if energy else engine.usd_per_s) * held[e]
-    return total
+    def switch(self) -> mathopt.Variable:
+        """Return a variable that is 0 or 1; a share where whole numbers are not asked for."""
+        return self.model.add_variable(lb=0, ub=1, is_integer=self.whole)
+
+    def share(self) -> mathopt.Variable:
+        """Return a variable from 0 to 1."""
+        return self.model.add_variable(lb=0, ub=1)
+
+    def length(self) -> mathopt.Variable:
+        """Return a variable from 0 on."""
+        return self.model.add_variable(lb=0)
+
+    def add(self, constraint: mathopt.BoundedLinearTypes) -> None:
+        """Add one linear constraint."""
+        self.model.add_linear_constraint(constraint)
+
+    def scaled(self, metric: MetricName, value: float) -> float:
+        """Return an amount of a metric in the model's units; accuracy: minus its logarithm."""
+        if metric == "accuracy":
+            return -math.log(value) if value > 0 else math.inf
+        return value * self.units.get(metric, 1.0)
+
+    def unscaled(self, metric: MetricName, value: float) -> float:
+        """Return a bound in base units, less what the solver's tolerances may have added."""
+        if metric == "accuracy":
+            return min(1.0, math.exp(SAFETY - value))
+        return max(0.0, value - SAFETY * max(1.0, abs(value))) / self.units.get(metric, 1.0)
+
+    def amount(self, metric: MetricName) -> mathopt.LinearTypes:
+        """Return a metric as an expression in the model's units."""
+        match metric:
+            case "latency":
+                return self.makespan
+            case "gpus":
+                return self.gpus
+            case "accuracy":
+                return self._total(
+                    [[-math.log(mode.quality) for mode in s.modes] for s in self.problem.steps]
+                )
+        energy, unit = metric == "energy", self.units[metric]
+        total = self._total(
+            [
+                [unit * (mode.energy_j if energy else mode.usd) for mode in step.modes]
+                for step in self.problem.steps
+            ]
+        )
+        for e in self.resident:
+            engine = self.problem.engines[e]
+            once = engine.startup_j if energy else engine.startup_usd
+            rate = (engine.idle_w if energy else engine.usd_per_s) / self.second
+            total += unit * once * self.used[e] + unit * rate * self.held[e]
+        return total
+
+    def _total(self, amounts: Sequence[Sequence[float]]) -> mathopt.LinearSum:
+        from ortools.math_opt.python import mathopt
+
+        return mathopt.LinearSum(
+            amount * x
+            for row, xs in zip(amounts, self.chosen, strict=True)
+            for amount, x in zip(row, xs, strict=True)
+            if amount
+        )
+
+    def emitting(self, step: int, wanted: int) -> mathopt.LinearSum:
+        """Return how much of a step emits a class."""
+        from ortools.math_opt.python import mathopt
+
+        modes = zip(self.chosen[step], self.problem.steps[step].modes, strict=True)
+        return mathopt.LinearSum(x for x, mode in modes if mode.emits == wanted)
+
+    def _choice(self) -> None:
+        """One mode a step that agrees with what earlier steps emit, one engine of a group."""
+        from ortools.math_opt.python import mathopt
+
+        groups: dict[str, list[mathopt.Variable]] = {}
+        for step, xs in zip(self.problem.steps, self.chosen, strict=True):
+            self.add(mathopt.LinearSum(xs) == 1)
+            for x, mode in zip(xs, step.modes, strict=True):
+                for before, wanted in mode.when:
+                    self.add(x <= self.emitting(before, wanted))
+                if mode.engine is not None and mode.slots > self.problem.engines[mode.engine].slots:
+                    self.add(x <= 0)
+        for e in self.resident:
+            groups.setdefault(self.problem.engines[e].group, []).append(self.used[e])
+            self.add(self.prestarted[e] <= self.used[e])
+        for alternatives in groups.values():
+            self.add(mathopt.LinearSum(alternatives) <= 1)
+
+    def _holding(self) -> None:
+        """Hold an engine for each step on it, and for the work on it, with what comes before.
+
+        The start-up, or the time before the first step on it, passes before its use.
+        """
+        from ortools.math_opt.python import mathopt
+
+        problem, heads = self.problem, earliest_starts(self.problem)
+        for e in self.resident:
+            engine = problem.engines[e]
+            area, literals, lead = [], [], engine.startup_s
+            for s, step in enumerate(problem.steps):
+                mine = [
+                    (x, mode.times[0].duration_s, mode.slots)
+                    for x, mode in zip(self.chosen[s], step.modes, strict=True)
+                    if mode.engine == e
+                ]
+                if not mine:
+                    continue
+                before = min(engine.startup_s, heads[s])
+                lead = min(lead, before)
+                literals += [x for x, _, _ in mine]
+                area += [seconds * slots / engine.slots * x for x, seconds, slots in mine]
+                self.add(mathopt.LinearSum(x for x, _, _ in mine) <= self.used[e])
+                length = mathopt.LinearSum(self.second * (before + d) * x for x, d, _ in mine)
+                self.add(self.held[e] >= length)
+            self.add(self.used[e] <= mathopt.LinearSum(literals))
+            work = self.second * mathopt.LinearSum(area)
+            self.add(self.held[e] >= work + self.second * lead * self.used[e])
+            self.add(self.gpus >= engine.gpus * engine.replicas * self.used[e])
+
+    def _timing(self) -> None:
+        """Let the job take as long as its longest path."""
+        from ortools.math_opt.python import mathopt
+
+        starts = [self.length() for _ in self.problem.steps]
+        ends = [self.length() for _ in self.problem.steps]
+        for s, step in enumerate(self.problem.steps):
+
+            def taken(of: int, name: str) -> mathopt.LinearSum:
+                modes = zip(self.chosen[of], self.problem.steps[of].modes, strict=True)
+                return mathopt.LinearSum(
+                    self.second * getattr(mode.times[0], name) * x for x, mode in modes
+                )
+
+            self.add(self.makespan >= ends[s])
+            self.add(ends[s] >= starts[s] + taken(s, "duration_s"))
+            for before in step.after:
+                self.add(starts[s] >= ends[before])
+            for before in step.streams:
+                self.add(starts[s] >= starts[before] + taken(before, "first_s"))
+                self.add(ends[s] >= ends[before] + taken(s, "last_s"))
+
+    def _limits(self) -> None:
+        """Keep the limits that bound an amount from above; others only raise the optimum."""
+        for limit in self.problem.limits:
+            below = (">=", ">", "==") if limit.metric == "accuracy" else ("<=", "<", "==")
+            if limit.op not in below or limit.percentile:
+                continue
+            value = self.scaled(limit.metric, limit.value)
+            if math.isfinite(value):
+                self.add(self.amount(limit.metric) <= value + SAFETY * max(1.0, abs(value)))

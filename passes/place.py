@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..ir.diagnostics import CompileError, Diagnostic
-from ..ir.ops import Level
+from ..ir.ops import Level, attributes
 from ..ir.workflow import Module, Workflow
 from .base import Context, Pass
 from .formulate import Formulation, formulate
@@ -53,7 +53,10 @@ class Place(Pass):
             formulation, placement = _fixed(module, context, self.policy)
         if context.decided is not None:
             context.decided(formulation, placement)
-        return read_out(module, formulation, placement)
+        placed = read_out(module, formulation, placement)
+        if self.policy != "sequential":
+            return placed
+        return replace(placed, attrs=attributes({**dict(placed.attrs), "sequential": True}))
 
 
 def _fixed(module: Module, context: Context, policy: str) -> tuple[Formulation, Placement]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..ir.ops import Attr, Op, Region, Symbol, attributes
-from ..ir.workflow import Engine, Module
+from ..ir.workflow import PERCENTILES, Engine, Module
 from .formulate import Formulation
 from .modes import Way
 from .problem import Hold, Placement
+from .work import StepWork
 
 _DIGITS = 9  # significant digits of predictions: more than any model can mean
 
@@ -19,9 +20,10 @@ def read_out(module: Module, formulation: Formulation, placement: Placement) -> 
     workflow = module.sole()
     ways = [listed[index] for listed, index in zip(formulation.ways, placement.modes, strict=True)]
     names = _engine_names(formulation, placement, ways)
+    shares = _shares(formulation, placement, ways)
     invokes = {
         step.op.out().name: _invocation(
-            step.op, way, names, placement.starts_s[i], placement.ends_s[i], formulation, i
+            step, way, names, (placement.starts_s[i], placement.ends_s[i]), shares[i]
         )
         for i, (step, way) in enumerate(zip(formulation.steps, ways, strict=True))
     }
@@ -66,45 +68,63 @@ def _engine_names(
     return names
 
 
+def _shares(
+    formulation: Formulation, placement: Placement, ways: list[Way]
+) -> list[tuple[float, float]]:
+    """Return joules and dollars of each step; holding an engine is shared out by working time."""
+    totals = [(way.energy_j, way.usd) for way in ways]
+    for hold in placement.holds:
+        engine = formulation.problem.engines[hold.engine]
+        if not engine.resident:
+            continue
+        held_s = hold.end_s - hold.start_s
+        joules = engine.startup_j + engine.idle_w * held_s
+        usd = engine.startup_usd + engine.usd_per_s * held_s
+        users = [
+            (i, way.times[0].duration_s)
+            for i, way in enumerate(ways)
+            if way.engine is not None and way.engine.label == engine.label
+        ]
+        working_s = sum(seconds for _, seconds in users) or 1.0
+        for i, seconds in users:
+            share = seconds / working_s
+            totals[i] = (totals[i][0] + joules * share, totals[i][1] + usd * share)
+    return totals
+
+
 def _invocation(
-    op: Op,
+    step: StepWork,
     way: Way,
     names: Mapping[str, str],
-    start_s: float,
-    end_s: float,
-    formulation: Formulation,
-    index: int,
+    span_s: tuple[float, float],
+    share: tuple[float, float],
 ) -> Op:
-    kept = {k: v for k, v in op.attrs if k not in ("candidates",) and not k.startswith("at.")}
-    if way.engine is None or way.estimate is None or way.configuration.executor is None:
-        return Op(
-            "invoke", op.operands, op.result, op.symbol,
-            attributes({**kept, "skip": True, "predicted.quality": _short(way.quality)}),
-            (), op.locs,
-        )  # fmt: skip
-    step = formulation.steps[index]
+    op = step.op
+    kept = {k: v for k, v in op.attrs if k != "candidates" and not k.startswith("at.")}
+    executor, estimate = way.configuration.executor, way.estimate
+    if way.engine is None or estimate is None or executor is None:
+        attrs = {**kept, "skip": True, "predicted.quality": _short(way.quality)}
+        return Op("invoke", op.operands, op.result, op.symbol, attributes(attrs), (), op.locs)
     outputs = step.outputs.get(way.case) or next(iter(step.outputs.values()))
     size = outputs[step.configurations.index(way.configuration)]
-    estimate = way.estimate
-    attrs: dict[str, Attr] = {
+    attrs = {
         **kept,
         "engine": Symbol(names[way.engine.label]),
-        "executor": Symbol(way.configuration.executor.name),
+        "executor": Symbol(executor.name),
         "predicted.calls": _short(way.count.calls),
-        "predicted.start_s": _short(start_s),
-        "predicted.end_s": _short(end_s),
-        "predicted.energy_j": _short(way.energy_j),
-        "predicted.cost_usd": _short(way.usd),
+        "predicted.start_s": _short(span_s[0]),
+        "predicted.end_s": _short(span_s[1]),
+        "predicted.energy_j": _short(share[0]),
+        "predicted.cost_usd": _short(share[1]),
         "predicted.quality": _short(way.quality),
         "predicted.source": estimate.source,
         "predicted.error_band": _short(estimate.error_band),
         "predicted.slot": str(way.slot),
+        **{f"predicted.call_s.{q}": _short(estimate.latency.at(q)) for q in PERCENTILES},
+        **{f"knob.{name}": value for name, value in way.configuration.knobs},
     }
-    for percentile in formulation.problem.percentiles:
-        attrs[f"predicted.call_s.{percentile}"] = _short(estimate.latency.at(percentile))
     if size.item is not None:
         attrs["predicted.items"] = _short(size.length)
-    attrs |= {f"knob.{name}": value for name, value in way.configuration.knobs}
     return Op("invoke", op.operands, op.result, op.symbol, attributes(attrs), (), op.locs)
 
 

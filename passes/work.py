@@ -161,8 +161,11 @@ class _Walker:
             *(argument.size for argument in arguments),
             worst=_largest_parameters,
         )
+        length = self.facts.get(f"len({name})")
         outputs = {
-            case: tuple(result_size(task, config, params, expected) for config in configs)
+            case: tuple(
+                _as_long(result_size(task, config, params, expected), length) for config in configs
+            )
             for case, params in sizes.items()
         }
         classes = _classes(outputs, len(configs))
@@ -260,9 +263,14 @@ def _two_digits(value: float) -> float:
 
 
 def _with_length(size: Varying[Size], length: float) -> dict[Case, Size]:
-    return combine(
-        lambda s: s.with_fact("len", length) if s.item is not None else s, size, worst=largest
-    )
+    return combine(lambda s: _as_long(s, length), size, worst=largest)
+
+
+def _as_long(size: Size, length: float | None) -> Size:
+    """Return a list's size with the length its author expects, where he said."""
+    if length is None or size.item is None:
+        return size
+    return size.with_fact("len", length)
 
 
 def _most(a: Count, b: Count) -> Count:

@@ -20,11 +20,13 @@ class PythonFunction:
         self.source = source
         self._function: Callable[..., Any] | None = None
         self._accepted: frozenset[str] | None = None  # None: any keyword
+        self._settings: frozenset[str] = frozenset()  # keyword-only: knobs, never arguments
 
     def load(self) -> None:
         """Import the function; raises `CallFailed`."""
         function = load(self.source)
         self._accepted = _keywords(function)
+        self._settings = _settings(function)
         self._function = function
 
     def prepare(self) -> None:
@@ -47,6 +49,9 @@ class PythonFunction:
         if self._function is None:
             self.load()
         assert self._function is not None  # `load` set it
+        clash = sorted(self._settings.intersection(arguments))
+        if clash:
+            raise CallFailed(f"`{clash[0]}` is a setting of its own; rename the task's parameter")
         accepted = self._accepted
         extra = {k: v for k, v in knobs.items() if accepted is None or k in accepted}
         try:
@@ -66,6 +71,11 @@ def _keywords(function: Callable[..., Any]) -> frozenset[str] | None:
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return frozenset(p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY)
+
+
+def _settings(function: Callable[..., Any]) -> frozenset[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
 def _where(error: Exception) -> str:

@@ -23,7 +23,7 @@ from .record import RunRecord
 from .recorder import Recorder
 from .state import Fail, Failure, Finish, Limits
 from .values import check_value
-from .worker import WorkerFactory
+from .worker import Seats, WorkerFactory
 
 # Iterations alive of one `for`: enough to keep every engine busy with some waiting, and a floor
 # for plans whose steps need little.
@@ -63,6 +63,10 @@ async def run_plan(
     factories = workers if workers is not None else {"python": LanePools().worker}
     idempotent = [e.name for e in executors.values() if e.idempotent]
     engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
+    if dict(module.attrs).get("sequential") is True:
+        turn = Seats(1)  # one call at a time, whatever engine it is on
+        for engine in engines.values():
+            engine.seats = turn
     program = compile_program(module, idempotent)
     clock = clock if clock is not None else RealClock()
     recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))

@@ -89,6 +89,10 @@ class Estimate:
 class CostModel(Protocol):
     """Predicts what executors take on a cluster's hardware."""
 
+    @property
+    def digest(self) -> str:
+        """Return a digest of the data the figures come from."""
+
     def slots(self, executor: Executor, cluster: Cluster) -> tuple[Slot, ...]:
         """Return where one replica can stand (its memory fits), in a fixed order."""
 

@@ -12,6 +12,7 @@ watts evenly; memory, fans and power supplies are not counted.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,6 +88,11 @@ class ProfileCostModel:
         self._catalog = load_catalog() if catalog is None else catalog
         # prepared servers by what identifies them cheaply; `_server` checks the rest
         self._servers: dict[tuple[str, str, str, int], _Server] = {}
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the profiles and the catalogue."""
+        return hashlib.sha256(f"{self._profiles.digest} {self._catalog!r}".encode()).hexdigest()
 
     def slots(self, executor: Executor, cluster: Cluster) -> tuple[Slot, ...]:
         """Return where one replica can stand: pools in file order, GPUs before CPUs, by degree."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 from bisect import bisect_right
@@ -73,6 +74,12 @@ class Profiles:
     tokens: Mapping[Key, tuple[TokenPoint, ...]]
     items: Mapping[Key, tuple[ItemPoint, ...]]
     origins: Mapping[Key, Origin]
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of every figure."""
+        rows = (sorted(self.tokens.items()), sorted(self.items.items()))
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
