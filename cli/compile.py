@@ -19,6 +19,7 @@ _STAGES = ("ast", "flow", "logical", "fused", "placed", "plan")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @compile_flags
 @click.option("--emit", type=click.Choice(_STAGES), help="Print this stage instead of a summary.")
+@click.option("--brief", is_flag=True, help="IR without source places and predictions.")
 @click.option("-o", "to", metavar="F", help="Write the plan (or what `--emit` names) here.")
 @observe_flags
 @common
@@ -28,6 +29,7 @@ def command(
     /,
     file: Path,
     emit: str | None,
+    brief: bool,
     to: str | None,
     print_ir_after: str | None,
     time_passes: bool,
@@ -47,7 +49,7 @@ def command(
     if emit not in (None, "plan"):
         from ..ir.printer import print_module
 
-        text = print_module(stage(wanted, emit, watch, output.sources))
+        text = print_module(stage(wanted, emit, watch, output.sources), brief=brief)
         output.product("ir", text, to, watch.finish())
         return
     compiled = compile_workflow(wanted, watch, output.sources)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from .diagnostics import Span
 from .ops import Attr, Attrs, Op, Region, Symbol, Value
@@ -13,11 +14,18 @@ from .workflow import Engine, Module, Task, Workflow
 _INDENT = "  "
 
 
-def print_module(module: Module, *, locs: bool = True) -> str:
-    """Return the module's text; with `locs` False the source spans are left out.
+# Attributes that say what is expected or where things came from, not what is to be done.
+_COMMENTARY = ("predicted.", "solver.", "note.", "executor_digest")
+
+
+def print_module(module: Module, *, brief: bool = False) -> str:
+    """Return the module's text; `brief` leaves out source places, predictions and notes.
 
     `read_module(print_module(m)) == m` holds for every module the verifier accepts.
     """
+    if brief:
+        module = _without_commentary(module)
+    locs = not brief
     lines = [f"module {module.level}" + _attrs(module.attrs, " ")]
     for task in module.tasks:
         lines += ["", _task(task, locs)]
@@ -26,6 +34,29 @@ def print_module(module: Module, *, locs: bool = True) -> str:
     for workflow in module.workflows:
         lines += ["", *_workflow(workflow, locs)]
     return "\n".join(lines) + "\n"
+
+
+def _without_commentary(module: Module) -> Module:
+    return replace(
+        module,
+        attrs=_instructive(module.attrs),
+        engines=tuple(replace(e, attrs=_instructive(e.attrs)) for e in module.engines),
+        workflows=tuple(replace(w, body=_brief_region(w.body)) for w in module.workflows),
+    )
+
+
+def _brief_region(region: Region) -> Region:
+    ops = (
+        replace(
+            op, attrs=_instructive(op.attrs), regions=tuple(_brief_region(r) for r in op.regions)
+        )
+        for op in region.ops
+    )
+    return replace(region, ops=tuple(ops))
+
+
+def _instructive(attrs: Attrs) -> Attrs:
+    return tuple((key, value) for key, value in attrs if not key.startswith(_COMMENTARY))
 
 
 def _task(task: Task, locs: bool) -> str:

@@ -25,7 +25,10 @@ _BOOT = (
     " main(int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]))"
 )
 # What numeric libraries read, once, when they are loaded.
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREAD_LIMITS = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    "OPENCV_FOR_THREADS_NUM",
+)
 _LOG_TAIL_BYTES = 2000
 
 

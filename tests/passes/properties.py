@@ -41,9 +41,9 @@ def context() -> Context:
 def holds(step: Pass, module: Module, given: dict[str, object]) -> None:
     """Check a pass on one module: valid, idempotent, the same result and effects, no more calls."""
     world = context()
-    note(print_module(module, locs=False))
+    note(print_module(module, brief=True))
     after = step.run(module, world)
-    note(print_module(after, locs=False))
+    note(print_module(after, brief=True))
     verify(after)
     assert step.run(after, world) == after
     same_meaning(module, after, given)

@@ -27,7 +27,7 @@ STRUCTURAL = "canonicalize,hoist,fuse,canonicalize"
 def test_structural_passes_together_keep_the_meaning(
     module: Module, given: dict[str, object]
 ) -> None:
-    note(print_module(module, locs=False))
+    note(print_module(module, brief=True))
     same_meaning(module, run_pipeline(module, parse_pipeline(STRUCTURAL), context()), given)
 
 
