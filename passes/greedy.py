@@ -16,8 +16,9 @@ from ..ir.workflow import METRICS, MetricName
 from .problem import Limit, Mode, Placement, Problem
 from .schedule import Reason, broken, evaluate, is_better
 
-EVALUATED_STEPS = 120_000  # about two seconds
-MOST_EVALUATIONS = 1_500
+EVALUATED_STEPS = 60_000  # for each start, about a second
+MOST_EVALUATIONS = 750
+HURRIES = (0.0, 0.3, 3.0)  # weight of latency on top of the objectives
 PULLS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 PRIORITIES = (1.0, 0.02, 0.004, 0.001, 0.0002)  # weight of the first, second, … objective
 
@@ -32,13 +33,25 @@ def greedy(problem: Problem) -> Placement | None:
 
 def closest(problem: Problem) -> Placement | None:
     """Return the best placement found, limits broken as little as this search can."""
-    search = _Search(problem)
-    for weights in _weightings(problem):
-        search.try_open(weights, search.widest(weights))
-    if search.best is not None:
-        search.improve_engines()
-        search.improve_steps()
-    return search.best
+    # engines idle as long as the job lasts, so that a quick job is often a cheap one; which start
+    # leads furthest shows only at the end
+    found: list[Placement] = []
+    for hurry in HURRIES:
+        search = _Search(problem)
+        for weights in _weightings(problem, hurry):
+            search.try_open(weights, search.widest(weights))
+        if search.best is not None:
+            search.improve_engines()
+            search.improve_steps()
+            found.append(search.best)
+    return min(found, key=lambda placed: _rank(problem, placed), default=None)
+
+
+def _rank(problem: Problem, placed: Placement) -> tuple[float, ...]:
+    """Order placements: limits broken the least, then the objectives in their order."""
+    values = (placed.metrics.of(metric) for metric in problem.objectives)
+    signs = (-1.0 if metric == "accuracy" else 1.0 for metric in problem.objectives)
+    return (_excess(problem, placed), *(v * s for v, s in zip(values, signs, strict=True)))
 
 
 @dataclass(slots=True)
@@ -46,19 +59,17 @@ class _Weights:
     of: dict[MetricName, float]
 
 
-def _weightings(problem: Problem) -> Iterator[_Weights]:
+def _weightings(problem: Problem, hurry: float) -> Iterator[_Weights]:
     """Yield weights by metric: the objectives', then with ever more pull of the limits."""
     base = dict.fromkeys(METRICS, 1e-5)
     for metric, weight in zip(problem.objectives, PRIORITIES, strict=False):
         base[metric] = weight
     limited = tuple(dict.fromkeys(limit.metric for limit in problem.limits))
-    # engines idle as long as the job lasts, so that a quick job is often a cheap one
-    hurries = (0.0, 0.3, 3.0)
-    for hurry in hurries:
-        for pull in PULLS if limited else (0.0,):
-            weights = {m: w + (pull if m in limited else 0.0) for m, w in base.items()}
-            weights["latency"] += hurry
-            yield _Weights(weights)
+    base["latency"] += hurry
+    groups = [limited, *((metric,) for metric in limited if len(limited) > 1)]
+    for pull in PULLS if limited else (0.0,):
+        for group in groups:
+            yield _Weights({m: w + (pull if m in group else 0.0) for m, w in base.items()})
 
 
 class _Search:

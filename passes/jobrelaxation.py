@@ -20,11 +20,13 @@ from .jobscale import TICKS, UNITS, Scale
 from .problem import Problem
 
 if TYPE_CHECKING:
-    from ortools.math_opt.python import mathopt
+    from ortools.math_opt.python import mathopt  # type: ignore[import-untyped]
 
 GAP = 0.01  # relative, at which whole numbers are good enough
 NODES = 100  # of the search tree; the usual job of 30 steps takes 20
-MAGNITUDE = 1_000.0  # of a job's seconds, joules and dollars in the solver: its tolerances are fixed
+MAGNITUDE = (
+    1_000.0  # of a job's seconds, joules and dollars in the solver: its tolerances are fixed
+)
 SAFETY = 1e-6  # relative; taken off bounds for those tolerances
 
 
@@ -41,11 +43,11 @@ def relax(
 ) -> Relaxed | None:
     """Solve the relaxation for one metric; None when it has no solution, so the job has none.
 
-    `whole` asks for whole numbers and spans (HiGHS, limited by nodes), else linear (GLOP). `at_most`
-    is the metric's value in a placement already known; nothing worse is looked for.
+    `whole` asks for whole numbers and spans (HiGHS, limited by nodes), else it is linear (GLOP).
+    `at_most` is the metric's value in a placement already known; nothing worse is looked for.
     """
     from ortools.math_opt.python import mathopt
-    from ortools.math_opt.solvers import highs_pb2
+    from ortools.math_opt.solvers import highs_pb2  # type: ignore[import-untyped]
 
     built = Relaxation(problem, whole)
     objective = built.amount(metric)

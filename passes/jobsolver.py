@@ -14,14 +14,17 @@ from dataclasses import replace
 from ..ir.workflow import MetricName
 from .conflict import explain
 from .greedy import greedy
+from .jobfocus import focus
 from .jobmodel import WHOLE, JobModel
 from .jobrelaxation import relax
 from .jobscale import TICKS, Scale
 from .jobsearch import Outcome, better, minimise, read
 from .problem import Bound, Conflict, Infeasible, Placement, Problem
-from .schedule import Reason, evaluate
+from .schedule import TOLERANCE, Reason, evaluate
 
 FIRST_SHARE = 0.6  # of the budget that is left, for each objective but the last
+FOCUS_SHARE = 0.3  # of the budget, for the engines that the relaxation chooses
+DIRECT = 12  # steps up to which the whole model proves more in the time the relaxation takes
 
 
 def solve(
@@ -33,6 +36,8 @@ def solve(
     earlier placement of the same problem; the answer is never worse than it or than greedy.
     The bound of an objective holds given the values of those before it, and up to the rounding of
     the model, whose durations are rounded up to ticks (`jobscale`): a proved objective has gap 0.
+    Above `DIRECT` steps a relaxation bounds a first objective that is energy or cost, and chooses
+    engines for it; the model is solved with these engines first, then with all.
     Above `WHOLE` steps the answer is the best of greedy, the warm start and the modes that a linear
     relaxation prefers; bounds are that relaxation's, each for its objective alone.
 
@@ -53,7 +58,15 @@ def solve(
     if start is not None:
         _hint(built, start)
     # objectives
-    best, left, outcomes = start, budget, list[Outcome]()
+    best, left, outcomes, least = start, budget, list[Outcome](), 0.0
+    metric = problem.objectives[0] if problem.objectives else None
+    if len(problem.steps) > DIRECT and metric in ("energy", "cost"):
+        best, least, spent = _engines_first(problem, metric, start, budget * FOCUS_SHARE)
+        left -= spent
+        floor = math.floor(least * (1 - TOLERANCE) / built.scale.unit(metric))
+        built.model.add(built.metric(metric) >= floor)
+        if best is not None:
+            _hint(built, best)
     for position, metric in enumerate(problem.objectives):
         share = 1.0 if position == len(problem.objectives) - 1 else FIRST_SHARE
         expression = built.metric(metric)
@@ -72,20 +85,40 @@ def solve(
     # read-out
     if best is None:
         raise Infeasible(Conflict(("no placement was found within the solver's limit",), ()))
-    return _stated(problem, built, best, outcomes, start)
+    return _stated(problem, built, best, outcomes, start, least)
+
+
+def _engines_first(
+    problem: Problem, metric: MetricName, start: Placement | None, budget: float
+) -> tuple[Placement | None, float, float]:
+    """Let the relaxation choose the engines; return the best placement, a bound, and what it took.
+
+    The relaxation's work is bounded by the nodes of its search and does not count.
+    """
+    value = None if start is None else start.metrics.of(metric)
+    found = relax(problem, metric, whole=True, at_most=value)
+    if found is None:
+        return start, 0.0, 0.0
+    if found.modes is None:
+        return start, found.bound, 0.0
+    laid = evaluate(problem, found.modes)
+    best = better(problem, start, None if isinstance(laid, Reason) else laid)
+    focused, spent = focus(problem, found.modes, metric, budget)
+    return better(problem, best, focused), found.bound, spent
 
 
 def _large(problem: Problem, start: Placement | None) -> Placement:
     best, bounds = start, []
     for metric in problem.objectives:
-        found = relax(problem, metric)
+        found = relax(problem, metric, whole=False)
         if found is None:
             if best is None:
                 raise Infeasible(explain(problem))
             break
         bounds.append((metric, found.bound))
-        laid = evaluate(problem, found.modes)
-        best = better(problem, best, None if isinstance(laid, Reason) else laid)
+        if found.modes is not None:
+            laid = evaluate(problem, found.modes)
+            best = better(problem, best, None if isinstance(laid, Reason) else laid)
     if best is None:
         raise Infeasible(Conflict(("no placement was found within the solver's limit",), ()))
     stated = tuple(_gap(metric, best.metrics.of(metric), bound) for metric, bound in bounds)
@@ -118,20 +151,25 @@ def _stated(
     best: Placement,
     outcomes: Sequence[Outcome],
     start: Placement | None,
+    least: float,
 ) -> Placement:
-    """Return the placement with its status and bounds."""
+    """Return the placement with its status and bounds; `least` bounds the first objective."""
     bounds = tuple(
-        _bound(built, best, metric, outcome)
-        for metric, outcome in zip(problem.objectives, outcomes, strict=False)
+        _bound(built, best, metric, outcome, 0.0 if position else least)
+        for position, (metric, outcome) in enumerate(
+            zip(problem.objectives, outcomes, strict=False)
+        )
     )
     proved = len(bounds) == len(problem.objectives) and all(bound.gap == 0 for bound in bounds)
     status = "optimal" if proved else "greedy" if best is start else "feasible"
     return replace(best, status=status, bounds=bounds)
 
 
-def _bound(built: JobModel, best: Placement, metric: MetricName, outcome: Outcome) -> Bound:
+def _bound(
+    built: JobModel, best: Placement, metric: MetricName, outcome: Outcome, least: float
+) -> Bound:
     value = best.metrics.of(metric)
-    bound = outcome.bound * built.scale.unit(metric)
+    bound = max(least, outcome.bound * built.scale.unit(metric))
     stated = _gap(metric, value, math.exp(-bound) if metric == "accuracy" else bound)
     # a proof about ticks; the placement read out may differ from it by one tick a step
     near = stated.gap <= (len(best.modes) + 1) / TICKS

@@ -20,7 +20,7 @@ from .jobcuts import relatives
 from .problem import Problem
 
 if TYPE_CHECKING:
-    from ortools.math_opt.python import mathopt
+    from ortools.math_opt.python import mathopt  # type: ignore[import-untyped]
 
     from .jobrelaxation import Relaxation
 
@@ -67,9 +67,7 @@ def span_groups(built: Relaxation) -> None:
         ready = mathopt.LinearSum(built.prestarted[e] for e in engines)
         length = mathopt.LinearSum(
             built.held[e]
-            - built.second
-            * problem.engines[e].startup_s
-            * (built.used[e] - built.prestarted[e])
+            - built.second * problem.engines[e].startup_s * (built.used[e] - built.prestarted[e])
             for e in engines
         )
         _clip(built, _Window(length, _covered(built, set(engines), used, ready)), parts)
@@ -116,20 +114,23 @@ def _clip(built: Relaxation, window: _Window, parts: list[_Stage]) -> None:
     starts = [built.length() for _ in problem.steps]
     ends = [built.length() for _ in problem.steps]
     for s, step in enumerate(problem.steps):
-        full, head, last = [], {b: [] for b in step.streams}, []
-        for x, mode in zip(window.covered[s], step.modes, strict=True):
-            full.append(built.second * mode.times[0].duration_s * x)
-            last.append(built.second * min(mode.times[0].last_s, mode.times[0].duration_s) * x)
-        for before, terms in head.items():
-            for x, mode in zip(window.covered[before], problem.steps[before].modes, strict=True):
-                times = mode.times[0]
-                terms.append(built.second * min(times.first_s, times.duration_s) * x)
+        modes = list(zip(window.covered[s], step.modes, strict=True))
+        full = [built.second * mode.times[0].duration_s * x for x, mode in modes]
+        last = [
+            built.second * min(mode.times[0].last_s, mode.times[0].duration_s) * x
+            for x, mode in modes
+        ]
         built.add(ends[s] >= starts[s] + mathopt.LinearSum(full))
         built.add(window.length >= ends[s])
         for before in step.after:
             built.add(starts[s] >= ends[before])
-        for before, terms in head.items():
-            built.add(starts[s] >= starts[before] + mathopt.LinearSum(terms))
+        for before in step.streams:
+            sources = zip(window.covered[before], problem.steps[before].modes, strict=True)
+            head = [
+                built.second * min(mode.times[0].first_s, mode.times[0].duration_s) * x
+                for x, mode in sources
+            ]
+            built.add(starts[s] >= starts[before] + mathopt.LinearSum(head))
             built.add(ends[s] >= ends[before] + mathopt.LinearSum(last))
     for part in parts:
         left: mathopt.LinearTypes = 0.0
