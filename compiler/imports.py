@@ -150,7 +150,7 @@ class _Loader:
                 "import-escape",
                 f"`{wanted}` leads out of the folder of the program",
                 node.path.span,
-                help="imported files lie in the importing file's folder or below it",
+                help="imported files lie in the program's folder or below it",
             )
             return None
         if str(real) in self.active:

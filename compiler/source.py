@@ -24,8 +24,7 @@ def read_source(path: str | Path) -> str:
                     "source-too-large",
                     f"the file is larger than {MAX_BYTES // (1 << 20)} MiB",
                     Span(name, 1, 1, 1, 2),
-                    help="split it: a file may `import` nothing but the standard library, "
-                    "so give each workflow a file of its own",
+                    help="split it: a file can `import` others beside or below it",
                 )
             ]
         )

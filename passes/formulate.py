@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..ir.diagnostics import CompileError, Diagnostic
 from ..ir.ops import Op
 from ..ir.workflow import PERCENTILES, TIERS, MetricName, Module, Workflow
 from .base import Context
-from .configurations import Configuration, configurations
+from .configurations import configurations
 from .dominance import undominated
 from .modes import Terms, Way, as_mode, ways
 from .pins import pins_of
@@ -48,7 +48,7 @@ def formulate(
     facts = {e.fact: e.value for e in workflow.expectations}
     terms = Terms(context, percentiles, facts.get("rate"), reference=reference)
     found = [list(ways(step, terms)) for step in steps]
-    _require_ways(steps, found, context)
+    _require_ways(steps, found, terms)
     if prune:
         found = undominated(found)
     accuracy = facts.get("accuracy", 1.0)
@@ -133,16 +133,15 @@ def _limits(
     return tuple(limits)
 
 
-def _require_ways(
-    steps: Sequence[StepWork], found: Sequence[Sequence[Way]], context: Context
-) -> None:
+def _require_ways(steps: Sequence[StepWork], found: Sequence[Sequence[Way]], terms: Terms) -> None:
+    context = terms.context
     faults = [
         Diagnostic(
             "no-executor-here",
             f"no executor of `{step.task.name}` can run on cluster `{context.cluster.name}`"
             + _pinned(step.op),
             step.op.locs[0] if step.op.locs else None,
-            help="; ".join(_reasons(step.op, step.configurations, context)) or None,
+            help=_too_slow(step, terms) or "; ".join(_reasons(step.op, context)) or None,
         )
         for step, listed in zip(steps, found, strict=True)
         if all(way.engine is None for way in listed) and not step.op.flag("optional")
@@ -151,13 +150,20 @@ def _require_ways(
         raise CompileError(faults)
 
 
+def _too_slow(step: StepWork, terms: Terms) -> str | None:
+    """Say so where executors could stand here, but none keeps up with the expected rate."""
+    if terms.rate is None or all(w.engine is None for w in ways(step, replace(terms, rate=None))):
+        return None
+    return f"none keeps up with {terms.rate:g} requests/s on this hardware (`expect rate`)"
+
+
 def _pinned(op: Op) -> str:
     """Say which pins on hardware narrow the choice; `bind` has seen to all others."""
     pins = [f"`{pin}`" for pin in pins_of(op) if pin.name in ("device", "gpu")]
     return f" with {' and '.join(pins)}" if pins else ""
 
 
-def _reasons(op: Op, configs: Sequence[Configuration], context: Context) -> list[str]:
+def _reasons(op: Op, context: Context) -> list[str]:
     named = op.attr("candidates", ())
     reasons = []
     for label in named if isinstance(named, tuple) else ():

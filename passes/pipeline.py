@@ -125,6 +125,9 @@ def run_pipeline(
     rule of the IR.
     """
     verify(module)
+    if passes and len(module.workflows) != 1:
+        found = len(module.workflows)
+        raise _unusable(f"passes work on one workflow, this module holds {found}")
     for step in passes:
         if not level_reached(module.level, step.needs):
             raise _unusable(

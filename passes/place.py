@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..ir.diagnostics import CompileError, Diagnostic
 from ..ir.ops import Level, attributes
-from ..ir.workflow import Module, Workflow
+from ..ir.workflow import Module, Requirement, Workflow
 from .base import Context, Pass
 from .formulate import Formulation, formulate
 from .problem import Conflict, Infeasible, Placement
@@ -86,16 +87,28 @@ def _explained(workflow: Workflow, conflict: Conflict, formulation: Formulation)
     """Say which requirements and resources conflict, and what would be feasible."""
     stated = {need.text: need for need in workflow.requirements}
     blamed = [stated[reason] for reason in conflict.reasons if reason in stated]
-    reasons = " and ".join(f"`{reason}`" for reason in conflict.reasons)
+    reasons = " and ".join(_reason(reason, stated, formulation) for reason in conflict.reasons)
+    where = "would be feasible at" if conflict.proved else "is missed in the nearest found, at"
     hints = [
-        f"`{text}` would be feasible at {_readable(text, value, formulation)}"
+        f"`{text}` {where} {_readable(text, value, formulation)}"
         for text, value in conflict.nearest
     ]
     what = "cannot all be met" if len(conflict.reasons) > 1 else "cannot be met"
+    if not conflict.proved:
+        what = "may be met, but no placement was found within the solver's limit"
     place = blamed[0].loc if blamed else workflow.loc
     return CompileError(
         [Diagnostic("infeasible", f"{reasons} {what}", place, help="; ".join(hints) or None)]
     )
+
+
+def _reason(reason: str, stated: Mapping[str, Requirement], formulation: Formulation) -> str:
+    """Quote a reason; a tier comes with the value it stands for."""
+    need = stated.get(reason)
+    if need is None or not isinstance(need.value, str):
+        return f"`{reason}`"
+    limit = next(x for x in formulation.problem.limits if x.text == reason)
+    return f"`{reason}` ({_readable(reason, limit.value, formulation)})"
 
 
 def _readable(text: str, value: float, formulation: Formulation) -> str:

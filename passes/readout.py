@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..ir.ops import Attr, Op, Region, Symbol, attributes
+from ..ir.ops import Attr, Attrs, Op, Region, Symbol, attributes
 from ..ir.workflow import PERCENTILES, Engine, Module
 from .formulate import Formulation
 from .modes import Way
@@ -19,7 +19,7 @@ def read_out(module: Module, formulation: Formulation, placement: Placement) -> 
     """Return the placed module: engines, invocations with predictions, and the proof."""
     workflow = module.sole()
     ways = [listed[index] for listed, index in zip(formulation.ways, placement.modes, strict=True)]
-    names = _engine_names(formulation, placement, ways)
+    names = _engine_names(ways)
     shares = _shares(formulation, placement, ways)
     invokes = {
         step.op.out().name: _invocation(
@@ -27,10 +27,9 @@ def read_out(module: Module, formulation: Formulation, placement: Placement) -> 
         )
         for i, (step, way) in enumerate(zip(formulation.steps, ways, strict=True))
     }
+    holds = {formulation.problem.engines[h.engine].label: h for h in placement.holds}
     engines = tuple(
-        Engine(names[label], _engine_attrs(hold, formulation, ways, label))
-        for hold in placement.holds
-        for label in [formulation.problem.engines[hold.engine].label]
+        Engine(name, _engine_attrs(label, holds.get(label), ways)) for label, name in names.items()
     )
     return Module(
         "placed",
@@ -52,19 +51,16 @@ def _region(region: Region, invokes: Mapping[str, Op]) -> Region:
     return replace(region, ops=tuple(ops))
 
 
-def _engine_names(
-    formulation: Formulation, placement: Placement, ways: list[Way]
-) -> dict[str, str]:
-    """Name engines after their executors; two of one executor are numbered."""
+def _engine_names(ways: list[Way]) -> dict[str, str]:
+    """Name engines after the executor that first uses them; two of one executor are numbered."""
     names: dict[str, str] = {}
     taken: dict[str, int] = {}
-    for hold in placement.holds:
-        label = formulation.problem.engines[hold.engine].label
-        user = next(w for w in ways if w.engine is not None and w.engine.label == label)
-        executor = user.configuration.executor
-        base = executor.name if executor is not None else label
-        taken[base] = taken.get(base, 0) + 1
-        names[label] = base if taken[base] == 1 else f"{base}-{taken[base]}"
+    for way in ways:
+        executor = way.configuration.executor
+        if way.engine is None or executor is None or way.engine.label in names:
+            continue
+        number = taken[executor.name] = taken.get(executor.name, 0) + 1
+        names[way.engine.label] = executor.name if number == 1 else f"{executor.name}-{number}"
     return names
 
 
@@ -128,19 +124,16 @@ def _invocation(
     return Op("invoke", op.operands, op.result, op.symbol, attributes(attrs), (), op.locs)
 
 
-def _engine_attrs(
-    hold: Hold, formulation: Formulation, ways: list[Way], label: str
-) -> tuple[tuple[str, Attr], ...]:
-    option = formulation.problem.engines[hold.engine]
+def _engine_attrs(label: str, hold: Hold | None, ways: list[Way]) -> Attrs:
+    """Return an engine's attributes; a hosted service is held by nobody."""
     users = [way for way in ways if way.engine is not None and way.engine.label == label]
-    first = users[0]
-    executor = first.configuration.executor
-    if executor is None or first.slot is None:
+    option, executor, slot = users[0].engine, users[0].configuration.executor, users[0].slot
+    if option is None or executor is None or slot is None:
         raise ValueError(f"engine {label} has no executor")
     in_flight = sum(way.concurrency * way.replicas for way in users)
-    pool = first.slot.pool.name if first.slot.pool is not None else None
+    replicas = hold.replicas if hold is not None else ()
     places = tuple(
-        f"{node}:{','.join(map(str, gpus))}" if gpus else str(node) for node, gpus in hold.replicas
+        f"{node}:{','.join(map(str, gpus))}" if gpus else str(node) for node, gpus in replicas
     )
     return attributes(
         {
@@ -148,17 +141,17 @@ def _engine_attrs(
             "executor_digest": executor.digest,
             "runner": executor.runner,
             "model": executor.model,
-            "slot": str(first.slot),
-            "pool": pool,
-            "device": first.slot.device,
-            "tp": max(first.slot.gpus, 1),
+            "slot": str(slot),
+            "pool": slot.pool.name if slot.pool is not None else None,
+            "device": slot.device,
+            "tp": max(slot.gpus, 1),
             "replicas": option.replicas,
             "concurrency": min(option.slots, in_flight),
             "places": places,
-            "start_s": _short(hold.start_s),
-            "end_s": _short(hold.end_s),
+            "start_s": _short(hold.start_s if hold is not None else 0.0),
+            "end_s": _short(hold.end_s if hold is not None else 0.0),
             "startup_s": _short(option.startup_s),
-            "prestarted": hold.prestarted,
+            "prestarted": hold is not None and hold.prestarted,
         }
     )
 
@@ -191,9 +184,10 @@ def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) ->
     for percentile, seconds in zip(problem.percentiles, metrics.latency_s, strict=True):
         attrs[f"predicted.latency_s.{percentile}"] = _short(seconds)
     for rank, bound in enumerate(placement.bounds, start=1):
-        attrs[f"solver.objective_{rank}"] = (
-            bound.metric, _short(bound.value), _short(bound.bound), _short(bound.gap)
-        )  # fmt: skip
+        # the solver's accuracy is relative to the reference plan's
+        unit = formulation.accuracy if bound.metric == "accuracy" else 1.0
+        proof = (bound.value * unit, bound.bound * unit, bound.gap)
+        attrs[f"solver.objective_{rank}"] = (bound.metric, *map(_short, proof))
     from .schedule import broken
 
     breaks = tuple(limit.text for limit in broken(problem, metrics))
