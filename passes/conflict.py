@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .greedy import closest
 from .jobmodel import WHOLE, JobModel
 from .jobscale import LOG_UNITS, Scale
 from .jobsearch import deterministic_solver, minimise
 from .problem import Conflict, Limit, Problem
+from .schedule import broken
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -44,6 +46,19 @@ def explain(problem: Problem) -> Conflict:
         if value is not None and (limit.text, value) not in nearest:
             nearest.append((limit.text, value))
     return Conflict(tuple(core), tuple(nearest))
+
+
+def not_found(problem: Problem) -> Conflict:
+    """Return what the placement nearest to the limits breaks, where none was found within limits.
+
+    No proof: there may be a placement all the same.
+    """
+    near = closest(problem)
+    if near is None:
+        return Conflict(tuple(dict.fromkeys(x.text for x in problem.limits)), (), proved=False)
+    missed = broken(problem, near.metrics)
+    values = {x.text: near.metrics.of(x.metric, x.percentile) for x in missed}
+    return Conflict(tuple(values), tuple(values.items()), proved=False)
 
 
 def _questions(problem: Problem) -> tuple[JobModel, dict[str, cp_model.IntVar]]:

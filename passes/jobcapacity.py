@@ -62,19 +62,23 @@ def _amounts(pool: Pool, guests: Sequence[_Guest]) -> list[_Amount]:
             "gpus",
             pool.gpus,
             tuple(g.engine.gpus for g in guests),
-            f"{has} {pool.gpus * pool.nodes} GPUs",
+            f"{has} {_counted(pool.gpus * pool.nodes, 'GPU')}",
         ),
         _Amount(
             "cores",
             pool.cores,
             tuple(g.engine.cores for g in guests),
-            f"{has} {pool.cores * pool.nodes} cores",
+            f"{has} {_counted(pool.cores * pool.nodes, 'core')}",
         ),
         _Amount(
             "memory", int(pool.memory_bytes / unit + 1e-6), memory, f"{has} {gib:.4g} GiB of memory"
         ),
     ]
     return [amount for amount in amounts if any(amount.each)]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _guests(built: JobModel, pool: int, percentile: int) -> list[_Guest]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ..ir.workflow import MetricName
 from .jobcapacity import constrain_capacity
 from .jobcuts import bound_holds, follow_path
+from .jobexact import exact_holds, exact_makespan, exact_peaks
 from .jobscale import LOG_UNITS, Scale
 from .problem import Limit, Placement, Problem
 from .timeline import busy_replicas
@@ -297,8 +298,12 @@ class JobModel:
         if op in ("<=", "<", "=="):
             made.append(self.model.add(expression <= math.floor(value + slack) - strict))
         if op in (">=", ">", "=="):
-            if limit.metric == "latency":  # else the makespan could lie beyond the last end
-                self.model.add_max_equality(expression, self.tracks[limit.percentile].ends)
+            if limit.metric == "latency":
+                exact_makespan(self, limit.percentile)
+            elif limit.metric == "gpus":
+                exact_peaks(self)
+            elif limit.metric != "accuracy":
+                exact_holds(self)
             made.append(self.model.add(expression >= math.ceil(value - slack) + strict))
         return made
 

@@ -118,10 +118,13 @@ def _stays(
             counts = built.seats_of_run(s, index)
             seats = _spread([c if isinstance(c, int) else solver.value(c) for c in counts])
             stays.append(Stay(mode.engine, starts[s], ends[s], seats, s))
+    # what must be spent at least is counted in the model's start-ups, rounded up
+    below = any(x.op in (">=", ">") and x.metric in ("energy", "cost") for x in problem.limits)
     for e, start in first.items():
         # the model leaves a hold's ends loose where no objective pulls at them
         held = solver.value(built.tracks[0].hold_from[e]) * built.scale.tick_s
-        held = max(held, start - problem.engines[e].startup_s)
+        up = problem.engines[e].startup_s
+        held = max(held, start - (built.scale.ticks(up) * built.scale.tick_s if below else up))
         counts = built.seated.get(e, [])
         stays.append(Stay(e, held, last[e], _spread([solver.value(c) for c in counts])))
     return tuple(stays)

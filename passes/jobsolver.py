@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..ir.workflow import MetricName
-from .conflict import explain
+from .conflict import explain, not_found
 from .greedy import greedy
 from .jobfocus import focus
 from .jobmodel import WHOLE, JobModel
 from .jobrelaxation import relax
 from .jobscale import TICKS, Scale
 from .jobsearch import Outcome, better, minimise, read
-from .problem import Bound, Conflict, Infeasible, Placement, Problem
+from .problem import Bound, Infeasible, Placement, Problem
 from .schedule import TOLERANCE, Reason, evaluate
 
 FIRST_SHARE = 0.6  # of the budget that is left, for each objective but the last
@@ -41,7 +41,8 @@ def solve(
     Above `WHOLE` steps the answer is the best of greedy, the warm start and the modes that a linear
     relaxation prefers; bounds are that relaxation's, each for its objective alone.
 
-    Raises `Infeasible` when the limits cannot be met, ValueError for a step without modes.
+    Raises `Infeasible` when the limits cannot be met, or nothing that meets them was found within
+    the budget (`Conflict.proved` tells), ValueError for a step without modes.
     """
     for step in problem.steps:
         if not step.modes:
@@ -84,7 +85,7 @@ def solve(
         built.keep(outcome.solver)
     # read-out
     if best is None:
-        raise Infeasible(Conflict(("no placement was found within the solver's limit",), ()))
+        raise Infeasible(not_found(problem))
     return _stated(problem, built, best, outcomes, start, least)
 
 
@@ -120,7 +121,7 @@ def _large(problem: Problem, start: Placement | None) -> Placement:
             laid = evaluate(problem, found.modes)
             best = better(problem, best, None if isinstance(laid, Reason) else laid)
     if best is None:
-        raise Infeasible(Conflict(("no placement was found within the solver's limit",), ()))
+        raise Infeasible(not_found(problem))
     stated = tuple(_gap(metric, best.metrics.of(metric), bound) for metric, bound in bounds)
     return replace(best, status="greedy" if best is start else "feasible", bounds=stated)
 

@@ -181,10 +181,14 @@ class Conflict:
 
     `reasons` are the limits' own words and resource sentences; `nearest` maps a limit's words to
     the nearest value that would be feasible with the others kept, in base units.
+
+    Not `proved`: the search found nothing within its limit, so that there may be a placement after
+    all; `reasons` are the limits that the nearest placement it knows breaks, `nearest` its values.
     """
 
     reasons: tuple[str, ...]
     nearest: tuple[tuple[str, float], ...]
+    proved: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from murakkab.passes.conflict import not_found
 from murakkab.passes.jobsolver import solve
 from murakkab.passes.problem import (
     Conflict,
@@ -51,4 +52,12 @@ def test_the_nearest_value_can_be_met() -> None:
 
 
 def test_a_pool_that_is_too_small_is_named() -> None:
-    assert conflict(job(CHEAP, gpus=1)).reasons == ("pool `a100` has 1 GPUs",)
+    assert conflict(job(CHEAP, gpus=1)).reasons == ("pool `a100` has 1 GPU",)
+
+
+def test_a_search_that_ends_without_a_proof_says_what_came_nearest() -> None:
+    found = not_found(job(QUICK, CHEAP, RIGHT))
+    assert not found.proved
+    assert len(found.reasons) == 1
+    assert dict(found.nearest)[found.reasons[0]] in (10.0, 0.8)
+    assert conflict(job(QUICK, RIGHT)).proved
