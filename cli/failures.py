@@ -74,16 +74,17 @@ def _class(module: str, name: str) -> type[BaseException] | tuple[()]:
 
 
 def _failed_run(error: Any) -> Failure:
-    said = [str(failure) for failure in error.failures] or [error.message]
-    stopped = error.message == "interrupted"
-    id = "interrupted" if stopped else "run-failed"
     hint = None if error.record is None else f"`mkb show {error.record}` shows what completed"
-    found = [Diagnostic(id, message) for message in said[:-1]]
-    found.append(Diagnostic(id, said[-1], help=hint))
+    said = [("run-failed", str(failure)) for failure in error.failures]
+    if error.interrupted:
+        said.append(("interrupted", "interrupted"))
+    said = said or [("run-failed", error.message)]
+    found = [Diagnostic(id, message) for id, message in said[:-1]]
+    found.append(Diagnostic(*said[-1], help=hint))
     failures = [failure.as_dict() for failure in error.failures]
     record = None if error.record is None else str(error.record)
     details = {"failures": failures, "record": record}
-    return Failure(INTERRUPTED if stopped else RUN_FAILED, tuple(found), details)
+    return Failure(INTERRUPTED if error.interrupted else RUN_FAILED, tuple(found), details)
 
 
 def _broken_pass(error: Any) -> Failure:

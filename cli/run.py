@@ -105,8 +105,14 @@ def _carried_out(
                 record=record,
                 on_event=on_event,
                 signals=True,
+                on_interrupt=lambda at_work: output.aside(_draining(at_work)),
             )
         )
+
+
+def _draining(at_work: int) -> str:
+    calls = "1 call" if at_work == 1 else f"{at_work} calls"
+    return f"finishing {calls} at work; Ctrl-C again to stop {'it' if at_work == 1 else 'them'}"
 
 
 def _fresh_record(workflow: str) -> Path:

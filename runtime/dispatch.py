@@ -13,7 +13,7 @@ from typing import Any
 from .clock import Clock, Timer
 from .errors import CallFailed
 from .program import Program
-from .progress import OnEvent, RunEvent
+from .progress import OnEvent, OnInterrupt, RunEvent
 from .recorder import Recorder
 from .state import (
     Command,
@@ -102,12 +102,15 @@ class Dispatcher:
             self._stopping.cancel()
         return outcome
 
-    def interrupt(self) -> None:
+    def interrupt(self, told: OnInterrupt | None = None) -> None:
         """Begin nothing more and wait for what is at work; the second time, stop that too."""
         if self._state.closing:
             self._stop_calls()
-        else:
-            self._take(Interrupted())
+            return
+        at_work = len(self._at_work)
+        self._take(Interrupted())
+        if told is not None and at_work:
+            told(at_work)
 
     # ---- commands
 
@@ -191,13 +194,16 @@ class Dispatcher:
         if timer is not None:
             timer.cancel()
         ended_s = self._clock.now() - self._began_s
+        timed_out = call.id in self._timed_out
         event = self._event(engine, call, future)
         try:
             self._recorder.call(call, engine.name, started_s, ended_s, event)
         except OSError as error:  # a medium that is not there, a full disk
             event = Failed(call.id, f"what it returned cannot be recorded: {error}", False)
             self._recorder.call(call, engine.name, started_s, ended_s, event)
-        commands = self._state.apply(event)
+        # What was stopped did not fail: why it was stopped is what the run tells.
+        stopped = future.cancelled() and not timed_out
+        commands = self._state.apply(Dropped(call.id) if stopped else event)
         if self._on_event is not None:
             self._tell_end(event, commands, ended_s, call, engine)
         self._obey(commands)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .clock import Clock, RealClock
 from .dispatch import Dispatcher, EngineLane, Interrupts
 from .errors import CallFailed, RunError, StepFailure
 from .program import compile_program
-from .progress import OnEvent
+from .progress import OnEvent, OnInterrupt
 from .python_worker import LanePools
 from .record import RunRecord
 from .recorder import Recorder
@@ -46,15 +47,17 @@ async def run_plan(
     record: Path | None = None,
     on_event: OnEvent | None = None,
     signals: bool = False,
+    on_interrupt: OnInterrupt | None = None,
     workers: Mapping[str, WorkerFactory] | None = None,
     clock: Clock | None = None,
 ) -> RunResult:
     """Run a plan on values of its workflow's parameters, by name.
 
     `record` is where the record goes, kept on failure too. `signals` has Ctrl-C and SIGTERM end
-    the run in order (main thread only). `workers` are by runner, the real ones unless given;
-    `clock` belongs to them. Raises `InputError` where the plan cannot be run here, `RunError` where
-    inputs do not fit or the run fails.
+    the run in order (main thread only); `on_interrupt` is then told, the first time, how many calls
+    are at work. `workers` are by runner, the real ones unless given; `clock` belongs to them.
+    Raises `InputError` where the plan cannot be run here, `RunError` where inputs do not fit, or
+    the run fails or is interrupted.
     """
     module = plan.module()
     workflow = module.sole()
@@ -79,7 +82,8 @@ async def run_plan(
         if outcome is None:
             began_s = clock.now()  # latency counts with the engines running
             dispatcher = Dispatcher(program, engines, clock, recorder, limits, on_event)
-            with Interrupts(dispatcher.interrupt) if signals else nullcontext():
+            interrupt = partial(dispatcher.interrupt, on_interrupt)
+            with Interrupts(interrupt) if signals else nullcontext():
                 outcome = await dispatcher.run(values)
             await asyncio.gather(*(engine.worker.drain() for engine in engines.values()))
     finally:
@@ -182,9 +186,10 @@ def _report(
         document = recorder.finish("done", outcome.value, (), elapsed_s)
         return RunResult(outcome.value, RunRecord(document, path))
     failures = tuple(_step_failure(failure) for failure in outcome.failures)
-    recorder.finish("failed" if failures else "interrupted", None, failures, elapsed_s)
-    message = "; ".join(map(str, failures)) or "interrupted"
-    raise RunError(message, failures, path)
+    stopped = outcome.interrupted
+    recorder.finish("interrupted" if stopped else "failed", None, failures, elapsed_s)
+    message = "; ".join([*(["interrupted"] if stopped else []), *map(str, failures)])
+    raise RunError(message, failures, path, interrupted=stopped)
 
 
 def _step_failure(failure: Failure) -> StepFailure:

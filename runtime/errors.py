@@ -51,7 +51,8 @@ class StepFailure:
 class RunError(Exception):
     """A run that ended without a result: its failures, and where its record is, if it has one.
 
-    Without failures the message stands for itself: an input is missing, or the run was interrupted.
+    Without failures the message stands for itself: an input is missing, say. `interrupted` tells
+    that the user ended the run; calls that failed while it wound down are among the failures.
     """
 
     def __init__(
@@ -59,10 +60,13 @@ class RunError(Exception):
         message: str,
         failures: tuple[StepFailure, ...] = (),
         record: Path | None = None,
+        *,
+        interrupted: bool = False,
     ) -> None:
         """Keep the parts for reports; the text is the message and where to look."""
         self.message = message
         self.failures = failures
         self.record = record
+        self.interrupted = interrupted
         kept = f"; what completed is in `{record}`" if record is not None else ""
         super().__init__(message + kept)

@@ -28,6 +28,7 @@ class RunEvent(NamedTuple):
 
 
 OnEvent = Callable[[RunEvent], None]
+OnInterrupt = Callable[[int], None]  # told how many calls are at work
 
 
 @dataclass(frozen=True, slots=True)

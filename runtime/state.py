@@ -65,9 +65,13 @@ class Failure(NamedTuple):
 
 
 class Fail(NamedTuple):
-    """The run is over and nothing is in flight; without failures it was interrupted."""
+    """The run is over and nothing is in flight: steps failed, or the user wanted it to end.
+
+    An interrupted run may have failures too, of calls that were still at work.
+    """
 
     failures: tuple[Failure, ...]
+    interrupted: bool = False
 
 
 Command = Submit | Retry | Finish | Fail
@@ -98,7 +102,7 @@ class Due(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """A submitted step was not begun, because the run is ending."""
+    """A submitted step was not begun, or was stopped, because the run is ending."""
 
     id: int
 
@@ -227,7 +231,7 @@ class RunState:
         if not self._calls and not self._over:
             assert self.closing, "nothing is ready and nothing in flight, but the run is not over"
             self._over = True
-            self._commands.append(Fail(tuple(self._failures)))
+            self._commands.append(Fail(tuple(self._failures), self.interrupted))
         commands, self._commands = self._commands, []
         return commands
 

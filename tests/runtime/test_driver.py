@@ -179,27 +179,59 @@ def test_ctrl_c_lets_calls_at_work_end_and_begins_no_more(
             )
         )
     assert caught.value.message == "interrupted"
-    assert caught.value.failures == ()
+    assert (caught.value.interrupted, caught.value.failures) == (True, ())
     document = json.loads(path.read_text())
     assert document["status"] == "interrupted"
     second = document["steps"][1]
     assert (second["calls"], second["failed"]) == (1, 0)
 
 
-def test_a_second_ctrl_c_stops_calls_at_work(
-    make_plan: MakePlan, make_library: MakeLibrary
+def test_a_second_ctrl_c_stops_calls_at_work_and_the_run_is_interrupted_all_the_same(
+    make_plan: MakePlan, make_library: MakeLibrary, tmp_path: Path
 ) -> None:
     library = make_library(CODE.replace("0.002", "60"), first={}, second={"pooling": "process"})
+    path = tmp_path / "run.json"
+    told: list[int] = []
 
     def press(event: RunEvent) -> None:
         if event.instance == "z[0]" and event.kind == "started":
-            asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGINT)
-            asyncio.get_running_loop().call_later(0.2, os.kill, os.getpid(), signal.SIGINT)
+            for delay_s in (0.1, 0.2, 0.2):
+                asyncio.get_running_loop().call_later(delay_s, os.kill, os.getpid(), signal.SIGINT)
 
-    with pytest.raises(RunError, match="stopped, because the run is ending"):
+    with pytest.raises(RunError) as caught:
         asyncio.run(
-            run_plan(make_plan(TEXT), {"xs": [1]}, library=library, on_event=press, signals=True)
+            run_plan(
+                make_plan(TEXT),
+                {"xs": [1]},
+                library=library,
+                record=path,
+                on_event=press,
+                signals=True,
+                on_interrupt=told.append,
+            )
         )
+    assert (caught.value.interrupted, caught.value.failures) == (True, ())
+    assert told == [1]
+    record = load_record(path)
+    assert (record.document["status"], record.document["failures"]) == ("interrupted", [])
+    (stopped,) = record.calls("z")
+    assert stopped["error"] == "stopped, because the run is ending"
+
+
+def test_a_call_that_fails_while_an_interrupted_run_winds_down_is_told(
+    make_plan: MakePlan, make_library: MakeLibrary
+) -> None:
+    library = make_library(SLOW, first={}, second={})
+
+    def press(event: RunEvent) -> None:
+        if event.instance == "z[0]" and event.kind == "started":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(RunError) as caught:
+        plan = make_plan(TEXT)
+        asyncio.run(run_plan(plan, {"xs": [102]}, library=library, on_event=press, signals=True))
+    assert caught.value.interrupted
+    assert [failure.instance for failure in caught.value.failures] == ["z[0]"]
 
 
 def test_a_value_larger_than_a_line_is_kept_in_a_file_of_its_own(

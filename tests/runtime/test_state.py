@@ -423,7 +423,7 @@ def test_an_interrupt_ends_without_a_failure() -> None:
     hand = Hand(state_of(TWO_MAPS), [1])
     hand.take(hand.state.apply(Interrupted()))
     hand.complete("y[0]", 5)
-    assert hand.end == Fail(())
+    assert hand.end == Fail((), interrupted=True)
     assert hand.submitted == ["y[0]"]
 
 

@@ -1,0 +1,82 @@
+"""Ctrl-C at a real `mkb run`: what is said, and how the process ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+WORKFLOW = """task nap(text: Text) -> Text "Sleep over a text."
+
+workflow naps(texts: [Text]) -> [Text] {
+    slept = for text in texts {
+        dreamt = nap(text)
+        yield dreamt
+    }
+    return slept
+}
+"""
+LIBRARY = """[[executor]]
+name = "napper"
+implements = "nap"
+description = "Sleeps"
+runner = "python"
+entry = "nap"
+file = "tools.py"
+quality = { value = 1.0, metric = "m", source = "s" }
+work = { items = 1 }
+"""
+TOOL = """import time
+from pathlib import Path
+def nap(text):
+    Path("begun").touch()
+    time.sleep(float(text))
+    return text
+"""
+
+
+@pytest.mark.parametrize(("nap_s", "presses"), [("2", 1), ("60", 2)])
+def test_a_run_that_is_interrupted_ends_as_interrupted(
+    tmp_path: Path, nap_s: str, presses: int
+) -> None:
+    for name, text in (("w.mkb", WORKFLOW), ("library.toml", LIBRARY), ("tools.py", TOOL)):
+        (tmp_path / name).write_text(text)
+    inputs = f"texts={json.dumps([nap_s] * 200)}"
+    run = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "murakkab", "run", "w.mkb", "--library", "library.toml"),
+            *("--input", inputs, "--record", "run.json"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _wait_for(tmp_path / "begun")
+    assert run.stderr is not None
+    said = ""
+    for _ in range(presses):
+        run.send_signal(signal.SIGINT)
+        while "Ctrl-C again" not in said and (line := run.stderr.readline()):
+            said += line
+    out, rest = run.communicate(timeout=30)
+    said += rest
+    assert run.returncode == 130, said
+    assert "finishing " in said and "at work; Ctrl-C again to stop " in said
+    assert "error[interrupted]" in said and "run-failed" not in said
+    assert out == ""
+    document = json.loads((tmp_path / "run.json").read_text())
+    assert (document["status"], document["failures"]) == ("interrupted", [])
+
+
+def _wait_for(path: Path) -> None:
+    for _ in range(600):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within 30 s")
