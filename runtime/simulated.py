@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..ir.workflow import Workflow
 from ..targets.library import Executor, Library
 from ..targets.plan import EnginePlan, Plan, StepPlan
 from .clock import Clock, VirtualClock
@@ -90,8 +91,7 @@ async def simulate_plan(
         return SimulatedWorker(engine, steps, clock)
 
     if inputs is None:
-        params = plan.module().sole().params
-        inputs = {param.name: plain_value(param.type, 1) for param in params}
+        inputs = _made_up(plan.module().sole())
     return await run_plan(
         plan,
         inputs,
@@ -101,3 +101,12 @@ async def simulate_plan(
         workers={engine.runner: worker for engine in plan.engines},
         clock=clock,
     )
+
+
+def _made_up(workflow: Workflow) -> dict[str, Any]:
+    """Return inputs of the workflow's types; lists are as long as it expects, or hold one item."""
+    facts = {expectation.fact: expectation.value for expectation in workflow.expectations}
+    return {
+        param.name: plain_value(param.type, round(facts.get(f"len({param.name})", 1)))
+        for param in workflow.params
+    }

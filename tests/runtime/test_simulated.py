@@ -94,3 +94,22 @@ def test_a_simulation_is_recorded_like_a_run_and_the_same_every_time(
         seen.append(list(record.calls()))
     assert seen[0] == seen[1]
     assert len(seen[0]) == 14
+
+
+def test_made_up_lists_are_as_long_as_the_workflow_expects(make_plan: MakePlan) -> None:
+    text = """module placed
+task @f(%x: Int) -> Int
+engine @one
+workflow @w(%xs: [Int], %ys: [Int]) -> [Int]
+expect "len(xs)" = 4
+{
+  %r = map(%xs) { ^(%x: Int)
+    %y = invoke @f(%x) {engine = @one, executor = @f} : Int
+    yield(%y)
+  } : [Int]
+  return(%r)
+}
+"""
+    done = asyncio.run(simulate_plan(make_plan(text, runner="vllm")))
+    assert len(done.value) == 4
+    assert len(done.record.document["inputs"]["ys"]["value"]) == 1
