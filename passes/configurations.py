@@ -174,4 +174,5 @@ def _with_fact(size: Size, fact: str, value: float) -> Size:
 
 
 def _value(formula: Formula, sizes: Mapping[str, Size], knobs: Mapping[str, Attr]) -> float:
-    return max(formula.evaluate(sizes, knobs), 0.0)
+    """Evaluate to three significant digits: finer than any prediction, and equal work is equal."""
+    return float(f"{max(formula.evaluate(sizes, knobs), 0.0):.3g}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import le
 
 from .modes import Way
 
@@ -26,38 +28,49 @@ def undominated(steps: Sequence[Sequence[Way]]) -> list[list[Way]]:
     return [_frontier(ways, shared) for ways in steps]
 
 
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """A way with what counts about it, computed once."""
+
+    way: Way
+    figures: tuple[float, ...]
+    holding: tuple[float, ...]
+    slots: int
+
+
 def _frontier(ways: Sequence[Way], shared: set[str]) -> list[Way]:
-    alike: dict[tuple[object, ...], list[Way]] = defaultdict(list)
+    alike: dict[tuple[object, ...], list[_Weighed]] = defaultdict(list)
     for way in ways:
-        alike[(way.emits, way.case)].append(way)
+        weighed = _Weighed(way, _figures(way), _holding(way), way.concurrency * way.replicas)
+        alike[(way.emits, way.case)].append(weighed)
     kept: set[int] = set()
     for group in alike.values():
         # sorted by the sum of what counts, a dominator comes before what it dominates
-        order = sorted(group, key=lambda w: (sum(_figures(w)), sum(_holding(w)), w.concurrency))
-        frontier: list[Way] = []
-        for way in order:
-            if not any(_dominates(other, way, shared) for other in frontier):
-                frontier.append(way)
-        kept |= {id(way) for way in frontier}
+        order = sorted(group, key=lambda w: (sum(w.figures), sum(w.holding), w.way.concurrency))
+        frontier: list[_Weighed] = []
+        for one in order:
+            if not any(_dominates(other, one, shared) for other in frontier):
+                frontier.append(one)
+        kept |= {id(one.way) for one in frontier}
     return [way for way in ways if id(way) in kept]
 
 
-def _dominates(one: Way, other: Way, shared: set[str]) -> bool:
-    if not _no_worse(_figures(one), _figures(other)):
+def _dominates(one: _Weighed, other: _Weighed, shared: set[str]) -> bool:
+    if not _no_worse(one.figures, other.figures):
         return False
-    a, b = one.engine, other.engine
+    a, b = one.way.engine, other.way.engine
     if a is None or b is None:
         # leaving work out takes nothing, so it may replace what is no better
         return a is None
     if a.label == b.label:
-        return one.concurrency * one.replicas <= other.concurrency * other.replicas
+        return one.slots <= other.slots
     if b.group in shared or a.pool != b.pool:
         return False
-    return a.group not in shared and _no_worse(_holding(one), _holding(other))
+    return a.group not in shared and _no_worse(one.holding, other.holding)
 
 
 def _no_worse(a: Sequence[float], b: Sequence[float]) -> bool:
-    return all(x <= y for x, y in zip(a, b, strict=True))
+    return all(map(le, a, b))
 
 
 def _figures(way: Way) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..ir.diagnostics import CompileError, Diagnostic
 from ..ir.ops import Op
-from ..ir.workflow import PERCENTILES, TIERS, MetricName, Module, Workflow
+from ..ir.workflow import PERCENTILES, TIERS, MetricName, Module, Requirement, Workflow
 from .base import Context
 from .configurations import configurations
 from .dominance import undominated
@@ -40,18 +40,10 @@ def formulate(
     CompileError where a step has no way to run on this target and cluster.
     """
     workflow = module.sole()
-    configured = {op.out().name: configurations(op, context) for op in workflow.calls()}
-    steps = analyse(module, configured)
-    pools = _pools(context)
-    # every prediction states all of them; the solver models those that limits mention
-    percentiles = PERCENTILES
-    facts = {e.fact: e.value for e in workflow.expectations}
-    terms = Terms(context, percentiles, facts.get("rate"), reference=reference)
-    found = [list(ways(step, terms)) for step in steps]
-    _require_ways(steps, found, terms)
-    if prune:
-        found = undominated(found)
-    accuracy = facts.get("accuracy", 1.0)
+    steps, everything = variants(module, context, reference=reference)
+    found = undominated(everything) if prune else everything
+    accuracy = _fact(workflow, "accuracy") or 1.0
+    needs = without_tiers(workflow, steps, everything)
     numbers = {step.op.out().name: index for index, step in enumerate(steps)}
     engines = _engines(found)
     places = {engine.label: index for index, engine in enumerate(engines)}
@@ -60,12 +52,43 @@ def formulate(
             _step(step, listed, numbers, places) for step, listed in zip(steps, found, strict=True)
         ),
         engines=engines,
-        pools=pools,
+        pools=_pools(context),
         objectives=_objectives(workflow),
-        limits=_limits(workflow, steps, found, accuracy, percentiles),
-        percentiles=percentiles,
+        limits=_limits(needs, accuracy),
+        percentiles=PERCENTILES,
     )
     return Formulation(problem, steps, tuple(map(tuple, found)), accuracy)
+
+
+def variants(
+    module: Module, context: Context, *, reference: bool = False
+) -> tuple[tuple[StepWork, ...], list[list[Way]]]:
+    """Return every step with every way to carry it out, none dropped."""
+    workflow = module.sole()
+    configured = {op.out().name: configurations(op, context) for op in workflow.calls()}
+    steps = analyse(module, configured)
+    # every prediction states all percentiles; the solver models those that limits mention
+    terms = Terms(context, PERCENTILES, _fact(workflow, "rate"), reference=reference)
+    found = [list(ways(step, terms)) for step in steps]
+    _require_ways(steps, found, terms)
+    return steps, found
+
+
+def without_tiers(
+    workflow: Workflow, steps: Sequence[StepWork], found: Sequence[Sequence[Way]]
+) -> tuple[Requirement, ...]:
+    """Return the requirements with tiers as the values they stand for among these ways."""
+    accuracy = _fact(workflow, "accuracy") or 1.0
+    return tuple(
+        replace(need, value=tier_value(need.metric, TIERS[need.value], steps, found, accuracy))
+        if isinstance(need.value, str)
+        else need
+        for need in workflow.requirements
+    )
+
+
+def _fact(workflow: Workflow, name: str) -> float | None:
+    return next((e.value for e in workflow.expectations if e.fact == name), None)
 
 
 def _objectives(workflow: Workflow) -> tuple[MetricName, ...]:
@@ -111,21 +134,13 @@ def _step(
     )
 
 
-def _limits(
-    workflow: Workflow,
-    steps: Sequence[StepWork],
-    found: Sequence[Sequence[Way]],
-    accuracy: float,
-    percentiles: tuple[str, ...],
-) -> tuple[Limit, ...]:
+def _limits(needs: Sequence[Requirement], accuracy: float) -> tuple[Limit, ...]:
     limits = []
-    for need in workflow.requirements:
-        value = need.value
-        if isinstance(value, str):
-            value = tier_value(need.metric, TIERS[value], steps, found, accuracy)
-        if need.metric == "accuracy":
-            value = value / accuracy
-        percentile = percentiles.index(need.percentile) if need.percentile else 0
+    for need in needs:
+        if isinstance(need.value, str):
+            raise ValueError(f"the tier `{need.value}` has not been resolved")
+        value = need.value / accuracy if need.metric == "accuracy" else need.value
+        percentile = PERCENTILES.index(need.percentile) if need.percentile else 0
         limits.append(Limit(need.metric, need.op, value, need.text, percentile))
     if not any(limit.metric == "accuracy" for limit in limits):
         text = f"accuracy >= {DEFAULT_FLOOR:g} of the reference (the default)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..ir.ops import Attr, Op
 from ..targets.cost import Estimate, Slot, Work
@@ -12,7 +12,7 @@ from ..targets.library import Executor
 from ..targets.sizes import Size
 from .base import Context
 from .configurations import LEFT_OUT_QUALITY, Configuration, work_of
-from .pins import pins_of
+from .pins import Pin, pins_of
 from .problem import EngineOption, Mode, Times
 from .varying import Case, combine
 from .work import Count, StepWork
@@ -55,6 +55,13 @@ class Terms:
     percentiles: tuple[str, ...]
     rate: float | None = None
     reference: bool = False
+    # what has been worked out already: figures depend on the terms alone
+    priced: dict[tuple[object, ...], list[_Priced]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    slots: dict[tuple[str, tuple[Pin, ...]], tuple[Slot, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def pool_index(self, slot: Slot) -> int:
         """Return a slot's pool as the solver numbers it; -1 for a hosted service."""
@@ -63,11 +70,12 @@ class Terms:
 
 def ways(step: StepWork, terms: Terms) -> Iterator[Way]:
     """Yield every way to carry out a step, in every case of what comes before it."""
-    slots = [_slots(step.op, config.executor, terms.context) for config in step.configurations]
+    slots = [_slots(step.op, config.executor, terms) for config in step.configurations]
     # the reference is the best that can run here, not the best there is
     here = [c.quality for c, found in zip(step.configurations, slots, strict=True) if found]
     best = max(here, default=1.0)
     situations = combine(lambda *both: both, step.sizes, step.counts, worst=_busier)
+    owner = step.op.out().name if terms.reference else ""
     for config, emits, found in zip(step.configurations, step.classes, slots, strict=True):
         for case, (sizes, count) in situations.items():
             if config.executor is None:
@@ -77,11 +85,33 @@ def ways(step: StepWork, terms: Terms) -> Iterator[Way]:
             work = work_of(step.task, config, sizes, step.output_tokens)
             if _overflows(config.executor, work):
                 continue
-            for slot in found:
-                for load in _loads(config, config.executor, count, slot, work, terms):
-                    engine = _engine(step, config.executor, slot, count, load, terms)
-                    quality = config.quality / best
-                    yield _way(config, case, emits, count, quality, slot, load, engine, terms)
+            for priced in _priced(config, config.executor, count, found, work, owner, terms):
+                yield Way(config, case, emits, count, config.quality / best, *priced)
+
+
+# What of a way does not depend on where in the workflow its step stands, in Way's order.
+_Priced = tuple[tuple[Times, ...], float, float, Slot, int, int, Estimate, EngineOption]
+
+
+def _priced(
+    config: Configuration,
+    executor: Executor,
+    count: Count,
+    slots: tuple[Slot, ...],
+    work: Work,
+    owner: str,
+    terms: Terms,
+) -> list[_Priced]:
+    """Price a configuration on every slot at every load; equal work is priced once."""
+    key = (config.label, tuple(map(str, slots)), work, count, owner)
+    found = terms.priced.get(key)
+    if found is None:
+        found = terms.priced[key] = [
+            _price(count, slot, load, _engine(executor, slot, count, load, owner, terms), terms)
+            for slot in slots
+            for load in _loads(config, executor, count, slot, work, terms)
+        ]
+    return found
 
 
 def _busier(
@@ -96,17 +126,22 @@ def _overflows(executor: Executor, work: Work) -> bool:
     return limit is not None and work.prompt_tokens[1] + work.output_tokens[1] > limit
 
 
-def _slots(op: Op, executor: Executor | None, context: Context) -> list[Slot]:
+def _slots(op: Op, executor: Executor | None, terms: Terms) -> tuple[Slot, ...]:
     if executor is None:
-        return []
-    pins = [pin for pin in pins_of(op) if pin.name in ("device", "gpu")]
-    found = []
-    for slot in context.costs.slots(executor, context.cluster):
-        gpu = slot.pool.gpu.type if slot.pool is not None and slot.pool.gpu is not None else None
-        facts: dict[str, Attr] = {"device": slot.device, "gpu": gpu if slot.gpus else None}
-        if all(pin.accepts(facts[pin.name]) for pin in pins):
-            found.append(slot)
+        return ()
+    pins = tuple(pin for pin in pins_of(op) if pin.name in ("device", "gpu"))
+    key = (executor.name, pins)
+    found = terms.slots.get(key)
+    if found is None:
+        stands = terms.context.costs.slots(executor, terms.context.cluster)
+        found = terms.slots[key] = tuple(s for s in stands if _accepted(s, pins))
     return found
+
+
+def _accepted(slot: Slot, pins: tuple[Pin, ...]) -> bool:
+    gpu = slot.pool.gpu.type if slot.pool is not None and slot.pool.gpu is not None else None
+    facts: dict[str, Attr] = {"device": slot.device, "gpu": gpu if slot.gpus else None}
+    return all(pin.accepts(facts[pin.name]) for pin in pins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,36 +183,21 @@ def _replicas(executor: Executor, slot: Slot, count: Count, service: bool) -> li
     return [n for n in REPLICAS if n <= max(1, min(fit, busy))]
 
 
-def _way(
-    config: Configuration,
-    case: Case,
-    emits: int,
-    count: Count,
-    quality: float,
-    slot: Slot,
-    load: _Load,
-    engine: EngineOption,
-    terms: Terms,
-) -> Way:
+def _price(count: Count, slot: Slot, load: _Load, engine: EngineOption, terms: Terms) -> _Priced:
     estimate = load.estimate
     working_s = count.calls / estimate.calls_per_s  # of one replica, all calls together
     watts = estimate.busy_w - (estimate.idle_w if engine.resident else 0.0)
     held_usd = 0.0 if engine.resident else estimate.usd_per_s * working_s
-    all_in_flight = load.in_flight * load.replicas
-    return Way(
-        configuration=config,
-        case=case,
-        emits=emits,
-        count=count,
-        quality=quality,
-        times=tuple(_times(estimate, count, all_in_flight, q) for q in terms.percentiles),
-        energy_j=max(watts, 0.0) * working_s,
-        usd=estimate.usd_per_call * count.calls + held_usd,
-        slot=slot,
-        concurrency=load.concurrency,
-        replicas=load.replicas,
-        estimate=estimate,
-        engine=engine,
+    in_flight = load.in_flight * load.replicas
+    return (
+        tuple(_times(estimate, count, in_flight, q) for q in terms.percentiles),
+        max(watts, 0.0) * working_s,
+        estimate.usd_per_call * count.calls + held_usd,
+        slot,
+        load.concurrency,
+        load.replicas,
+        estimate,
+        engine,
     )
 
 
@@ -195,7 +215,7 @@ def _times(estimate: Estimate, count: Count, in_flight: int, percentile: str) ->
 
 
 def _engine(
-    step: StepWork, executor: Executor, slot: Slot, count: Count, load: _Load, terms: Terms
+    executor: Executor, slot: Slot, count: Count, load: _Load, owner: str, terms: Terms
 ) -> EngineOption:
     resident = executor.runner in RESIDENT_RUNNERS
     estimate, replicas = load.estimate, load.replicas
@@ -204,8 +224,8 @@ def _engine(
     group = f"{(executor.model or executor.name) if resident else executor.name} on {slot}"
     if not resident or terms.reference:
         group += f" c{load.concurrency}"
-    if terms.reference:
-        group += f" for {step.op.out().name}"
+    if owner:
+        group += f" for {owner}"
     paid_s = estimate.startup_s
     if terms.rate is not None:
         paid_s = max(1.0 / terms.rate, count.calls / estimate.calls_per_s / replicas)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from ..ir.diagnostics import CompileError, Diagnostic
 from ..ir.ops import Level, attributes
-from ..ir.workflow import Module, Requirement, Workflow
+from ..ir.workflow import TIERS, Module, Requirement, Workflow
 from .base import Context, Pass
 from .formulate import Formulation, formulate
 from .problem import Conflict, Infeasible, Placement
@@ -104,8 +104,7 @@ def _explained(workflow: Workflow, conflict: Conflict, formulation: Formulation)
 
 def _reason(reason: str, stated: Mapping[str, Requirement], formulation: Formulation) -> str:
     """Quote a reason; a tier comes with the value it stands for."""
-    need = stated.get(reason)
-    if need is None or not isinstance(need.value, str):
+    if reason not in stated or reason.split()[-1] not in TIERS:
         return f"`{reason}`"
     limit = next(x for x in formulation.problem.limits if x.text == reason)
     return f"`{reason}` ({_readable(reason, limit.value, formulation)})"

@@ -9,7 +9,8 @@ from typing import ClassVar
 from ..ir.ops import Attr, Level, Region
 from ..ir.workflow import Module
 from .base import Context, Pass
-from .formulate import formulate
+from .dominance import undominated
+from .formulate import variants, without_tiers
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Substitute(Pass):
 
     A configuration goes when every way to run it, on any hardware at any load, is dominated
     (passes/dominance.py): it is never one that some optimal plan needs. `prune=false` keeps all.
-    Whether optional work runs is left to `place`.
+    Whether optional work runs is left to `place`. Requirements that name a tier get its value.
     """
 
     name: ClassVar[str] = "substitute"
@@ -29,15 +30,23 @@ class Substitute(Pass):
         """Return the module with narrowed candidates."""
         if module.level == "placed":
             return module  # already decided
-        formulation = formulate(module, context, prune=self.prune)
+        workflow = module.sole()
+        steps, everything = variants(module, context)
+        found = undominated(everything) if self.prune else everything
         labels: dict[str, tuple[Attr, ...]] = {}
-        for step, ways in zip(formulation.steps, formulation.ways, strict=True):
+        for step, ways in zip(steps, found, strict=True):
             left = {way.configuration.label for way in ways}
             labels[step.op.out().name] = tuple(
                 c.label for c in step.configurations if c.executor is not None and c.label in left
             )
-        workflow = module.sole()
-        return module.with_workflow(replace(workflow, body=_narrow(workflow.body, labels)))
+        return module.with_workflow(
+            replace(
+                workflow,
+                body=_narrow(workflow.body, labels),
+                # tiers are ranks among all configurations, so they are read off before any goes
+                requirements=without_tiers(workflow, steps, everything),
+            )
+        )
 
 
 def _narrow(region: Region, labels: Mapping[str, tuple[Attr, ...]]) -> Region:

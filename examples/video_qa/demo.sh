@@ -3,19 +3,36 @@
 set -eu
 cd "$(dirname "$0")/../.."
 workflow=examples/video_qa/video_qa.mkb
+cluster=examples/clusters/two-a100-nodes.toml
 out=.murakkab/demo
 mkdir -p "$out"
 
-say() { printf '\n\033[1m%s\033[0m\n' "\$ $*"; }
-show() { say "$@"; "$@"; }
+# Shows a command as a person would type it, and runs it.
+show() {
+    printf '\n$'
+    for word in "$@"; do
+        case $word in
+        *" "*) printf " '%s'" "$word" ;;
+        *) printf ' %s' "$word" ;;
+        esac
+    done
+    printf '\n\n'
+    "$@"
+}
 
+echo "1. Compile the workflow for this machine's CPU, beside -O0."
+show mkb compile "$workflow"
+
+printf '\n2. Run it on a video.\n'
 show mkb compile "$workflow" -o "$out/local.json"
-show mkb inspect "$out/local.json"
 show mkb run "$out/local.json" \
     --input query="Which platform does the train to Lyon leave from?" \
     --input video=examples/video_qa/station.mp4 \
     --record "$out/run.json"
 
-printf '\nThe same file, for a cluster of 2 nodes with 8 A100 each:\n'
-show mkb compile "$workflow" --cluster examples/clusters/two-a100-nodes.toml -o "$out/cluster.json"
+printf '\n3. Compile the same file for two nodes of eight A100s, and see what changed.\n'
+show mkb compile "$workflow" --cluster "$cluster" -o "$out/cluster.json"
 show mkb compare "$out/local.json" "$out/cluster.json"
+
+printf '\nThe plans and the record are in %s; try: .venv/bin/mkb explain %s/cluster.json seen\n' \
+    "$out" "$out"
