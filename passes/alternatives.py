@@ -47,9 +47,7 @@ def _others(formulation: Formulation, listed: Sequence[Way], now: Way) -> list[i
     return sorted(best.values(), key=lambda i: (-listed[i].quality, listed[i].energy_j, i))
 
 
-def _priced(
-    formulation: Formulation, chosen: Sequence[int], index: int, other: int
-) -> Alternative:
+def _priced(formulation: Formulation, chosen: Sequence[int], index: int, other: int) -> Alternative:
     problem = formulation.problem
     way = formulation.ways[index][other]
     label, slot = way.configuration.label, str(way.slot) if way.slot is not None else ""
