@@ -2,8 +2,8 @@
 
 Each step takes the mode with the lowest weighted sum of what it adds to the metrics, among engines
 that are open. Several weightings are tried (limits pull harder each time), then engines are closed,
-opened and exchanged and single steps changed as long as the placement gets better. Deterministic;
-the work is bounded by a count of evaluated steps, not by time.
+opened and exchanged, the weights shifted and single steps changed as long as the placement gets
+better. Deterministic; the work is bounded by a count of evaluated steps, not by time.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from ..ir.workflow import METRICS, MetricName
 from .problem import Limit, Mode, Placement, Problem
 from .schedule import Reason, broken, evaluate, is_better
 
-EVALUATED_STEPS = 60_000  # for each start, about a second
+EVALUATED_STEPS = 100_000  # for each start, about two seconds; bounds large jobs
 MOST_EVALUATIONS = 750
 HURRIES = (0.0, 0.3, 3.0)  # weight of latency on top of the objectives
 PULLS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+SHIFTS = (0.25, 0.7, 1.4, 4.0)  # factors of one weight at a time, once engines are chosen
 PRIORITIES = (1.0, 0.02, 0.004, 0.001, 0.0002)  # weight of the first, second, … objective
 
 Modes = tuple[int, ...]
@@ -42,6 +43,7 @@ def closest(problem: Problem) -> Placement | None:
             search.try_open(weights, search.widest(weights))
         if search.best is not None:
             search.improve_engines()
+            search.improve_weights()
             search.improve_steps()
             found.append(search.best)
     return min(found, key=lambda placed: _rank(problem, placed), default=None)
@@ -218,6 +220,16 @@ class _Search:
                 rest = frozenset(e for e in self.open if engines[e].group != engines[engine].group)
                 moved = rest if engine in self.open else rest | {engine}
                 improved |= self.try_open(self.weights, moved)
+
+    def improve_weights(self) -> None:
+        """Shift the balance between the metrics, on the engines that are open, while it helps."""
+        improved = True
+        while improved and self.left > 0:
+            improved = False
+            for metric in METRICS:
+                for shift in SHIFTS:
+                    shifted = {**self.weights.of, metric: self.weights.of[metric] * shift}
+                    improved |= self.try_open(_Weights(shifted), self.open)
 
     def improve_steps(self) -> None:
         """Change one step at a time, the readers of its output with it, until nothing helps."""

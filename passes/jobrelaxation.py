@@ -3,8 +3,9 @@
 It has no timeline and no nodes; every placement meets it, so its optimum bounds every placement's.
 What engines cost while they are held makes it a facility location problem, of which linear
 programming sees little (a cheap and an accurate model in shares, each held for a share of the job):
-whole numbers for modes and engines, and spans (`jobspans`), give bounds within a few per cent. Jobs
-too large for that get the linear programme alone. The modes found are worth laying out.
+whole numbers for modes and engines, and spans of their holds (`jobspans`), give bounds within a few
+per cent. Jobs too large for that get a linear programme without either. The modes found are worth
+laying out.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from ..ir.workflow import MetricName
 from .jobcuts import earliest_starts
 from .jobscale import TICKS, UNITS, Scale
+from .jobspans import span_groups, span_job
 from .problem import Problem
 
 if TYPE_CHECKING:
@@ -102,13 +104,9 @@ class Relaxation:
         # constraints
         self._choice()
         self._holding()
+        span_job(self)
         if whole:
-            from .jobspans import span_groups, span_job
-
             span_groups(self)
-            span_job(self)
-        else:
-            self._timing()
         self._limits()
 
     def switch(self) -> mathopt.Variable:
@@ -229,28 +227,6 @@ class Relaxation:
             work = self.second * mathopt.LinearSum(area)
             self.add(self.held[e] >= work + self.second * lead * self.used[e])
             self.add(self.gpus >= engine.gpus * engine.replicas * self.used[e])
-
-    def _timing(self) -> None:
-        """Let the job take as long as its longest path."""
-        from ortools.math_opt.python import mathopt
-
-        starts = [self.length() for _ in self.problem.steps]
-        ends = [self.length() for _ in self.problem.steps]
-        for s, step in enumerate(self.problem.steps):
-
-            def taken(of: int, name: str) -> mathopt.LinearSum:
-                modes = zip(self.chosen[of], self.problem.steps[of].modes, strict=True)
-                return mathopt.LinearSum(
-                    self.second * getattr(mode.times[0], name) * x for x, mode in modes
-                )
-
-            self.add(self.makespan >= ends[s])
-            self.add(ends[s] >= starts[s] + taken(s, "duration_s"))
-            for before in step.after:
-                self.add(starts[s] >= ends[before])
-            for before in step.streams:
-                self.add(starts[s] >= starts[before] + taken(before, "first_s"))
-                self.add(ends[s] >= ends[before] + taken(s, "last_s"))
 
     def _limits(self) -> None:
         """Keep the limits that bound an amount from above; others only raise the optimum."""
