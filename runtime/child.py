@@ -26,8 +26,10 @@ READY = b"ready"
 
 
 def main(socket: int, parent: int, ahead: Sequence[tuple[Source, Sequence[str]]]) -> None:
-    """Answer calls `(source, arguments, knobs)` with `(True, value)` or `(False, (why, retry))`.
+    """Answer calls with `(True, value)` or `(False, (why, retry))`.
 
+    A call is `(source, arguments, knobs, takes, keep)`: with `keep` its value stays here for the
+    next call, whose parameter `takes` gets that very object.
     `ahead` are functions to get ready, with the packages they import; then READY is sent. One that
     cannot be made ready is told by the call that needs it.
     """
@@ -38,11 +40,14 @@ def main(socket: int, parent: int, ahead: Sequence[tuple[Source, Sequence[str]]]
     for (name, file), packages in ahead:
         functions[(name, file)] = _ready((name, file), packages)
     connection.send_bytes(READY)
+    kept: object = None
     while True:
         try:
-            source, arguments, knobs = connection.recv()
+            source, arguments, knobs, takes, keep = connection.recv()
         except EOFError:
             return
+        if takes is not None:
+            arguments[takes] = kept
         function = functions.setdefault(source, PythonFunction(source))
         try:
             answer: tuple[bool, object] = (True, function(arguments, knobs))
@@ -52,6 +57,7 @@ def main(socket: int, parent: int, ahead: Sequence[tuple[Source, Sequence[str]]]
             connection.send(answer)
         except (PicklingError, TypeError, AttributeError) as error:
             connection.send((False, (f"returned what cannot be sent on: {error}", False)))
+        kept = answer[1] if keep else None
 
 
 def _ready(source: Source, packages: Sequence[str]) -> PythonFunction:

@@ -5,38 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Mapping
 from queue import SimpleQueue
 from typing import Any
 
-from .calling import PythonFunction
 from .entries import Source
-from .lanes import InChild, InProcess, Lane
+from .lanes import InChild, InProcess, Job, Lane
 from .worker import Seats
-
-
-class Job:
-    """A call on its way: what to call with what, whom to tell, and the lane that is at it."""
-
-    __slots__ = ("arguments", "function", "future", "knobs", "lane")
-
-    def __init__(
-        self,
-        function: PythonFunction,
-        arguments: Mapping[str, Any],
-        knobs: Mapping[str, Any],
-        future: asyncio.Future[Any],
-    ) -> None:
-        """Wait for a lane."""
-        self.function = function
-        self.arguments = arguments
-        self.knobs = knobs
-        self.future = future
-        self.lane: Lane | None = None
 
 
 class LanePool:
     """At most `seats.size` lanes. Results reach the event loop in batches: one wake-up for all.
+
+    A child that has made a value for the next call of a chain keeps it, and its lane takes no other
+    call until those who wait for the value have heard of it. If they submit the next call there and
+    then, it goes to that lane and the value does not travel; otherwise the lane is released.
 
     Lanes in this process (`cores` None) start when calls need them. Child processes, which give
     numeric libraries `cores` threads each, all start with the pool and get ready together, before
@@ -50,6 +32,7 @@ class LanePool:
         self._ahead: dict[Source, tuple[str, ...]] = {}
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._outcomes: deque[tuple[Job, Any, Exception | None]] = deque()
+        self._held: dict[str, Job] = {}  # by name: done, with the lane kept for what follows
         self._waking = False  # whether the loop has been told of outcomes
         self._threads: list[threading.Thread] = []
         self._lanes: list[Lane] = []
@@ -78,12 +61,20 @@ class LanePool:
         await asyncio.shield(self._ready)
 
     def submit(self, job: Job) -> None:
-        """Queue a call for the next free lane."""
+        """Queue a call for the next free lane, or for the one that holds an argument of it."""
         self._in_flight += 1
         if self._serving < min(self.seats.size, self._in_flight):
             self._add_lane()
         job.future.add_done_callback(lambda done: self._left(job))
-        self._jobs.put(job)
+        if job.feeds and self._cores is not None:
+            job.following = SimpleQueue()
+        if job.fed is None or job.fed.call not in self._held:
+            self._jobs.put(job)
+            return
+        before = self._held.pop(job.fed.call)
+        assert before.following is not None  # only such are held
+        job.takes = job.fed.param
+        before.following.put(job)
 
     def _left(self, job: Job) -> None:
         self._in_flight -= 1
@@ -119,20 +110,26 @@ class LanePool:
     def _serve(self, lane: Lane) -> None:
         lane.warm()
         self._tell(self._warmed)
-        while (job := self._jobs.get()) is not None:
-            if job.future.cancelled():
-                continue
-            job.lane = lane
-            try:
-                value = lane.call(job.function, job.arguments, job.knobs)
-            except Exception as error:
-                self._deliver(job, None, error)  # one that is no `CallFailed` ends the run
-            else:
-                self._deliver(job, value, None)
-            job.lane = None
-            if job.future.cancelled() and isinstance(lane, InProcess):
-                return
+        job = self._jobs.get()
+        while job is not None:
+            following = None
+            if not job.future.cancelled():
+                self._carry_out(job, lane)
+                if job.future.cancelled() and isinstance(lane, InProcess):
+                    return
+                following = job.following.get() if job.following is not None else None
+            job = following if following is not None else self._jobs.get()
         lane.close()
+
+    def _carry_out(self, job: Job, lane: Lane) -> None:
+        job.lane = lane
+        try:
+            value = lane.call(job)
+        except Exception as error:
+            self._deliver(job, None, error)  # one that is no `CallFailed` ends the run
+        else:
+            self._deliver(job, value, None)
+        job.lane = None
 
     def _deliver(self, job: Job, value: Any, error: Exception | None) -> None:
         self._outcomes.append((job, value, error))
@@ -158,9 +155,27 @@ class LanePool:
         self._waking = False  # before looking: what comes later wakes the loop again
         while self._outcomes:
             job, value, error = self._outcomes.popleft()
-            if job.future.done():
-                continue  # cancelled
-            if error is None:
+            cancelled = job.future.done()
+            if not cancelled and error is None:
                 job.future.set_result(value)
-            else:
+            elif not cancelled and error is not None:
                 job.future.set_exception(error)
+            if job.following is None:
+                continue
+            if cancelled or error is not None:
+                job.following.put(None)
+            else:
+                self._hold(job)
+
+    def _hold(self, job: Job) -> None:
+        """Keep a lane until what waits for its value has run.
+
+        The callbacks of the job's future have been scheduled, so the release comes behind them.
+        """
+        self._held[job.name] = job
+        asyncio.get_running_loop().call_soon(self._release, job.name)
+
+    def _release(self, name: str) -> None:
+        job = self._held.pop(name, None)
+        if job is not None and job.following is not None:
+            job.following.put(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pickle
@@ -13,11 +14,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import IO, Any, Protocol
 
 from .calling import PythonFunction
 from .entries import Source
 from .errors import CallFailed
+from .program import Feed
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
@@ -32,12 +35,47 @@ _THREAD_LIMITS = (
 _LOG_TAIL_BYTES = 2000
 
 
+class Job:
+    """A call on its way: what to call with what, whom to tell, and the lane that is at it.
+
+    `fed` names the call before in a chain and the parameter that takes its value, `feeds` tells
+    that another follows. With `following`, the lane keeps the value and takes what is put there
+    next; `takes` is the parameter whose value the lane has kept.
+    """
+
+    __slots__ = (
+        *("arguments", "fed", "feeds", "following", "function", "future", "knobs", "lane"),
+        *("name", "takes"),
+    )
+
+    def __init__(
+        self,
+        name: str,
+        function: PythonFunction,
+        arguments: Mapping[str, Any],
+        knobs: Mapping[str, Any],
+        future: asyncio.Future[Any],
+        *,
+        fed: Feed | None = None,
+        feeds: bool = False,
+    ) -> None:
+        """Wait for a lane."""
+        self.name = name
+        self.function = function
+        self.arguments = arguments
+        self.knobs = knobs
+        self.future = future
+        self.fed = fed
+        self.feeds = feeds
+        self.following: SimpleQueue[Job | None] | None = None
+        self.takes: str | None = None
+        self.lane: Lane | None = None
+
+
 class Lane(Protocol):
     """Makes one call at a time, on behalf of one thread."""
 
-    def call(
-        self, function: PythonFunction, arguments: Mapping[str, Any], knobs: Mapping[str, Any]
-    ) -> Any:
+    def call(self, job: Job) -> Any:
         """Return the executor's value; raises `CallFailed`."""
 
     def warm(self) -> None:
@@ -53,11 +91,9 @@ class Lane(Protocol):
 class InProcess:
     """Calls functions in the calling thread; such a call cannot be killed."""
 
-    def call(
-        self, function: PythonFunction, arguments: Mapping[str, Any], knobs: Mapping[str, Any]
-    ) -> Any:
+    def call(self, job: Job) -> Any:
         """Call it here."""
-        return function(arguments, knobs)
+        return job.function(job.arguments, job.knobs)
 
     def warm(self) -> None:
         """Leave imports to the first call: here they would be the whole program's."""
@@ -80,12 +116,15 @@ class InChild:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._log: IO[bytes] | None = None
+        self._keeps = False  # whether the child holds the value of its last call
 
-    def call(
-        self, function: PythonFunction, arguments: Mapping[str, Any], knobs: Mapping[str, Any]
-    ) -> Any:
-        """Send the call to the child and wait for its answer."""
-        message = _pickled((function.source, arguments, knobs))
+    def call(self, job: Job) -> Any:
+        """Send the call to the child, without what it has kept, and wait for its answer."""
+        arguments, takes = job.arguments, job.takes if self._keeps else None
+        if takes is not None:
+            arguments = {**arguments, takes: None}
+        keep = job.following is not None
+        message = _pickled((job.function.source, arguments, job.knobs, takes, keep))
         if self._connection is None:
             self._start(())
         assert self._connection is not None  # `_start` set it
@@ -95,6 +134,7 @@ class InChild:
         except (EOFError, OSError):
             raise CallFailed(self._epitaph()) from None
         good, value = _unpickled(answer)
+        self._keeps = good and keep
         if good:
             return value
         reason, retryable = value
@@ -167,6 +207,7 @@ class InChild:
             self._process.wait()
         self._log.close()
         self._process = self._connection = self._log = None
+        self._keeps = False
 
 
 def _pickled(call: object) -> bytes:

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..ir.ops import Attr, Op, Region
 from ..ir.workflow import Module, Task, Workflow
@@ -43,12 +43,21 @@ class Code(IntEnum):
 _STREAMING = (Code.MAP, Code.FILTER, Code.FORWARD)
 
 
+class Feed(NamedTuple):
+    """A link of a chain: parameter `param` takes the result of the call named `call`."""
+
+    call: str
+    param: str
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A call of the workflow, as its workers see it.
 
     `params` are the names the executor knows the arguments by. `knobs` are the chosen knobs and
     the pins that ask for one exact value. `check` tells what is wrong with a result, if anything.
+    `fed` is the link to the step before in a chain (pass `fuse`), `feeds` says that another
+    follows: a worker may leave the value between the two where it was made.
     """
 
     name: str
@@ -59,6 +68,8 @@ class Step:
     knobs: Mapping[str, Attr]
     repeatable: bool
     check: Callable[[Any], str | None]
+    fed: Feed | None = None
+    feeds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +157,24 @@ class _Compiler:
             )
         return self._effects[key]
 
-    def step(self, op: Op) -> Step:
+    def step(self, op: Op, before: str | None, feeds: bool) -> Step:
+        """Describe a call; `before` names the value that it takes from its chain."""
         assert op.symbol is not None  # the verifier's rule `shape`
         task = self._tasks[op.symbol]
+        params = task.binding or tuple(value.name for value in task.params)
+        taken = {value.name: param for value, param in zip(op.operands, params, strict=True)}
         engine, executor = op.attr("engine"), op.attr("executor")
         found = Step(
             name=op.out().name,
             task=task,
             engine=None if engine is None else str(engine),
             executor=None if executor is None else str(executor),
-            params=task.binding or tuple(value.name for value in task.params),
+            params=params,
             knobs=_knobs(op),
             repeatable=not task.effect or executor in self._idempotent,
             check=checker(op.out().type),
+            fed=None if before is None else Feed(before, taken[before]),
+            feeds=feeds,
         )
         self.steps.append(found)
         return found
@@ -209,6 +225,7 @@ class _BlockBuilder:
         self._instructions: list[Instruction] = []
         self._known: set[int] = set()  # slots that hold a value from the start
         self._end = Code.FORWARD if forwards else Code.YIELD
+        self._before: dict[str, str] = {}
         for name in args:
             slot = self._new_slot(PENDING)
             self._slots[name] = slot
@@ -233,6 +250,7 @@ class _BlockBuilder:
         if any(self._compiler.has_effect(op) for op in region.ops):
             token_in = token = self._new_slot(PENDING)
         sole = _streamed_once(region)
+        self._before = _chained(region)
         for op in region.body:
             if op.kind == "const":
                 slot = self._new_slot(op.attr("value"))
@@ -266,7 +284,7 @@ class _BlockBuilder:
             operands=operands,
             result=result,
             evaluate=evaluator(op) if code is Code.PURE else None,
-            step=self._compiler.step(op) if code is Code.CALL else None,
+            step=self._step(op) if code is Code.CALL else None,
             blocks=blocks,
             token_in=token if token_out != NO_SLOT else NO_SLOT,
             token_out=token_out,
@@ -276,6 +294,10 @@ class _BlockBuilder:
             sole=sole and token_out == NO_SLOT,
             place=str(op.locs[0]) if op.locs else f"`{op.out().name}`",
         )
+
+    def _step(self, op: Op) -> Step:
+        name = op.out().name
+        return self._compiler.step(op, self._before.get(name), name in self._before.values())
 
     def _finished(self, token_in: int, token_out: int) -> Block:
         users: list[list[tuple[int, bool]]] = [[] for _ in self._template]
@@ -318,6 +340,21 @@ def _code(op: Op) -> tuple[Code, int]:
 def _whole_number(value: Attr) -> int:
     assert isinstance(value, int)  # the verifier's rule `types`
     return value
+
+
+def _chained(region: Region) -> dict[str, str]:
+    """Return, for each call that continues a chain, the call whose result it takes from it."""
+    chains: dict[str, Attr] = {}
+    before: dict[str, str] = {}
+    for op in region.ops:
+        chain = op.attr("chain")
+        if chain is None:
+            continue
+        for value in op.operands:
+            if chains.get(value.name) == chain:
+                before[op.out().name] = value.name
+        chains[op.out().name] = chain
+    return before
 
 
 def _streamed_once(region: Region) -> frozenset[str]:

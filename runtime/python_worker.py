@@ -9,7 +9,8 @@ from ..targets.library import Executor
 from ..targets.plan import EnginePlan
 from .calling import PythonFunction
 from .entries import source_of
-from .lane_pool import Job, LanePool
+from .lane_pool import LanePool
+from .lanes import Job
 from .state import Submit
 from .worker import Seats
 
@@ -61,7 +62,20 @@ class PythonWorker:
         future.add_done_callback(self._in_flight.discard)
         arguments = dict(zip(call.step.params, call.args, strict=True))
         knobs = {**self._settings, **call.step.knobs}
-        self._pool.submit(Job(self._function, arguments, knobs, future))
+        step, fed = call.step, call.step.fed
+        if fed is not None:
+            fed = fed._replace(call=fed.call + call.instance.removeprefix(step.name))
+        self._pool.submit(
+            Job(
+                call.instance,
+                self._function,
+                arguments,
+                knobs,
+                future,
+                fed=fed,
+                feeds=step.feeds,
+            )
+        )
         return future
 
     def health(self) -> str | None:

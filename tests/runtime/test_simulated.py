@@ -96,6 +96,14 @@ def test_a_simulation_is_recorded_like_a_run_and_the_same_every_time(
     assert len(seen[0]) == 14
 
 
+def test_chains_are_predicted_as_their_steps_one_by_one(make_plan: MakePlan) -> None:
+    marked = PIPELINE.replace("engine = @one,", "chain = 1, engine = @one,")
+    marked = marked.replace("engine = @two,", "chain = 1, engine = @two,")
+    plan = make_plan(marked, concurrency=1, call_s=CALL_S, items={"xs": 4.0}, runner="vllm")
+    measured = asyncio.run(simulate_plan(plan)).record.document["totals"]["measured"]
+    assert measured["latency_s"] == pytest.approx(20.0)  # the one computed by hand above
+
+
 def test_made_up_lists_are_as_long_as_the_workflow_expects(make_plan: MakePlan) -> None:
     text = """module placed
 task @f(%x: Int) -> Int
