@@ -17,7 +17,7 @@ ORDERS: tuple[tuple[MetricName, ...], ...] = (
     ("energy", "cost", "latency"),
     ("latency", "cost", "energy"),
 )
-BUDGETS = {10: 10.0, 30: 4.0, 1000: 10.0}  # deterministic seconds
+BUDGETS = {10: 10.0, 30: 3.0, 1000: 10.0}  # deterministic seconds
 
 
 def main(sizes: list[int]) -> None:
