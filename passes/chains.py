@@ -1,4 +1,4 @@
-"""Tool fusion: chains of calls that Python tools can carry out in one worker call."""
+"""Tool fusion: chains of calls of Python tools, one after the other in one process."""
 
 from __future__ import annotations
 

@@ -32,12 +32,13 @@ class Fuse(Pass):
     * the second needs items of a wider type than the first yields.
 
     **tools** (from the logical level on): calls a → b in one region, where only b reads what a
-    gives and each has a candidate that runs Python, are marked `chain = k`; the runtime carries
-    out neighbours of a chain in one worker call where they land on such engines. Refused:
+    gives and each has a candidate that runs Python, are marked `chain = k`. It is a hint: where
+    neighbours of a chain land on engines that share child processes, the runtime makes the second
+    call in the process that holds the value of the first. Refused:
 
     * effects: they run one at a time, each on its own;
     * optional calls: either may be left out;
-    * results with several readers: the others would wait for the whole chain.
+    * results with several readers: only one of them can come next in that process.
     """
 
     name: ClassVar[str] = "fuse"
