@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,8 @@ def _carried_out(
 
 def _draining(at_work: int) -> str:
     calls = "1 call" if at_work == 1 else f"{at_work} calls"
-    return f"finishing {calls} at work; Ctrl-C again to stop {'it' if at_work == 1 else 'them'}"
+    line = f"finishing {calls} at work; Ctrl-C again to stop {'it' if at_work == 1 else 'them'}"
+    return f"\n{line}" if sys.stderr.isatty() else line  # there a bar and `^C` stand in the line
 
 
 def _fresh_record(workflow: str) -> Path:
