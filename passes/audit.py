@@ -103,6 +103,8 @@ def _holds(problem: Problem, modes: Sequence[Mode], found: Placement) -> Iterato
                 yield f"{problem.steps[s].name} runs without what it needs"
     for hold in found.holds:
         engine = problem.engines[hold.engine]
+        if engine.standing and (hold.start_s > SLACK_S or hold.end_s < max(found.ends_s) - SLACK_S):
+            yield f"{engine.label} stands by all the time but is held for a part of it"
         if hold.prestarted and hold.start_s > SLACK_S:
             yield f"{engine.label} is started before the job but held later"
         if engine.pool >= 0 and engine.resident and len(hold.replicas) != engine.replicas:

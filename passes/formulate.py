@@ -11,7 +11,7 @@ from ..ir.workflow import PERCENTILES, TIERS, MetricName, Module, Requirement, W
 from .base import Context
 from .configurations import configurations
 from .dominance import undominated
-from .modes import Terms, Way, as_mode, ways
+from .modes import Terms, Way, as_mode, slots_of, ways
 from .pins import pins_of
 from .problem import EngineOption, Limit, Pool, Problem, Step
 from .tiers import tier_value
@@ -79,12 +79,21 @@ def without_tiers(
 ) -> tuple[Requirement, ...]:
     """Return the requirements with tiers as the values they stand for among these ways."""
     accuracy = _fact(workflow, "accuracy") or 1.0
-    return tuple(
-        replace(need, value=tier_value(need.metric, TIERS[need.value], steps, found, accuracy))
-        if isinstance(need.value, str)
-        else need
-        for need in workflow.requirements
-    )
+    return tuple(_without_tier(need, steps, found, accuracy) for need in workflow.requirements)
+
+
+def _without_tier(
+    need: Requirement, steps: Sequence[StepWork], found: Sequence[Sequence[Way]], accuracy: float
+) -> Requirement:
+    if not isinstance(need.value, str):
+        return need
+    percent = TIERS[need.value]
+    value = tier_value(need.metric, percent, steps, found, accuracy, _percentile(need))
+    return replace(need, value=value)
+
+
+def _percentile(need: Requirement) -> int:
+    return PERCENTILES.index(need.percentile) if need.percentile else 0
 
 
 def _fact(workflow: Workflow, name: str) -> float | None:
@@ -140,8 +149,7 @@ def _limits(needs: Sequence[Requirement], accuracy: float) -> tuple[Limit, ...]:
         if isinstance(need.value, str):
             raise ValueError(f"the tier `{need.value}` has not been resolved")
         value = need.value / accuracy if need.metric == "accuracy" else need.value
-        percentile = PERCENTILES.index(need.percentile) if need.percentile else 0
-        limits.append(Limit(need.metric, need.op, value, need.text, percentile))
+        limits.append(Limit(need.metric, need.op, value, need.text, _percentile(need)))
     if not any(limit.metric == "accuracy" for limit in limits):
         text = f"accuracy >= {DEFAULT_FLOOR:g} of the reference (the default)"
         limits.append(Limit("accuracy", ">=", DEFAULT_FLOOR, text))
@@ -159,10 +167,19 @@ def _require_ways(steps: Sequence[StepWork], found: Sequence[Sequence[Way]], ter
             help=_too_slow(step, terms) or "; ".join(_reasons(step.op, context)) or None,
         )
         for step, listed in zip(steps, found, strict=True)
-        if all(way.engine is None for way in listed) and not step.op.flag("optional")
+        if all(way.engine is None for way in listed)
+        and not step.op.flag("optional")
+        and not _only_follows(step, terms)
     ]
     if faults:
         raise CompileError(faults)
+
+
+def _only_follows(step: StepWork, terms: Terms) -> bool:
+    """Tell whether a step could run here, were it not for one before it that cannot."""
+    if step.sizes and step.counts:
+        return False
+    return any(slots_of(step.op, config.executor, terms) for config in step.configurations)
 
 
 def _too_slow(step: StepWork, terms: Terms) -> str | None:

@@ -28,6 +28,8 @@ def exact_holds(built: JobModel) -> None:
     model, track = built.model, built.tracks[0]
     _exact_ends(built, 0)
     for e in built.resident:
+        if built.problem.engines[e].standing:
+            continue  # held throughout
         up = int(built.problem.engines[e].startup_s)
         last, first = [], []
         for s, modes in built.on[e].items():

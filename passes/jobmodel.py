@@ -177,6 +177,8 @@ class JobModel:
             for s, modes in self.on[e].items():
                 model.add(sum(self.chosen[s][m] for m in modes) <= used)
             model.add_implication(self.prestarted[e], used)
+            if problem.engines[e].standing:
+                model.add_implication(used, self.prestarted[e])
             groups.setdefault(problem.engines[e].group, []).append(used)
             if e in self.seated:
                 model.add(sum(self.seated[e]) == problem.engines[e].replicas * used)
@@ -247,6 +249,8 @@ class JobModel:
             if most > engine.slots:
                 runs = [self.runs[p, s, m] for s, modes in steps.items() for m in modes]
                 model.add_cumulative(runs, slots, engine.slots)
+            if engine.standing and track.makespan is not None:
+                model.add(track.hold_to[e] >= track.makespan).only_enforce_if(self.used[e])
             if engine.resident:
                 model.add(track.hold_from[e] == 0).only_enforce_if(self.prestarted[e])
                 for bound in (track.hold_from[e], track.hold_to[e]):

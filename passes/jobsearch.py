@@ -124,6 +124,11 @@ def _stays(
         # the model leaves a hold's ends loose where no objective pulls at them
         held = solver.value(built.tracks[0].hold_from[e]) * built.scale.tick_s
         up = problem.engines[e].startup_s
+        if problem.engines[e].standing:
+            counts = built.seated.get(e, [])
+            whole = _spread([solver.value(c) for c in counts])
+            stays.append(Stay(e, 0.0, max(ends), whole))
+            continue
         held = max(held, start - (built.scale.ticks(up) * built.scale.tick_s if below else up))
         counts = built.seated.get(e, [])
         stays.append(Stay(e, held, last[e], _spread([solver.value(c) for c in counts])))

@@ -70,7 +70,7 @@ class Terms:
 
 def ways(step: StepWork, terms: Terms) -> Iterator[Way]:
     """Yield every way to carry out a step, in every case of what comes before it."""
-    slots = [_slots(step.op, config.executor, terms) for config in step.configurations]
+    slots = [slots_of(step.op, config.executor, terms) for config in step.configurations]
     # the reference is the best that can run here, not the best there is
     here = [c.quality for c, found in zip(step.configurations, slots, strict=True) if found]
     best = max(here, default=1.0)
@@ -126,7 +126,8 @@ def _overflows(executor: Executor, work: Work) -> bool:
     return limit is not None and work.prompt_tokens[1] + work.output_tokens[1] > limit
 
 
-def _slots(op: Op, executor: Executor | None, terms: Terms) -> tuple[Slot, ...]:
+def slots_of(op: Op, executor: Executor | None, terms: Terms) -> tuple[Slot, ...]:
+    """Return where an executor can stand on the cluster, within the step's pins on hardware."""
     if executor is None:
         return ()
     pins = tuple(pin for pin in pins_of(op) if pin.name in ("device", "gpu"))
@@ -247,6 +248,7 @@ def _engine(
         idle_w=estimate.idle_w * replicas if held else 0.0,
         usd_per_s=estimate.usd_per_s * replicas if held else 0.0,
         group=group,
+        standing=resident and terms.rate is not None and not terms.reference,
     )
 
 

@@ -53,6 +53,7 @@ class EngineOption:
     idle_w: float  # all replicas together
     usd_per_s: float  # all replicas together
     group: str  # engines of one executor on one kind of hardware: alternatives to each other
+    standing: bool = False  # resident and up all the time, beside every other: a service's
 
 
 @dataclass(frozen=True, slots=True)

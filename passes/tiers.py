@@ -26,16 +26,18 @@ def tier_value(
     steps: Sequence[StepWork],
     found: Sequence[Sequence[Way]],
     accuracy: float,
+    percentile: int = 0,
 ) -> float:
-    """Return a tier's threshold: absolute accuracy, or seconds of latency.
+    """Return a tier's threshold: absolute accuracy, or seconds of latency at a percentile.
 
     The configuration space is every combination of executor, knobs and optional work, each on its
     fastest hardware; the threshold is the nearest rank (LANGUAGE.md, Requirements). For latency
-    the rank is of speed: `best` is the fastest combination.
+    the rank is of speed: `best` is the fastest combination. `percentile` is an index into the times
+    of the ways: what a tail is held to is ranked by its tail.
     """
     if metric == "accuracy":
         return accuracy * _accuracy(percent, found)
-    spans = sorted(_latencies(steps, found), reverse=True)
+    spans = sorted(_latencies(steps, found, percentile), reverse=True)
     return spans[_rank(percent, len(spans))]
 
 
@@ -62,10 +64,12 @@ def _accuracy(percent: int, found: Sequence[Sequence[Way]]) -> float:
     return 1.0
 
 
-def _latencies(steps: Sequence[StepWork], found: Sequence[Sequence[Way]]) -> Iterator[float]:
-    """Yield the critical path of each combination, capacity left aside, at the median."""
+def _latencies(
+    steps: Sequence[StepWork], found: Sequence[Sequence[Way]], percentile: int
+) -> Iterator[float]:
+    """Yield the critical path of each combination, capacity left aside, at a percentile."""
     numbers = {step.op.out().name: index for index, step in enumerate(steps)}
-    tables = [_fastest(listed) for listed in found]
+    tables = [_fastest(listed, percentile) for listed in found]
     for labels in _combinations([tuple(table) for table in tables]):
         emitted: dict[str, int] = {}
         ends: list[float] = []
@@ -85,14 +89,14 @@ def _latencies(steps: Sequence[StepWork], found: Sequence[Sequence[Way]]) -> Ite
         yield max(ends, default=0.0)
 
 
-def _fastest(listed: Sequence[Way]) -> dict[str, tuple[int, dict[Case, Times]]]:
+def _fastest(listed: Sequence[Way], percentile: int) -> dict[str, tuple[int, dict[Case, Times]]]:
     """Return, for each configuration, its output class and its fastest times in each case."""
     table: dict[str, tuple[int, dict[Case, Times]]] = {}
     for way in listed:
         _, cases = table.setdefault(way.configuration.label, (way.emits, {}))
         best = cases.get(way.case)
-        if best is None or way.times[0].duration_s < best.duration_s:
-            cases[way.case] = way.times[0]
+        if best is None or way.times[percentile].duration_s < best.duration_s:
+            cases[way.case] = way.times[percentile]
     return table
 
 

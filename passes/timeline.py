@@ -206,6 +206,9 @@ class _Simulation:
         self.done = 0
 
     def run(self) -> Timeline | Reason:
+        for number in sorted({e for e, left in enumerate(self.left) if left}):
+            if self.problem.engines[number].standing and not self.open(0.0, number):
+                return Reason(f"no room for {self.problem.engines[number].label} beside the others")
         for index, waits in enumerate(self.pending):
             if not waits:
                 heappush(self.events, (0.0, 1, index))
@@ -221,6 +224,12 @@ class _Simulation:
         if self.done < len(self.modes):
             waiting = {self.problem.engines[e].label for e, queue in self.queues.items() if queue}
             return Reason(f"no room for {', '.join(sorted(waiting))} beside the engines in use")
+        end = max(self.ends, default=0.0)
+        self.stays += [
+            Stay(number, 0.0, end, seats)
+            for number, (_, _, seats) in self.opened.items()
+            if self.problem.engines[number].standing
+        ]
         return Timeline(tuple(self.starts), tuple(self.ends), tuple(self.stays))
 
     def arrive(self, now: float, index: int) -> None:
@@ -299,7 +308,7 @@ class _Simulation:
         self.free_slots[number] += self.modes[index].slots
         self.left[number] -= 1
         if engine.resident:
-            if not self.left[number]:
+            if not self.left[number] and not engine.standing:
                 held, _, seats = self.opened[number]
                 self.leave(Stay(number, held, self.ends[index], seats))
             return

@@ -187,3 +187,35 @@ def test_the_audit_finds_what_is_wrong() -> None:
     assert any("energy" in fault for fault in check(problem, free))
     short = replace(found, holds=(replace(found.holds[0], end_s=1.0),))
     assert any("not up" in fault for fault in check(problem, short))
+
+
+def test_standing_engines_are_held_side_by_side_all_the_time() -> None:
+    from dataclasses import replace
+
+    from murakkab.passes.audit import check
+    from murakkab.passes.problem import EngineOption, Mode, Pool, Problem, Step, Times
+
+    engine = EngineOption(
+        "a", 0, True, 1, 4, 1, 1.0, 1.0, 8, 5.0, 0.0, 0.0, 0.0, 0.0, "a", standing=True
+    )
+    big = replace(engine, label="b", group="b", gpus=8)
+    second = replace(engine, label="c", group="c")
+    times = (Times(1.0, 1.0, 1.0),)
+
+    def step(name: str, *engines: int, after: tuple[int, ...] = ()) -> Step:
+        modes = tuple(Mode(f"on {e}", e, 1, times, 1.0 + e, 0.0, 1.0) for e in engines)
+        return Step(name, modes, after=after)
+
+    steps = (step("x", 0), step("y", 1, 2, after=(0,)))
+    problem = Problem(steps, (engine, big, second), (Pool("p", 1, 8, 8, 100.0),), ("energy",))
+    assert isinstance(evaluate(problem, (0, 0)), Reason)  # 4 and 8 GPUs, one after the other
+    found = evaluate(problem, (0, 1))
+    assert not isinstance(found, Reason)
+    assert check(problem, found) == []
+    assert {(h.start_s, h.end_s) for h in found.holds} == {(0.0, 2.0)}
+    assert found.metrics.gpus == 8
+    from murakkab.passes.jobsolver import solve
+
+    best = solve(problem, budget=5.0)
+    assert best.modes == (0, 1)
+    assert check(problem, best) == []
