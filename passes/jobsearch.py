@@ -53,6 +53,8 @@ def deterministic_solver(budget: float) -> cp_model.CpSolver:
     # pairwise reasoning in cumulatives takes long without counting as deterministic time
     solver.parameters.use_disjunctive_constraint_in_cumulative = False
     solver.parameters.max_deterministic_time = max(budget, 1e-3)
+    # Ctrl-C ends the compiler, not just this search
+    solver.parameters.catch_sigint_signal = False
     return solver
 
 
