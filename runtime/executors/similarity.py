@@ -51,6 +51,12 @@ def classify(text: str, labels: list[str]) -> str:
     return labels[_best_first(_likeness(text, labels))[0]]
 
 
+def prepare() -> None:
+    """Import what the first call would, while nobody waits for it."""
+    _likeness("word", ["word"])
+    embed("word")
+
+
 def _likeness(query: str, passages: list[str]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Cosine of TF-IDF vectors over the passages' own words, one score for each passage."""
     import numpy as np

@@ -1,6 +1,10 @@
 """Search, ranking, classification, summaries, answers and fields by shared words."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from murakkab.runtime.executors.passages import sentences, words
 from murakkab.runtime.executors.similarity import classify, embed, rank, search
 from murakkab.runtime.executors.summary import summarize
 
+ROOT = Path(__file__).parents[3]
 PASSAGES = [
     "The ferry to Tunis sails on Friday.",
     "Bread is baked every morning.",
@@ -124,3 +129,26 @@ def test_fields_are_read_where_they_are_named() -> None:
         "note": None,
         "vat (20%)": None,
     }
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "similarity.search('late train', ['the train is late', 'it rains'])",
+        "similarity.classify('late train', ['train', 'rain'])",
+        "similarity.embed('late train')",
+        "summary.summarize('It rains. It pours. The old man snores.', sentences=1)",
+        "answering.answer('late train?', ['the train is late', 'it rains'])",
+    ],
+)
+def test_first_call_loads_nothing_once_its_module_is_ready(call: str) -> None:
+    module = call.partition(".")[0]
+    code = (
+        f"import sys; from murakkab.runtime.executors import {module}; {module}.prepare();"
+        f"before = set(sys.modules); {call}; print(sorted(set(sys.modules) - before))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "typings")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True
+    )
+    assert done.stdout == "[]\n"
