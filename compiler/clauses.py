@@ -132,12 +132,12 @@ def _against_earlier(new: Requirement, earlier: list[Requirement], findings: Fin
         if _figure(old) != _figure(new) or old.loc is None:
             continue
         if _sense(old.op) == _sense(new.op):
-            findings.error(
+            findings.warn(
                 "duplicate-requirement",
                 f"`{new.metric}` has such a requirement already",
                 new.loc,
                 Label(old.loc, "the first one"),
-                help="keep the stricter of the two",
+                help="both hold: keep the stricter of the two",
             )
             return
         if _contradict(old, new):
