@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from ..ir.diagnostics import Label, Span
+from ..ir.semantics import COMPUTES
 from ..ir.types import (
     BOOL,
     FLOAT,
@@ -38,20 +35,6 @@ _KINDS = {
     "and": "and",
     "or": "or",
     "??": "coalesce",
-}
-_FOLDS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "and": lambda a, b: a and b,
-    "or": lambda a, b: a or b,
 }
 _INT_LIMIT = 2**63
 
@@ -230,12 +213,12 @@ def _fold(cx: Context, node: ast.Binary, left: Typed, right: Typed, result: Type
         if a is decided or b is decided:
             cx.emission.constants[name] = decided
             return
-    if a is None or b is None or result.type == NEVER or kind not in _FOLDS:
+    if a is None or b is None or result.type == NEVER or kind not in COMPUTES:
         return
     if kind == "div" and b == 0:
         return
     try:
-        value = _FOLDS[kind](a, b)
+        value = COMPUTES[kind](a, b)
     except (OverflowError, TypeError):
         return
     # numbers beyond Int and joined texts are left alone: repeated doubling would fill the memory

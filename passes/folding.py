@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..ir.inference import result_type
 from ..ir.ops import Attr, Op, Region, Value, attributes
+from ..ir.semantics import COMPUTES
 from ..ir.types import NEVER, ListOf, Option
 from .rewrite import Traits, region_signature, unite_regions
 
@@ -53,27 +53,6 @@ class Rule:
     name: str
     kinds: tuple[str, ...]
     apply: Callable[[Op, Facts], Rewrite]
-
-
-# What the runtime computes for operations on constants.
-COMPUTES: Mapping[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "and": operator.and_,
-    "or": operator.or_,
-    "not": operator.not_,
-    "neg": operator.neg,
-    "is_none": lambda value: value is None,
-    "len": len,
-}
 
 
 def constant(op: Op, value: Attr) -> Op | None:

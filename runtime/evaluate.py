@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from ..ir.ops import Op
+from ..ir.semantics import COMPUTES
 
 Evaluator = Callable[..., Any]
 
@@ -46,28 +47,12 @@ def _list(*items: Any) -> list[Any]:
     return list(items)
 
 
-def _is_none(value: Any) -> bool:
-    return value is None
-
-
+# Numbers that leave the range of their type are an error where they do.
+_CAN_OVERFLOW = ("add", "sub", "mul", "div", "neg")
 _FIXED: Mapping[str, Evaluator] = {
-    "add": _bounded(operator.add),
-    "sub": _bounded(operator.sub),
-    "mul": _bounded(operator.mul),
-    "div": _bounded(operator.truediv),
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "and": operator.and_,
-    "or": operator.or_,
-    "not": operator.not_,
-    "neg": _bounded(operator.neg),
-    "is_none": _is_none,
+    **COMPUTES,
+    **{kind: _bounded(COMPUTES[kind]) for kind in _CAN_OVERFLOW},
     "coalesce": _coalesce,
-    "len": len,
     "flatten": _flatten,
     "join": _join,
     "list": _list,

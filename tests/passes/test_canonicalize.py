@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from murakkab.ir.ops import OPS, Op
 from murakkab.ir.printer import print_module
 from murakkab.ir.reader import read_module
+from murakkab.ir.semantics import COMPUTES
 from murakkab.ir.workflow import Module
 from murakkab.passes.canonicalize import Canonicalize
-from murakkab.passes.folding import COMPUTES, MAX_TEXT
+from murakkab.passes.folding import MAX_TEXT
 from murakkab.passes.fuse import Fuse
 from murakkab.passes.hoist import Hoist
 from murakkab.runtime.evaluate import evaluator
