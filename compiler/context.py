@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..ir.diagnostics import Label, Span
 from ..ir.ops import Attr, Op, Region, Symbol, Value, attributes
-from ..ir.types import NEVER, Option, Type, assignable, join
+from ..ir.types import NEVER, ListOf, Option, Record, Type, assignable, join
 from . import ast
 from .extents import MAX_DEPTH, MAX_PARTS, Extents
 from .findings import Findings
@@ -295,6 +295,8 @@ class Context(ABC):
         """Report a value that cannot stand where `target` is wanted; `what` says where that is."""
         if assignable(typed.type, target):
             return True
+        if self.findings.failed and _unknown(target):
+            return False  # an error said elsewhere
         if isinstance(typed.type, Option) and assignable(typed.type.item, target):
             self.absent(typed.type, span, what, *labels)
             return False
@@ -315,3 +317,13 @@ class Context(ABC):
             *labels,
             help="give what stands in for it: `… ?? default`",
         )
+
+
+def _unknown(kind: Type) -> bool:
+    """Tell whether a declared type has a part that could not be resolved."""
+    match kind:
+        case ListOf(item) | Option(item):
+            return _unknown(item)
+        case Record(fields):
+            return any(_unknown(part) for _, part in fields)
+    return kind == NEVER

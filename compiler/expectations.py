@@ -88,11 +88,11 @@ class _Resolving:
             return self.attribute(node)
         name = node.path[0].text
         if name == "rate":
-            return self.stated(node, "rate", ("/s",))
+            return self.positive(node, self.stated(node, "rate", ("/s",)))
         if name == "accuracy":
             fact = self.stated(node, "accuracy", ("",))
             if fact is not None and fraction(node.value, fact.value, "`accuracy`", self.findings):
-                return fact
+                return self.positive(node, fact)
             return None
         self.unknown(node.path[0])
         return None
@@ -109,6 +109,12 @@ class _Resolving:
     def stated(self, node: ast.Expect, fact: str, units: tuple[str, ...]) -> Expectation | None:
         value = measured(node.value, units, f"`{_written(node)}`", self.findings)
         return None if math.isnan(value) else Expectation(fact, value, node.span)
+
+    def positive(self, node: ast.Expect, fact: Expectation | None) -> Expectation | None:
+        if fact is None or fact.value > 0:
+            return fact
+        self.findings.error("out-of-range", f"`{fact.fact}` is more than 0", node.value.span)
+        return None
 
     def length(self, node: ast.Expect) -> Expectation | None:
         name = node.path[0]

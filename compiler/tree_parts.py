@@ -55,7 +55,7 @@ class TreeParts(Transformer[Token, ast.File]):
         value = float(text)
         if "." in text and isfinite(value):
             return value
-        if value < MAX_INT:
+        if value <= float(MAX_INT) and int(text) <= MAX_INT:
             return int(text)
         self._report(
             "number-too-large", "this number is too large", self._at(token), f"at most {MAX_INT}"

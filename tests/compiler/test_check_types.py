@@ -169,6 +169,7 @@ TYPES = [
     ("type A = A", ["1:10 recursive-type"]),
     ("type A = { x: Missing }", ["1:15 unknown-type"]),
     ("type A = Never", ["1:10 unknown-type"]),
+    ("workflow w(x: Text) -> [Gone?] { return x }", ["1:25 unknown-type"]),
     ("type A = Int\ntype A = Text", ["2:6 duplicate-declaration"]),
     ("type Video = Text", ["1:6 duplicate-declaration"]),
     ("type A = { x: Int, x: Int }", ["1:20 duplicate-field"]),
@@ -232,3 +233,8 @@ def test_the_static_type_of_an_inlined_result_is_the_declared_one() -> None:
     text = program("return sub(q) ?? q") + "workflow sub(x: Text?) -> Text? { return x ?? none }"
     sound(text)
     assert [w.name for w in check_text(text).module.workflows] == ["main", "sub"]
+
+
+def test_the_greatest_integer_can_be_written() -> None:
+    sound("workflow w() -> Int { return 9223372036854775807 }")
+    assert found("workflow w() -> Int { return 9223372036854775808 }") == ["1:30 number-too-large"]
