@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -194,11 +195,13 @@ def _candidates(op: Op, task: Task, context: Context) -> Iterator[Executor | Dia
             help="add one with --library, or see `mkb library`",
         )
         return
-    for pin in pins_of(op):
-        refusals = [(executor, refuses(executor, pin)) for executor in able]
+    for name, pins in itertools.groupby(pins_of(op), key=lambda pin: pin.name):
+        together = tuple(pins)
+        refusals = [(executor, refuses(executor, together)) for executor in able]
         left = [executor for executor, why in refusals if why is None]
         if not left:
-            yield _unsatisfiable(op, task, pin.name, str(pin), pin.value, refusals, context)
+            text = "` and `".join(map(str, together))
+            yield _unsatisfiable(op, task, name, text, together[0].value, refusals, context)
             return
         able = left
     yield from able

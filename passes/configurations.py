@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +17,7 @@ from ..targets.formula import Formula
 from ..targets.library import Executor
 from ..targets.sizes import Size, default_size, rendered
 from .base import Context
-from .pins import LANGUAGE_RUNNERS, MODEL_KNOBS, pins_of
+from .pins import LANGUAGE_RUNNERS, MODEL_KNOBS, Pin, model_setting, pins_of
 
 # What leaving out optional work costs in accuracy where nobody declared it (LANGUAGE.md, Accuracy).
 LEFT_OUT_QUALITY = 0.97
@@ -76,11 +77,7 @@ def configurations(op: Op, context: Context) -> tuple[Configuration, ...]:
 
 def _settings(op: Op, executor: Executor) -> Iterator[Configuration]:
     pins = pins_of(op)
-    fixed = [
-        (pin.name, pin.value)
-        for pin in pins
-        if pin.name in MODEL_KNOBS and executor.runner in LANGUAGE_RUNNERS
-    ]
+    fixed = _model_settings(pins) if executor.runner in LANGUAGE_RUNNERS else []
     names = [name for name, _ in executor.knobs]
     allowed = [
         [choice for choice in choices if all(p.accepts(choice) for p in pins if p.name == name)]
@@ -88,6 +85,16 @@ def _settings(op: Op, executor: Executor) -> Iterator[Configuration]:
     ]
     for setting in itertools.product(*allowed):
         yield Configuration(executor, tuple(sorted([*zip(names, setting, strict=True), *fixed])))
+
+
+def _model_settings(pins: Sequence[Pin]) -> list[tuple[str, Attr]]:
+    settings: list[tuple[str, Attr]] = []
+    for name in MODEL_KNOBS:
+        of_name = [pin for pin in pins if pin.name == name]
+        value = model_setting(of_name) if of_name else None
+        if value is not None and math.isfinite(value):
+            settings.append((name, value))
+    return settings
 
 
 def prompt_size(task: Task, arguments: Mapping[str, Size]) -> Size:

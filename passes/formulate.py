@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ..ir.diagnostics import CompileError, Diagnostic
 from ..ir.ops import Op
 from ..ir.workflow import PERCENTILES, TIERS, MetricName, Module, Requirement, Workflow
+from ..targets.library import Executor
 from .base import Context
 from .configurations import configurations
 from .dominance import undominated
@@ -164,7 +165,7 @@ def _require_ways(steps: Sequence[StepWork], found: Sequence[Sequence[Way]], ter
             f"no executor of `{step.task.name}` can run on cluster `{context.cluster.name}`"
             + _pinned(step.op),
             step.op.locs[0] if step.op.locs else None,
-            help=_too_slow(step, terms) or "; ".join(_reasons(step.op, context)) or None,
+            help=_too_slow(step, terms) or "; ".join(_reasons(step.op, terms)) or None,
         )
         for step, listed in zip(steps, found, strict=True)
         if all(way.engine is None for way in listed)
@@ -195,7 +196,8 @@ def _pinned(op: Op) -> str:
     return f" with {' and '.join(pins)}" if pins else ""
 
 
-def _reasons(op: Op, context: Context) -> list[str]:
+def _reasons(op: Op, terms: Terms) -> list[str]:
+    context = terms.context
     named = op.attr("candidates", ())
     reasons = []
     for label in named if isinstance(named, tuple) else ():
@@ -208,5 +210,14 @@ def _reasons(op: Op, context: Context) -> list[str]:
             why = context.missing[executor.name]
         else:
             why = context.costs.why_not(executor, context.cluster)
-        reasons.append(f"`{executor.name}`: {why or 'pins, or the length of its prompt'}")
+        reasons.append(f"`{executor.name}`: {why or _unplaced(op, executor, terms)}")
     return reasons[:4]
+
+
+def _unplaced(op: Op, executor: Executor, terms: Terms) -> str:
+    """Say why an executor that could stand on the cluster cannot carry out this step there."""
+    if not slots_of(op, executor, terms):
+        pools = terms.context.cluster.pools
+        types = sorted({f"`{pool.gpu.type}`" for pool in pools if pool.gpu is not None})
+        return f"the cluster's GPUs are {', '.join(types)}" if types else "there are no GPUs"
+    return f"the longest prompt and answer expected exceed its {executor.context_tokens} tokens"

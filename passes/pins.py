@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..ir.ops import Attr, Op
@@ -69,23 +70,60 @@ def _value(text: str) -> Attr:
     return int(number) if number.is_integer() and "." not in text else number
 
 
-def refuses(executor: Executor, pin: Pin) -> str | None:
-    """Return why an executor cannot satisfy a pin, or None when it can; `gpu` is left to slots."""
-    match pin.name:
+def refuses(executor: Executor, pins: Sequence[Pin]) -> str | None:
+    """Return why an executor cannot satisfy pins of one name, or None when it can.
+
+    `gpu` is left to slots.
+    """
+    match pins[0].name:
         case "executor":
-            return None if pin.accepts(executor.name) else f"it is `{executor.name}`"
+            return None if _accepted(executor.name, pins) else f"it is `{executor.name}`"
         case "model":
-            return None if pin.accepts(executor.model) else f"its model is `{executor.model}`"
+            return None if _accepted(executor.model, pins) else f"its model is `{executor.model}`"
         case "device":
-            fits = any(pin.accepts(device) for device in executor.devices)
+            fits = any(_accepted(device, pins) for device in executor.devices)
             return None if fits else f"it runs on {' or '.join(executor.devices)}"
         case "gpu":
             return None if "gpu" in executor.devices else "it does not run on GPUs"
-    choices = dict(executor.knobs).get(pin.name)
+    name = pins[0].name
+    choices = dict(executor.knobs).get(name)
     if choices is not None:
-        if any(pin.accepts(choice) for choice in choices):
+        if any(_accepted(choice, pins) for choice in choices):
             return None
-        return f"its `{pin.name}` is one of {', '.join(map(str, choices))}"
-    if pin.name in MODEL_KNOBS and executor.runner in LANGUAGE_RUNNERS:
+        return f"its `{name}` is one of {', '.join(map(str, choices))}"
+    if name in MODEL_KNOBS and executor.runner in LANGUAGE_RUNNERS:
+        return None if model_setting(pins) is not None else _DOMAINS[name]
+    return f"it has no knob `{name}`"
+
+
+def _accepted(value: Attr, pins: Sequence[Pin]) -> bool:
+    return all(pin.accepts(value) for pin in pins)
+
+
+_DOMAINS = {
+    "temperature": "a temperature lies between 0 and 2",
+    "max_tokens": "`max_tokens` is a whole number of at least 1",
+}
+
+
+def model_setting(pins: Sequence[Pin]) -> float | int | None:
+    """Return the setting of one of MODEL_KNOBS that satisfies its pins, or None: there is none.
+
+    A temperature is the lowest that does, so 0 where the pins allow it; `max_tokens` the highest,
+    infinite where they leave the length of an answer to the model.
+    """
+    bounds = [float(pin.value) for pin in pins if isinstance(pin.value, (int, float))]
+    if len(bounds) < len(pins):
         return None
-    return f"it has no knob `{pin.name}`"
+    if pins[0].name == "temperature":
+        between = [low + 0.1 for low in bounds] + [sum(bounds) / len(bounds)]
+        lowest = sorted(round(t, 6) for t in (0.0, *bounds, *between) if 0.0 <= t <= 2.0)
+        return next((_plain(t) for t in lowest if _accepted(t, pins)), None)
+    if _accepted(math.inf, pins):
+        return math.inf
+    whole = sorted({math.floor(b) - step for b in bounds for step in (0, 1)}, reverse=True)
+    return next((n for n in whole if n >= 1 and _accepted(n, pins)), None)
+
+
+def _plain(value: float) -> float | int:
+    return int(value) if value.is_integer() else value

@@ -7,6 +7,7 @@ import pytest
 from murakkab.ir.diagnostics import CompileError, Diagnostic
 from murakkab.ir.workflow import Module
 from murakkab.passes.bind import Bind
+from murakkab.passes.configurations import configurations
 
 from .worlds import LAPTOP, executor_toml, flow, world
 
@@ -129,6 +130,13 @@ def test_a_pin_nobody_satisfies_is_an_error(pin: str, id: str, words: str) -> No
     assert words in f"{found.message} {found.help}"
 
 
+def test_pins_of_one_knob_must_hold_together() -> None:
+    pins = "{ frames > 3, frames < 4 }"
+    found = refused(f"workflow w(s: Scene) -> [Image] {{ return sample_frames(s) with {pins} }}")
+    assert found.id == "unsatisfiable-pin"
+    assert "`frames > 3` and `frames < 4`" in found.message
+
+
 def test_pins_narrow_the_candidates() -> None:
     module = bound(
         "workflow w(s: Scene) -> Text {\n"
@@ -144,3 +152,38 @@ def test_temperature_is_a_knob_of_language_models_only() -> None:
     module = bound("workflow w(t: Text) -> Text { return summarize(t) with { temperature: 0.5 } }")
     assert "textrank" not in candidates(module, "summarize")
     assert candidates(module, "summarize")
+
+
+@pytest.mark.parametrize(
+    ("pins", "setting"),
+    [
+        ("max_tokens <= 300", {"max_tokens": 300}),
+        ("max_tokens < 300, max_tokens > 10", {"max_tokens": 299}),
+        ("max_tokens >= 300", {}),
+        ("temperature <= 0.7", {"temperature": 0}),
+        ("temperature > 0.5", {"temperature": 0.6}),
+        ("temperature != 0", {"temperature": 0.1}),
+        ("temperature > 0.05, temperature < 0.07", {"temperature": 0.06}),
+    ],
+)
+def test_what_a_model_is_set_to_satisfies_its_pins(pins: str, setting: dict[str, float]) -> None:
+    module = bound(f"workflow w(t: Text) -> Text {{ return summarize(t) with {{ {pins} }} }}")
+    (call,) = module.sole().calls()
+    assert {frozenset(c.knobs) for c in configurations(call, world())} == {
+        frozenset(setting.items())
+    }
+
+
+@pytest.mark.parametrize(
+    ("pins", "words"),
+    [
+        ("temperature: -1", "between 0 and 2"),
+        ('max_tokens: "many"', "whole number"),
+        ("max_tokens: 0", "whole number"),
+        ("max_tokens < 300, max_tokens >= 300", "whole number"),
+    ],
+)
+def test_what_no_model_can_be_set_to_is_an_error_at_the_pin(pins: str, words: str) -> None:
+    found = refused(f"workflow w(t: Text) -> Text {{ return summarize(t) with {{ {pins} }} }}")
+    assert found.id == "unsatisfiable-pin"
+    assert words in (found.help or "")

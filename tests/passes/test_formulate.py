@@ -7,7 +7,7 @@ from murakkab.ir.diagnostics import CompileError
 from murakkab.passes.bind import Bind
 from murakkab.passes.formulate import formulate
 
-from .worlds import LAPTOP, flow, world
+from .worlds import A100, LAPTOP, flow, world
 
 ONE_WAY = 'workflow w(t: Text) -> Text {} {{ return summarize(t) with {{ executor: "textrank" }} }}'
 
@@ -30,3 +30,23 @@ def test_what_only_comes_after_a_step_that_cannot_run_is_not_blamed() -> None:
     with pytest.raises(CompileError) as caught:
         formulate(Bind().run(flow(program), context), context)
     assert [d.message.split("`")[1] for d in caught.value.diagnostics] == ["translate"]
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (
+            'workflow w(t: Text) -> Text { return summarize(t) with { gpu: "H900" } }',
+            "the cluster's GPUs are `A100-SXM4-80GB`",
+        ),
+        (
+            "workflow w(t: Text) -> Text expect t.tokens = 1000000 { return translate(t, t) }",
+            "exceed its 131072 tokens",
+        ),
+    ],
+)
+def test_an_executor_that_cannot_carry_out_a_step_here_says_why(program: str, words: str) -> None:
+    context = world(A100)
+    with pytest.raises(CompileError) as caught:
+        formulate(Bind().run(flow(program), context), context)
+    assert words in (caught.value.diagnostics[0].help or "")
