@@ -215,6 +215,12 @@ def test_formats_name_every_key(name: str) -> None:
     assert set(keys_of(schema)) <= set(re.findall(r"\w+", " ".join(quoted)))
 
 
+def test_the_readme_shows_the_example_and_links_to_what_exists() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert (ROOT / "examples/video_qa/video_qa.mkb").read_text("utf-8") in readme
+    assert [link for link in LINK.findall(readme) if not (ROOT / link).exists()] == []
+
+
 @pytest.mark.parametrize(("name", "body"), [*blocks("mkb")])
 def test_programs_are_correct(name: str, body: str) -> None:
     checked = check_text(body, name)

@@ -16,7 +16,7 @@ show() {
         *) printf ' %s' "$word" ;;
         esac
     done
-    printf '\n\n'
+    printf '\n'
     "$@"
 }
 
@@ -34,5 +34,8 @@ printf '\n3. Compile the same file for two nodes of eight A100s, and see what ch
 show mkb compile "$workflow" --cluster "$cluster" -o "$out/cluster.json"
 show mkb compare "$out/local.json" "$out/cluster.json"
 
-printf '\nThe plans and the record are in %s; try: .venv/bin/mkb explain %s/cluster.json seen\n' \
-    "$out" "$out"
+printf '\nThe plans and the record are in %s. To go on:\n\n' "$out"
+echo "  . .venv/bin/activate                     # puts mkb on the path"
+echo "  mkb explain $out/cluster.json seen   # why a step runs as it does"
+echo "  mkb show $out seen                   # what each of its calls read"
+echo "  mkb new hello                            # a small project of your own; see docs/tutorial.md"
