@@ -105,12 +105,13 @@ def comparison(one: Plan, other: Plan) -> str:
         for name in dict.fromkeys((*first, *second))
     ]
     heads = [safe(f"{plan.target} on {plan.cluster}") for plan in (one, other)]
-    return "\n\n".join(
-        (
-            table(("step", heads[0], "where", heads[1], "where"), rows, left=5),
-            table(("predicted", *heads, "change"), _compared(one.predicted, other.predicted)),
-        )
-    )
+    parts = [
+        table(("step", heads[0], "where", heads[1], "where"), rows, left=5),
+        table(("predicted", *heads, "change"), _compared(one.predicted, other.predicted)),
+    ]
+    if (one.target, one.cluster) != (other.target, other.cluster):
+        parts.append("accuracy is relative to the best each of them could do")
+    return "\n\n".join(parts)
 
 
 def _chosen(plan: Plan, step: StepPlan | None) -> tuple[str, str]:

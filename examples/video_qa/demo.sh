@@ -30,12 +30,13 @@ show mkb run "$out/local.json" \
     --input video=examples/video_qa/station.mp4 \
     --record "$out/run.json"
 
-printf '\n3. Compile the same file for two nodes of eight A100s, and see what changed.\n'
+printf '\n3. Compile the same file for two nodes of eight A100s, beside -O0 there.\n'
+show mkb compile "$workflow" --cluster "$cluster"
 show mkb compile "$workflow" --cluster "$cluster" -o "$out/cluster.json"
-show mkb compare "$out/local.json" "$out/cluster.json"
 
 printf '\nThe plans and the record are in %s. To go on:\n\n' "$out"
-echo "  . .venv/bin/activate                     # puts mkb on the path"
-echo "  mkb explain $out/cluster.json seen   # why a step runs as it does"
-echo "  mkb show $out seen                   # what each of its calls read"
-echo "  mkb new hello                            # a small project of your own; see docs/tutorial.md"
+printf '  %-44s # %s\n' \
+    ". .venv/bin/activate" "puts mkb on the path" \
+    "mkb explain $out/cluster.json seen" "why a step runs as it does" \
+    "mkb show $out seen" "what each of its calls read" \
+    "mkb new hello" "a project: docs/tutorial.md"

@@ -123,9 +123,17 @@ def test_two_plans_side_by_side(mkb: Mkb, mkb_json: MkbJson, plan_file: str) -> 
     mkb("compile", "ask.mkb", "-O0", "-o", "p.json")
     out = mkb("compare", plan_file, "p.json").stdout
     assert out.count("local on ") >= 2 and "latency p95" in out
+    assert "accuracy is relative" not in out  # one machine, one reference
     same = mkb_json("compare", plan_file, plan_file)
     assert all(step["one"] == step["other"] for step in same["steps"])
     assert same["predicted"]["one"] == same["predicted"]["other"]
+
+
+def test_accuracies_on_two_machines_are_not_to_be_compared(mkb: Mkb, plan_file: str) -> None:
+    cluster = str(Path(__file__).parents[2] / "examples/clusters/two-a100-nodes.toml")
+    mkb("compile", "ask.mkb", "--cluster", cluster, "-o", "c.json")
+    out = mkb("compare", plan_file, "c.json").stdout
+    assert "accuracy is relative to the best each of them could do" in out
 
 
 def broken(change: Callable[[dict[str, Any]], None]) -> Callable[[str], str]:
