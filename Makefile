@@ -30,7 +30,8 @@ bench: $(VENV)/.dev  ## Run every benchmark and print its table (several minutes
 	@for script in benchmarks/*/run.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:  ## Remove everything that was made here
-	rm -rf $(VENV) build dist *.egg-info .murakkab .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -path ./.git -prune -o -type d \( -name __pycache__ -o -name .murakkab \) -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@echo "== creating $(VENV) with $$($(PYTHON) --version)"

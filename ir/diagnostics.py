@@ -56,7 +56,7 @@ class Diagnostic:
         return (self.span.file, self.span.line, self.span.column, self.id, self.message)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form that editors and CI read (LANGUAGE.md, Diagnostics)."""
+        """Return the JSON form that editors and CI read (docs/diagnostics.md)."""
         where: dict[str, Any] = {}
         if self.span is not None:
             where = {
@@ -79,13 +79,23 @@ class Diagnostic:
         return out
 
 
+def _told(diagnostics: Iterable[Diagnostic]) -> str:
+    """Return findings as a Python traceback shows them: where, what, and what to do."""
+    lines = []
+    for found in diagnostics:
+        place = f"{found.span}: " if found.span else ""
+        remedy = f" (help: {found.help})" if found.help else ""
+        lines.append(f"{place}{found.message}{remedy}")
+    return "\n".join(lines)
+
+
 class CompileError(Exception):
     """The program is wrong or cannot be met: all findings of a stage, at least one an error."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         """Keep the findings in source order."""
         self.diagnostics = tuple(sorted(diagnostics, key=lambda d: d.sort_key))
-        super().__init__("\n".join(f"{d.span or '-'}: {d.message}" for d in self.diagnostics))
+        super().__init__(_told(self.diagnostics))
 
 
 class InputError(Exception):
@@ -95,7 +105,7 @@ class InputError(Exception):
         """Take one finding or several."""
         found = (diagnostics,) if isinstance(diagnostics, Diagnostic) else tuple(diagnostics)
         self.diagnostics = tuple(sorted(found, key=lambda d: d.sort_key))
-        super().__init__("\n".join(f"{d.span or '-'}: {d.message}" for d in self.diagnostics))
+        super().__init__(_told(self.diagnostics))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

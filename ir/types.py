@@ -1,4 +1,4 @@
-"""Structural types of values, with assignability and join (LANGUAGE.md, Types)."""
+"""Structural types of values, with assignability and join (docs/language.md, Types)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from ..targets.sizes import Size, default_size, rendered
 from .base import Context
 from .pins import LANGUAGE_RUNNERS, MODEL_KNOBS, Pin, model_setting, pins_of
 
-# What leaving out optional work costs in accuracy where nobody declared it (LANGUAGE.md, Accuracy).
+# What leaving out optional work costs in accuracy where nobody declared it
+# (docs/language.md, Accuracy).
 LEFT_OUT_QUALITY = 0.97
 # Tokens a vision-language model spends on one image where its library entry does not say.
 IMAGE_TOKENS = 1000.0

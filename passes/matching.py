@@ -30,7 +30,7 @@ class Match:
 def binding(task: Task, interface: Task) -> tuple[str, ...] | str:
     """Return the interface's parameter for each of the task's, or why they do not fit, in words.
 
-    Parameters match by name if all names agree, else by position (LANGUAGE.md, Meaning); results
+    Parameters match by name if all names agree, else by position (docs/language.md, Tasks); results
     and parameters must be assignable.
     """
     have, want = len(task.params), len(interface.params)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..ir.ops import Attr, Op
 from ..targets.library import Executor
 
-# Every language model has these (LANGUAGE.md, A task); they are set by pins, never enumerated.
+# Every language model has these (docs/language.md, Pins); they are set by pins, never enumerated.
 MODEL_KNOBS = ("temperature", "max_tokens")
 SELECTORS = ("executor", "model", "device", "gpu")
 LANGUAGE_RUNNERS = ("vllm", "openai")

@@ -9,7 +9,7 @@ from .modes import Way
 from .problem import Problem
 from .varying import Case
 
-# An idiomatic asynchronous framework fans a loop out this wide (ARCHITECTURE.md, Passes).
+# An idiomatic asynchronous framework fans a loop out this wide.
 ITEMS_AT_ONCE = 32
 
 

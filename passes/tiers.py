@@ -31,7 +31,7 @@ def tier_value(
     """Return a tier's threshold: absolute accuracy, or seconds of latency at a percentile.
 
     The configuration space is every combination of executor, knobs and optional work, each on its
-    fastest hardware; the threshold is the nearest rank (LANGUAGE.md, Requirements). For latency
+    fastest hardware; the threshold is the nearest rank (docs/language.md, Tiers). For latency
     the rank is of speed: `best` is the fastest combination. `percentile` is an index into the times
     of the ways: what a tail is held to is ranked by its tail.
     """

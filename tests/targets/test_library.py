@@ -13,7 +13,7 @@ from murakkab.targets.sizes import Size, default_size, rendered
 VIDEO, IMAGE, AUDIO = Base("Video"), Base("Image"), Base("Audio")
 SCENE = Record((("video", VIDEO), ("start", FLOAT), ("end", FLOAT)))
 TEXTS, FRAMES = ListOf(TEXT), ListOf(IMAGE)
-# interface -> parameters and result, as in LANGUAGE.md, The standard library
+# interface -> parameters and result, as in docs/language.md, The standard library
 INTERFACES: dict[str, tuple[dict[str, Type], Type]] = {
     "split_scenes": ({"video": VIDEO}, ListOf(SCENE)),
     "sample_frames": ({"scene": SCENE}, FRAMES),
