@@ -77,6 +77,16 @@ compile_flags = together(
 )
 
 
+def stated_flags(flags: Mapping[str, Any]) -> list[str]:
+    """Return those of `compile_flags` that were given a value other than their default."""
+    names = {"libraries": "--library", "level": f"-O{flags.get('level')}"}
+    return sorted(
+        names.get(name, f"--{name}")
+        for name, value in flags.items()
+        if value not in ((None, (), False) if name != "level" else (2,))
+    )
+
+
 def request(source: Path | str, flags: Mapping[str, Any]) -> Request:
     """Return what to compile, from the values of `compile_flags` or `environment_flags`."""
     from ..compiler.driver import Request

@@ -52,7 +52,7 @@ def command(
     """
     from .inputs import inputs
 
-    plan = plan_of(file, output, flags)
+    plan = plan_of(file, output, flags, of_plans=("--library",))
     given = bool(pairs or inputs_file is not None)
     values = None
     if given or not (dry_run or _simulated(plan)):

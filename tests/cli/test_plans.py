@@ -136,6 +136,23 @@ def test_accuracies_on_two_machines_are_not_to_be_compared(mkb: Mkb, plan_file: 
     assert "accuracy is relative to the best each of them could do" in out
 
 
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("--minimize", "latency"), "`--minimize`"),
+        (("-O0", "--require", "gpus <= 1"), "`--require` and `-O0`"),
+        (("--cluster", "c.toml", "--target", "sim"), "`--cluster` and `--target`"),
+    ],
+)
+@pytest.mark.parametrize("command", ["inspect", "run"])
+def test_a_plan_is_decided_already(
+    mkb_json: MkbJson, plan_file: str, command: str, flags: tuple[str, ...], named: str
+) -> None:
+    (found,) = mkb_json(command, plan_file, *flags, exit_code=2)["diagnostics"]
+    assert found["id"] == "usage"
+    assert found["message"].startswith(f"{named} cannot change a plan")
+
+
 def broken(change: Callable[[dict[str, Any]], None]) -> Callable[[str], str]:
     def apply(text: str) -> str:
         document = json.loads(text)
