@@ -185,7 +185,8 @@ def _only_follows(step: StepWork, terms: Terms) -> bool:
 
 def _too_slow(step: StepWork, terms: Terms) -> str | None:
     """Say so where executors could stand here, but none keeps up with the expected rate."""
-    if terms.rate is None or all(w.engine is None for w in ways(step, replace(terms, rate=None))):
+    patient = replace(terms, rate=None, priced={})
+    if terms.rate is None or all(way.engine is None for way in ways(step, patient)):
         return None
     return f"none keeps up with {terms.rate:g} requests/s on this hardware (`expect rate`)"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..ir.ops import Attr, Op
@@ -71,10 +71,14 @@ class Terms:
 def ways(step: StepWork, terms: Terms) -> Iterator[Way]:
     """Yield every way to carry out a step, in every case of what comes before it."""
     slots = [slots_of(step.op, config.executor, terms) for config in step.configurations]
-    # the reference is the best that can run here, not the best there is
-    here = [c.quality for c, found in zip(step.configurations, slots, strict=True) if found]
-    best = max(here, default=1.0)
     situations = combine(lambda *both: both, step.sizes, step.counts, worst=_busier)
+    # the reference is the best that can run here, not the best there is
+    here = [
+        config.quality
+        for config, found in zip(step.configurations, slots, strict=True)
+        if found and _holds_prompt(step, config, (sizes for sizes, _ in situations.values()))
+    ]
+    best = max(here, default=1.0)
     owner = step.op.out().name if terms.reference else ""
     for config, emits, found in zip(step.configurations, step.classes, slots, strict=True):
         for case, (sizes, count) in situations.items():
@@ -118,6 +122,17 @@ def _busier(
     a: tuple[Mapping[str, Size], Count], b: tuple[Mapping[str, Size], Count]
 ) -> tuple[Mapping[str, Size], Count]:
     return a if a[1].calls >= b[1].calls else b
+
+
+def _holds_prompt(
+    step: StepWork, config: Configuration, situations: Iterable[Mapping[str, Size]]
+) -> bool:
+    """Tell whether an executor's context holds the prompt in any case of what comes before."""
+    executor = config.executor
+    return executor is not None and any(
+        not _overflows(executor, work_of(step.task, config, sizes, step.output_tokens))
+        for sizes in situations
+    )
 
 
 def _overflows(executor: Executor, work: Work) -> bool:

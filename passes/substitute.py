@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,6 +12,8 @@ from ..ir.workflow import Module
 from .base import Context, Pass
 from .dominance import undominated
 from .formulate import variants, without_tiers
+from .modes import Way
+from .work import StepWork
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Substitute(Pass):
         found = undominated(everything) if self.prune else everything
         labels: dict[str, tuple[Attr, ...]] = {}
         for step, ways in zip(steps, found, strict=True):
-            left = {way.configuration.label for way in ways}
+            left = {way.configuration.label for way in ways} | _references(step, ways)
             labels[step.op.out().name] = tuple(
                 c.label for c in step.configurations if c.executor is not None and c.label in left
             )
@@ -47,6 +50,20 @@ class Substitute(Pass):
                 requirements=without_tiers(workflow, steps, everything),
             )
         )
+
+
+def _references(step: StepWork, ways: Sequence[Way]) -> set[str]:
+    """Return the best configurations where none is left: they are what quality is relative to.
+
+    They can stand here, and do not keep up with the expected rate.
+    """
+    used = [way for way in ways if way.engine is not None]
+    if not used:
+        return set()
+    best = used[0].configuration.quality / used[0].quality if used[0].quality else math.inf
+    if any(math.isclose(way.configuration.quality, best) for way in used):
+        return set()
+    return {c.label for c in step.configurations if math.isclose(c.quality, best)}
 
 
 def _narrow(region: Region, labels: Mapping[str, tuple[Attr, ...]]) -> Region:
