@@ -309,6 +309,9 @@ class JobModel:
             elif limit.metric != "accuracy":
                 exact_holds(self)
             made.append(self.model.add(expression >= math.ceil(value - slack) + strict))
+        if op == "!=" and limit.metric == "gpus":  # of other figures, each exact value is unlikely
+            exact_peaks(self)
+            made.append(self.model.add(expression != round(value)))
         return made
 
     def hint(self, found: Placement) -> None:

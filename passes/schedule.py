@@ -164,4 +164,6 @@ def _meets(limit: Limit, metrics: Metrics, tolerance: float) -> bool:
             return value < bound
         case ">":
             return value > bound
+        case "!=":
+            return abs(value - bound) > slack
     return abs(value - bound) <= slack

@@ -238,3 +238,11 @@ def test_sequential_takes_one_call_at_a_time() -> None:
     reference = figures(placed(module, context, 0))
     one = figures(run_pipeline(module, parse_pipeline('bind,place{policy="sequential"}'), context))
     assert one["latency_s.p50"] > reference["latency_s.p50"]
+
+
+def test_a_figure_may_be_kept_from_a_value() -> None:
+    context = world(A100)
+    free = figures(placed(video("minimize gpus"), context))["gpus"]
+    other = figures(placed(video(f"minimize gpus require gpus != {free:g}"), context))["gpus"]
+    assert other > free
+    assert figures(placed(video("minimize gpus require gpus != 15"), context))["gpus"] == free
