@@ -6,8 +6,9 @@ failed, 130 interrupted.
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import click
 from ..ir.diagnostics import CompileError, Diagnostic, InputError
 
 PROGRAM_WRONG, INPUT_WRONG, RUN_FAILED, INTERRUPTED = 1, 2, 3, 130
+_WORLD = ("--target", "--cluster", "--library", "--profiles")
 
 
 class UnusableInputs(Exception):
@@ -37,8 +39,8 @@ class Failure:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def failure_of(error: BaseException) -> Failure:
-    """Return what an exception means to the person at the terminal."""
+def failure_of(error: BaseException, arguments: Sequence[str] = ()) -> Failure:
+    """Return what an exception means to the person at the terminal, who gave these arguments."""
     match error:
         case CompileError():
             return Failure(PROGRAM_WRONG, error.diagnostics)
@@ -54,12 +56,12 @@ def failure_of(error: BaseException) -> Failure:
             what = f"cannot use `{error.filename}`" if error.filename else "cannot go on"
             message = f"{what}: {error.strerror.lower()}"
             return Failure(INPUT_WRONG, (Diagnostic("system-error", message),))
-    return _of_a_stage(error)
+    return _of_a_stage(error, arguments)
 
 
-def _of_a_stage(error: BaseException) -> Failure:
+def _of_a_stage(error: BaseException, arguments: Sequence[str]) -> Failure:
     if isinstance(error, _class("passes.pipeline", "PassFailure")):
-        return _broken_pass(error)
+        return _broken_pass(error, arguments)
     if isinstance(error, _class("runtime.errors", "RunError")):
         return _failed_run(error)
     message = f"this is a bug in murakkab: {type(error).__name__}: {error}"
@@ -87,14 +89,26 @@ def _failed_run(error: Any) -> Failure:
     return Failure(INTERRUPTED if error.interrupted else RUN_FAILED, tuple(found), details)
 
 
-def _broken_pass(error: Any) -> Failure:
+def _broken_pass(error: Any, arguments: Sequence[str]) -> Failure:
     path = _save_reproducer(f"mkb-reproducer-{error.step.name}.mkir", error.reproducer)
     message = f"this is a bug in the compiler: {error}"
-    hint = (
-        f"`mkb opt --passes '{error.step}' {path}` shows it again; please report it with the file"
+    command = (
+        f"mkb opt --passes '{error.step}' {shlex.join([*_surroundings(arguments), str(path)])}"
     )
+    hint = f"`{command}` shows it again; please report it with the file"
     found = Diagnostic("pass-failed", message, help=hint)
     return Failure(PROGRAM_WRONG, (found,), {"reproducer": str(path)})
+
+
+def _surroundings(arguments: Sequence[str]) -> list[str]:
+    """Return the flags that say what was compiled for: a pass may fail in no other world."""
+    kept: list[str] = []
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if flag in _WORLD:
+            kept += [flag, value]
+        elif flag.partition("=")[0] in _WORLD:
+            kept.append(flag)
+    return kept
 
 
 def _save_reproducer(name: str, text: str) -> Path:

@@ -92,16 +92,16 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             raise
         except (Exception, KeyboardInterrupt) as error:
-            return _fail(error, output)
+            return _fail(error, output, arguments)
         return code if isinstance(code, int) else 0  # click gives the code of `ctx.exit`
 
 
-def _fail(error: BaseException, output: Output) -> int:
+def _fail(error: BaseException, output: Output, arguments: list[str]) -> int:
     if output.debug:
         import traceback
 
         traceback.print_exception(error)
-    failure = failure_of(error)
+    failure = failure_of(error, arguments)
     output.report(failure.diagnostics)
     if output.as_json:
         output.document(failure.details)

@@ -146,6 +146,10 @@ def test_a_broken_pass_leaves_a_reproducer(
     assert kept.read_text().startswith("// RUN: mkb opt --passes 'canonicalize' %s\n")
     again = mkb_json("opt", kept.name, "--passes", "canonicalize", exit_code=1)
     assert again["diagnostics"][0]["id"] == "pass-failed"
+    cluster = str(Path(__file__).parents[2] / "examples/clusters/laptop-cpu.toml")
+    out = mkb_json("compile", "ask.mkb", "--cluster", cluster, "--target=sim", exit_code=1)
+    flags = f"--cluster {cluster} --target=sim {kept.name}`"
+    assert flags in out["diagnostics"][0]["help"]
 
 
 def test_a_traceback_shows_only_when_asked_for(mkb: Mkb, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,13 @@ def test_nesting_is_refused_at_every_depth(depth: int) -> None:
         assert refusal(text.replace(old, new, 1))
 
 
+@pytest.mark.parametrize("part", ["predicted", "baseline"])
+def test_a_prediction_states_every_percentile(part: str) -> None:
+    document = json.loads(compiled().to_json())
+    document[part] = {**document["predicted"], "latency_s": {"p50": 1.0}}
+    assert part in refusal(json.dumps(document))
+
+
 def test_half_a_character_is_refused() -> None:
     text = compiled().to_json().replace('"cluster": "laptop-cpu"', '"cluster": "\\ud800"')
     assert "not valid JSON" in refusal(text)
