@@ -34,6 +34,9 @@ printf '\n3. Compile the same file for two nodes of eight A100s, beside -O0 ther
 show mkb compile "$workflow" --cluster "$cluster"
 show mkb compile "$workflow" --cluster "$cluster" -o "$out/cluster.json"
 
+printf '\nWhat changed from this machine to the cluster:\n'
+show mkb compare "$out/local.json" "$out/cluster.json"
+
 printf '\nThe plans and the record are in %s. To go on:\n\n' "$out"
 printf '  %-44s # %s\n' \
     ". .venv/bin/activate" "puts mkb on the path" \
