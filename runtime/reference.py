@@ -32,9 +32,12 @@ class ReferenceRun:
 
 
 def reference_value(step: Step, args: tuple[Any, ...]) -> Any:
-    """Return the value of a call: drawn from the digest of task, bound arguments and knobs."""
-    bound = {name: encode(arg) for name, arg in zip(step.params, args, strict=True)}
-    text = canonical([step.task.name, bound, encode(dict(step.knobs))])
+    """Return the value of a call: drawn from the digest of task, arguments and knobs.
+
+    Arguments go by the task's own names: those of the interface are known at some levels only.
+    """
+    named = {p.name: encode(arg) for p, arg in zip(step.task.params, args, strict=True)}
+    text = canonical([step.task.name, named, encode(dict(step.knobs))])
     chance = Random(hashlib.sha256(text.encode()).digest())
     return random_value(step.task.result, chance)
 

@@ -85,3 +85,14 @@ def test_made_up_values_are_of_their_type(chance: Random, length: int) -> None:
     assert check_value(kind, random_value(kind, chance)) is None
     assert check_value(kind, plain_value(kind, length)) is None
     assert len(plain_value(ListOf(kind), length)) == length
+
+
+def test_binding_a_task_to_other_names_does_not_change_what_it_means() -> None:
+    call = "workflow @w(%x: Text) -> Text\n{{\n  %y = call @f(%x){} : Text\n  return(%y)\n}}\n"
+    flow = "module flow\ntask @f(%doc: Text) -> Text\n" + call.format("")
+    logical = (
+        'module logical\ntask @f(%doc: Text) -> Text {binding = ["text"], interface = "summarize"}\n'
+        + call.format(" {candidates = [@textrank]}")
+    )
+    values = [run_reference(read_module(text), {"x": "a"}).value for text in (flow, logical)]
+    assert values[0] == values[1]
