@@ -91,7 +91,8 @@ def test_binding_a_task_to_other_names_does_not_change_what_it_means() -> None:
     call = "workflow @w(%x: Text) -> Text\n{{\n  %y = call @f(%x){} : Text\n  return(%y)\n}}\n"
     flow = "module flow\ntask @f(%doc: Text) -> Text\n" + call.format("")
     logical = (
-        'module logical\ntask @f(%doc: Text) -> Text {binding = ["text"], interface = "summarize"}\n'
+        "module logical\n"
+        'task @f(%doc: Text) -> Text {binding = ["text"], interface = "summarize"}\n'
         + call.format(" {candidates = [@textrank]}")
     )
     values = [run_reference(read_module(text), {"x": "a"}).value for text in (flow, logical)]
