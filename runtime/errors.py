@@ -4,22 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .worker import Usage
 
 
 class CallFailed(Exception):
-    """A call that went wrong, told in its message; `retryable` where a repetition may help."""
+    """A call that went wrong, told in its message; `retryable` where a repetition may help.
 
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
-        """Keep the message and whether to repeat."""
+    `help` says what to do about it. `after_s` are the seconds a server asked to be left alone.
+    `usage` is what the call consumed all the same.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = False,
+        help: str | None = None,
+        after_s: float = 0.0,
+        usage: Usage | None = None,
+    ) -> None:
+        """Keep the message and what is known beside it."""
         super().__init__(message)
         self.message = message
         self.retryable = retryable
+        self.help = help
+        self.after_s = after_s
+        self.usage = usage
 
 
 @dataclass(frozen=True, slots=True)
 class StepFailure:
-    """One failed step instance, or with `step` None a place in the source, and the reason."""
+    """One failed step instance, or with `step` None a place in the source, and the reason.
+
+    `help` says what to do about it, where that is known.
+    """
 
     instance: str
     step: str | None
@@ -27,6 +48,7 @@ class StepFailure:
     engine: str | None
     reason: str
     attempts: int
+    help: str | None = None
 
     def __str__(self) -> str:
         """Return the failure as one sentence."""
@@ -45,6 +67,7 @@ class StepFailure:
             "engine": self.engine,
             "reason": self.reason,
             "attempts": self.attempts,
+            "help": self.help,
         }
 
 

@@ -82,6 +82,9 @@ class PythonWorker:
         """A pool mends itself: every crash is the failure of one call."""
         return None
 
+    def retire(self) -> None:
+        """Keep the pool: others may use it."""
+
     async def drain(self) -> None:
         """Wait for the calls at work."""
         if self._in_flight:

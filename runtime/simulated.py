@@ -62,6 +62,9 @@ class SimulatedWorker:
         """Nothing breaks in a simulation."""
         return None
 
+    def retire(self) -> None:
+        """Nothing is held that another engine waits for."""
+
     async def drain(self) -> None:
         """Wait for the calls at work."""
         if self._in_flight:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..targets.library import Executor
 from ..targets.plan import EnginePlan
@@ -20,6 +20,36 @@ class Seats:
     taken: int = 0
 
 
+class Usage(NamedTuple):
+    """What calls consumed; `cached_tokens` are those of the prompts that a cache spared computing.
+
+    `cut` counts answers that ended because of a limit on their length.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    cut: int = 0
+
+    def plus(self, other: Usage) -> Usage:
+        """Return both together."""
+        return Usage(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    @property
+    def tokens(self) -> int:
+        """Return the tokens a model had to compute: prompts beyond the cache, and outputs."""
+        return self.prompt_tokens - self.cached_tokens + self.output_tokens
+
+
+class Measured(NamedTuple):
+    """A call's value together with what the call consumed."""
+
+    value: Any
+    usage: Usage
+
+
 class Worker(Protocol):
     """Does the calls of one engine. Everything is called in the driver's event loop."""
 
@@ -31,13 +61,16 @@ class Worker(Protocol):
         """Make ready for calls; raises `CallFailed` where that cannot be."""
 
     def submit(self, call: Submit) -> asyncio.Future[Any]:
-        """Begin a call; the future gives its value or raises `CallFailed`.
+        """Begin a call; the future gives its value, bare or `Measured`, or raises `CallFailed`.
 
         Cancelling the future gives the call up: the work is stopped where it can be.
         """
 
     def health(self) -> str | None:
         """Return what is wrong with the engine, None where nothing is known to be."""
+
+    def retire(self) -> None:
+        """Learn that no further call will come: what the engine holds may be given up."""
 
     async def drain(self) -> None:
         """Wait until no call is at work."""

@@ -1,0 +1,192 @@
+"""Requests to an OpenAI-compatible server over one pooled client, and what their errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CallFailed
+
+if TYPE_CHECKING:
+    import aiohttp
+
+RETRYABLE_STATUS = frozenset({408, 425, 429})
+_SHOWN = 300  # characters of a server's own words in a message
+_MAX_ANSWER_BYTES = 256 * 1024 * 1024
+_PROBE_S = 5.0
+
+
+class HttpClient:
+    """The HTTP client of a run: one pool of connections for all its engines."""
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+        self._session: aiohttp.ClientSession | None = None
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return the session, opened at the first use (in the event loop)."""
+        if self._session is None:
+            import aiohttp
+
+            # Calls in flight are bounded by the plan, and time by each call's own limit.
+            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0),
+                headers={"User-Agent": "murakkab"},
+                trust_env=True,
+            )
+        return self._session
+
+    async def answers(self, url: str, path: str = "/health") -> bool:
+        """Tell whether a server answers a path with success."""
+        import aiohttp
+
+        try:
+            async with self.session().get(
+                url + path, timeout=aiohttp.ClientTimeout(total=_PROBE_S)
+            ) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+            return False
+
+    async def text(self, url: str) -> str | None:
+        """Return what stands at an address, None where it cannot be had."""
+        import aiohttp
+
+        try:
+            async with self.session().get(
+                url, timeout=aiohttp.ClientTimeout(total=_PROBE_S)
+            ) as response:
+                return await response.text() if response.status == 200 else None
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, UnicodeDecodeError):
+            return None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+
+async def post(
+    session: aiohttp.ClientSession,
+    url: str,
+    body: Mapping[str, Any] | aiohttp.FormData,
+    *,
+    key: str | None = None,
+    key_env: str | None = None,
+) -> dict[str, Any]:
+    """Send a request and return the answer's JSON object.
+
+    Cancelling closes the connection, at which the server gives up the request. Raises `CallFailed`;
+    no message holds the key.
+    """
+    import aiohttp
+
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    sent: dict[str, Any] = {"data": body}
+    if isinstance(body, Mapping):
+        headers["Content-Type"] = "application/json"
+        sent["data"] = json.dumps(body, ensure_ascii=False).encode()
+    try:
+        async with session.post(url, headers=headers, **sent) as response:
+            content = await _content(response)
+            if response.status != 200:
+                raise _refused(response, content, url, key, key_env)
+            return _object(content, url)
+    except aiohttp.ClientPayloadError:
+        message = f"the answer of `{url}` was cut off in the middle"
+        raise CallFailed(message, retryable=True) from None
+    except aiohttp.ClientConnectorError as error:
+        message = f"`{url}` cannot be reached: {error.strerror or error}"
+        raise CallFailed(message, retryable=True, help=_UNREACHABLE) from None
+    except aiohttp.InvalidURL:
+        raise CallFailed(f"`{url}` is not a URL") from None
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        message = f"the connection to `{url}` broke: {error or type(error).__name__}"
+        raise CallFailed(message, retryable=True) from None
+
+
+_UNREACHABLE = "check that the server runs and that its address is right"
+
+
+async def _content(response: aiohttp.ClientResponse) -> bytes:
+    if (response.content_length or 0) > _MAX_ANSWER_BYTES:
+        raise CallFailed(f"the answer of `{response.url}` is over {_MAX_ANSWER_BYTES >> 20} MiB")
+    return await response.read()
+
+
+def _object(content: bytes, url: str) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        shown = _plain(content)
+        message = f"`{url}` answered with something other than JSON: `{shown}`"
+        raise CallFailed(message, retryable=True, help=_SPEAKS) from None
+    if not isinstance(document, dict):
+        raise CallFailed(f"`{url}` answered with JSON that is no object", help=_SPEAKS)
+    return document
+
+
+_SPEAKS = "check that it is an OpenAI-compatible server and that its address ends as it should (/v1)"
+
+
+def _refused(
+    response: aiohttp.ClientResponse, content: bytes, url: str, key: str | None, key_env: str | None
+) -> CallFailed:
+    status = response.status
+    said = _message(content)
+    if key:
+        said = said.replace(key, "***")  # some servers repeat the key that they refuse
+    message = f"`{url}` answered {status}" + (f": {said}" if said else f" {response.reason or ''}")
+    retryable = status in RETRYABLE_STATUS or status >= 500
+    return CallFailed(
+        message.rstrip(),
+        retryable=retryable,
+        after_s=_after_s(response.headers.get("Retry-After", "")),
+        help=_advice(status, said, key_env),
+    )
+
+
+def _advice(status: int, said: str, key_env: str | None) -> str | None:
+    if status in (401, 403):
+        where = f"the environment variable `{key_env}`" if key_env else "`key_env` in the cluster file"
+        return f"check the key: {where}"
+    if status == 404:
+        return "check the model's name there, and that the address ends as it should (/v1)"
+    if status == 400 and re.search(r"context length|maximum.*tokens|too long", said, re.I):
+        return "shorten what goes into the prompt, or use a model with a larger context"
+    return None
+
+
+def _message(content: bytes) -> str:
+    """Return the words of an error: OpenAI's form, FastAPI's, or the text as it is."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return _plain(content)
+    for key in ("error", "detail", "message"):
+        found = document.get(key) if isinstance(document, dict) else None
+        if isinstance(found, dict):
+            found = found.get("message")
+        if isinstance(found, str):
+            return _one_line(found)
+    return _plain(content)
+
+
+def _plain(content: bytes) -> str:
+    text = content[: 4 * _SHOWN].decode("utf-8", "replace")
+    return _one_line(re.sub(r"<[^>]*>", " ", text))
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def _after_s(header: str) -> float:
+    """Return the seconds of a Retry-After header; its form as a date is left aside."""
+    return min(float(header), 120.0) if re.fullmatch(r"\d+(\.\d+)?", header.strip()) else 0.0

@@ -1,0 +1,78 @@
+"""What a vLLM server tells of itself at `/metrics`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMetrics:
+    """A server's gauges, and its counters since it started.
+
+    `kv_use` is a fraction. Prefix-cache queries and hits count tokens; so do the other totals but
+    for preemptions, which count requests.
+    """
+
+    running: float = 0.0
+    waiting: float = 0.0
+    kv_use: float = 0.0
+    prompt_tokens: float = 0.0
+    output_tokens: float = 0.0
+    prefix_queries: float = 0.0
+    prefix_hits: float = 0.0
+    preemptions: float = 0.0
+
+    def since(self, before: ServerMetrics) -> ServerMetrics:
+        """Return these gauges, with the counters counted from an earlier reading.
+
+        A server that was restarted in between has counted from zero again.
+        """
+        counted = {name: getattr(self, name) - getattr(before, name) for name in COUNTERS}
+        if any(value < 0.0 for value in counted.values()):
+            return self
+        return ServerMetrics(self.running, self.waiting, self.kv_use, **counted)
+
+    def plus(self, other: ServerMetrics) -> ServerMetrics:
+        """Return two servers' figures together; the fuller cache is the one that counts."""
+        summed = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return ServerMetrics(**{**summed, "kv_use": max(self.kv_use, other.kv_use)})
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Return the share of looked-up prompt tokens that the prefix cache held."""
+        return self.prefix_hits / self.prefix_queries if self.prefix_queries else None
+
+
+GAUGES = {
+    "vllm:num_requests_running": "running",
+    "vllm:num_requests_waiting": "waiting",
+    "vllm:kv_cache_usage_perc": "kv_use",
+}
+_TOTALS = {
+    "vllm:prompt_tokens_total": "prompt_tokens",
+    "vllm:generation_tokens_total": "output_tokens",
+    "vllm:prefix_cache_queries_total": "prefix_queries",
+    "vllm:prefix_cache_hits_total": "prefix_hits",
+    "vllm:num_preemptions_total": "preemptions",
+}
+COUNTERS = tuple(_TOTALS.values())
+
+
+def read_metrics(text: str) -> ServerMetrics | None:
+    """Return what a Prometheus exposition tells, None where it is none of vLLM's.
+
+    Several engines of a server (data parallelism) are added up.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    found: dict[str, float] = {}
+    known = GAUGES | _TOTALS
+    try:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                field = known.get(sample.name)
+                if field is not None:
+                    found[field] = found.get(field, 0.0) + sample.value
+    except ValueError:
+        return None
+    return ServerMetrics(**found) if found else None
