@@ -24,7 +24,8 @@ def audio_file(step: Step, arguments: Mapping[str, Any]) -> tuple[str, bytes] | 
     stretch is sent as 16 kHz mono WAV. A scene without sound has no words: its transcript is "".
     Raises `CallFailed` where the medium cannot be read.
     """
-    value = next(iter(arguments.values()), None) if len(arguments) == 1 else None
+    values = list(arguments.values())
+    value = values[0] if len(values) == 1 else None
     if isinstance(value, Media) and value.kind == "audio":
         form, content = content_of(value)
         return f"audio.{form}", content

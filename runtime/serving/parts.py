@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from ..errors import CallFailed
 from ..executors.errors import ExecutorError
@@ -67,7 +67,7 @@ def content_of(media: Media) -> tuple[str, bytes]:
     """
     if media.kind not in _SIGNATURES:
         raise CallFailed(
-            f"`{media.name}` is a file, and a model server takes only text, images, sounds and videos",
+            f"`{media.name}` is a file, and models take only text, images, sounds and videos",
             help="read it in a step of its own, and give the model what it holds",
         )
     try:
@@ -97,7 +97,7 @@ def media_part(media: Media) -> dict[str, Any]:
     return {"type": kind, kind: {"url": f"data:{media.kind}/{form};base64,{data}"}}
 
 
-def is_scene(value: Any) -> bool:
+def is_scene(value: Any) -> TypeGuard[Mapping[str, Any]]:
     """Tell whether a value is a stretch of a video: std/media's record, by structure."""
     return (
         isinstance(value, dict)

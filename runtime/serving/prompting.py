@@ -51,9 +51,9 @@ def input_text(step: Step, arguments: Mapping[str, Any]) -> str:
     values = list(arguments.values())
     if len(values) != 1 or not isinstance(values[0], str):
         raise CallFailed(
-            f"`{step.task.name}` cannot be embedded: embedding models take one Text, and nothing else"
+            f"`{step.task.name}` cannot be embedded: embedding models take one Text, nothing else"
         )
-    return _sendable(values[0], step.params[0])
+    return _sendable(values[0])
 
 
 def _content(
@@ -63,19 +63,19 @@ def _content(
     shared_values: Mapping[str, Any],
     executor: Executor,
 ) -> str | list[dict[str, Any]] | None:
-    """Fill in the task's text, or else the library's; None where there is neither."""
-    if own is not None:
-        return _filled(own, own_values)
-    if shared is None:
+    """Fill in the task's text, or else that of the library's executor; None without either."""
+    template, values = (shared, shared_values) if own is None else (own, own_values)
+    if template is None:
         return None
     try:
-        return _filled(shared, shared_values)
+        return _filled(template, values)
     except TemplateError as error:
         reason = str(error)
     except _Unknown as error:
-        reason = f"`{error.placeholder}` names nothing that `{executor.interface}` is given"
-    # the author's own prompts were checked by the compiler
-    raise CallFailed(f"the library's prompt of `{executor.name}` is wrong: {reason}")
+        reason = f"`{error.placeholder}` names nothing that it is given"
+    # the compiler has checked what authors write, but not libraries and plans changed by hand
+    whose = f"the library's executor `{executor.name}`" if own is None else "the task"
+    raise CallFailed(f"the prompt of {whose} is wrong: {reason}")
 
 
 class _Unknown(Exception):
@@ -117,7 +117,7 @@ def _placed(placeholder: Placeholder, value: Any) -> Iterator[Piece]:
     name = str(placeholder)[1:-1]
     try:
         for piece in _inserted(value):
-            yield _sendable(piece, name) if isinstance(piece, str) else piece
+            yield _sendable(piece) if isinstance(piece, str) else piece
     except CallFailed as error:
         raise CallFailed(f"`{name}`: {error.message}", help=error.help) from error
 
@@ -188,7 +188,7 @@ _ENCODE = json.JSONEncoder(
 
 
 def _parts(pieces: Iterable[Piece]) -> Iterator[dict[str, Any]]:
-    """Merge neighbouring text; white space alone between media is left out: some servers refuse it."""
+    """Merge neighbouring text; white space alone is left out, which some servers refuse."""
     text = ""
     for piece in pieces:
         if isinstance(piece, str):
@@ -205,11 +205,11 @@ def _text_part(text: str) -> Iterator[dict[str, Any]]:
         yield {"type": "text", "text": text}
 
 
-def _sendable(text: str, name: str) -> str:
+def _sendable(text: str) -> str:
     """Refuse text that UTF-8, and so a request, cannot hold."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(text[error.start]):04x}"
-        raise CallFailed(f"`{name}` holds `{half}`, half a character, on its own") from None
+        raise CallFailed(f"the text holds `{half}`, half a character, on its own") from None
     return text

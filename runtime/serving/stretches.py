@@ -21,7 +21,7 @@ _X264 = {"crf": "18", "preset": "veryfast"}
 
 
 def stretch(video: Media, start_s: float, end_s: float) -> Media:
-    """Return what is seen in `[start_s, end_s)`, as MP4 without sound; the video itself if it is all.
+    """Return what is seen in `[start_s, end_s)`, as MP4 without sound; all of it is `video` itself.
 
     Cut at the frame, so encoded anew: keyframes, where a copy could begin, are seconds apart.
     Raises `ExecutorError` where the stretch is empty or the video cannot be read, and
