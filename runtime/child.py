@@ -33,9 +33,7 @@ def main(socket: int, parent: int, ahead: Sequence[tuple[Source, Sequence[str]]]
     `ahead` are functions to get ready, with the packages they import; then READY is sent. One that
     cannot be made ready is told by the call that needs it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    _die_with(parent)
-    connection = Connection(socket)
+    connection = connected(socket, parent)
     functions: dict[Source, PythonFunction] = {}
     for (name, file), packages in ahead:
         functions[(name, file)] = _ready((name, file), packages)
@@ -68,6 +66,13 @@ def _ready(source: Source, packages: Sequence[str]) -> PythonFunction:
     with suppress(CallFailed):
         function.prepare()
     return function
+
+
+def connected(socket: int, parent: int) -> Connection:
+    """Return the connection to the parent, with whose life this process's ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    _die_with(parent)
+    return Connection(socket)
 
 
 def _die_with(parent: int) -> None:
