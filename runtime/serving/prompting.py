@@ -14,7 +14,7 @@ from ..media import Media
 from ..program import Step
 from .parts import is_scene, media_part, scene_shown
 
-Piece = str | Media
+Piece = str | dict[str, Any]  # text, or a part of a message that holds a medium
 
 
 def chat_messages(
@@ -125,17 +125,17 @@ def _placed(placeholder: Placeholder, value: Any) -> Iterator[Piece]:
 def _inserted(value: Any) -> Iterable[Piece]:
     if value is None:
         return ()
-    if isinstance(value, (str, Media)):
+    if isinstance(value, str):
         return (value,)
     if isinstance(value, list) and any(isinstance(item, Media) for item in value):
-        return [item for item in value if item is not None]  # [Image?] may hold absent ones
+        return map(media_part, filter(None, value))  # [Image?] may hold absent ones
     return _written(value)
 
 
 def _written(value: Any) -> Iterator[Piece]:
     """Write a value as compact JSON, in the order of its fields, its media in their places."""
     if isinstance(value, Media):
-        yield value
+        yield media_part(value)
     elif isinstance(value, list) and _holds_media(value):
         yield from _separated("[", (_written(item) for item in value), "]")
     elif isinstance(value, dict) and _holds_media(value):
@@ -196,7 +196,7 @@ def _parts(pieces: Iterable[Piece]) -> Iterator[dict[str, Any]]:
             continue
         yield from _text_part(text)
         text = ""
-        yield media_part(piece)
+        yield piece
     yield from _text_part(text)
 
 

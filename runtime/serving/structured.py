@@ -221,14 +221,15 @@ def _fitted(kind: Type, document: Any) -> Any:
             return float(document)
         case ListOf(item), list():
             return [_fitted(item, element) for element in document]
-        case Record(fields), dict():
-            known = dict(fields)
-            absent = {n: None for n, t in fields if isinstance(t, Option) and n not in document}
-            return absent | {
-                name: _fitted(known[name], value) if name in known else value
-                for name, value in document.items()
-            }
+        case Record(fields), dict() if _may_be(fields, document):
+            return {name: _fitted(item, document.get(name)) for name, item in fields}
     return document
+
+
+def _may_be(fields: Sequence[tuple[str, Type]], document: Mapping[str, Any]) -> bool:
+    """Tell whether an object has a record's fields, up to absent ones that are optional."""
+    differing = {name for name, _ in fields} ^ document.keys()
+    return differing <= {name for name, item in fields if isinstance(item, Option)}
 
 
 def _large(number: int) -> bool:
