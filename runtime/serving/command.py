@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ _DEFAULT_KV_BYTES = 2**30
 # Keys of other services are none of its business.
 _PASSED = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "SSL_CERT_FILE")
 _PASSED_PREFIXES = ("HF_", "VLLM_", "NCCL_", "CUDA_", "TORCH", "TRITON_", "XDG_", "LC_", "OMP_")
+_SLEEP_SWITCH = "--enable-sleep-mode"
+_DECISIVE = ("CUDA_VISIBLE_DEVICES", "VLLM_CPU_KVCACHE_SPACE", "OMP_NUM_THREADS")
 _NEVER_PASSED = ("VLLM_API_KEY",)
 
 
@@ -28,6 +31,13 @@ class ServerCommand:
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     served_model: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a digest of what the server is; whether it can sleep does not matter."""
+        said = [*(a for a in self.arguments if a != _SLEEP_SWITCH)]
+        said += [f"{name}={value}" for name, value in self.environment if name in _DECISIVE]
+        return hashlib.sha256("\0".join(said).encode()).hexdigest()
 
     def on_port(self, port: int) -> list[str]:
         """Return the whole command line."""
@@ -65,7 +75,7 @@ def server_command(
         flags["--tensor-parallel-size"] = str(engine.tp)
         flags["--gpu-memory-utilization"] = f"{memory_share:.2f}"
         if sleeps:
-            switches.append("--enable-sleep-mode")
+            switches.append(_SLEEP_SWITCH)
     spelled = [part for flag, value in flags.items() for part in (flag, value)]
     return ServerCommand(
         arguments=(*_program(model), *spelled, *switches, *given),

@@ -51,7 +51,7 @@ def conflicts(engines: Sequence[EnginePlan]) -> dict[str, frozenset[str]]:
 
 
 def _exclude(one: EnginePlan, other: EnginePlan) -> bool:
-    return _share_a_place(one, other) and not together(one, other)
+    return share_a_place(one, other) and not together(one, other)
 
 
 def together(one: EnginePlan, other: EnginePlan) -> bool:
@@ -59,7 +59,8 @@ def together(one: EnginePlan, other: EnginePlan) -> bool:
     return one.start_s < other.end_s and other.start_s < one.end_s
 
 
-def _share_a_place(one: EnginePlan, other: EnginePlan) -> bool:
+def share_a_place(one: EnginePlan, other: EnginePlan) -> bool:
+    """Tell whether a GPU, or the CPU of a node, is a place of both."""
     return one.device == other.device and any(
         a.pool == b.pool and a.node == b.node and (not a.gpus or set(a.gpus) & set(b.gpus))
         for a in one.places

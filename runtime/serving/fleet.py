@@ -1,0 +1,185 @@
+"""The servers of a run: which engine attaches where, finds what is warm, or starts its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ...targets.library import Executor
+from ...targets.model_folder import is_folder, model_location
+from ...targets.plan import EnginePlan, Plan
+from ..errors import CallFailed
+from ..urgency import remaining_s
+from .client import HttpClient
+from .command import WHOLE_GPU, server_command
+from .endpoint import Allowance, Endpoint, attached, endpoint
+from .replica import Replica
+from .replicas import Replicas
+from .turns import Turns, conflicts, share_a_place, together
+from .warm import WarmServer, warm_servers
+from .worker import ServedWorker
+
+OnEngine = Callable[[str, str], None]  # told an engine's name and what becomes of it
+
+
+def _silent(engine: str, state: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a run is told of servers.
+
+    environ: where keys are, and of which a server gets what it may know. logs: the folder of the
+    servers' logs. endpoints: addresses to attach to, by engine or executor, whatever the plan says.
+    warm: the folder of servers kept between runs; None looks for none. lasting: keep what is
+    started when this process ends.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    logs: Path = Path(".murakkab/logs")
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    warm: Path | None = None
+    lasting: bool = False
+    on_engine: OnEngine = _silent
+
+
+class Fleet:
+    """The model servers of one run."""
+
+    def __init__(self, plan: Plan, serving: Serving) -> None:
+        """Start nothing yet."""
+        self._serving = serving
+        self._client = HttpClient()
+        served = [e for e in plan.engines if e.runner == "vllm" and e.endpoint is None]
+        self._engines = served
+        self._turns = Turns(conflicts(served))
+        self._warm: list[WarmServer] | None = None  # those not yet spoken for
+        calls_s = {step.step: step.call_s.get("p50", 0.0) for step in plan.steps}
+        self._urgency = remaining_s(plan.module().sole(), calls_s)
+        self.replicas: dict[str, Replicas] = {}
+        self.workers: dict[str, ServedWorker] = {}
+
+    def worker(self, engine: EnginePlan, executor: Executor | None) -> ServedWorker:
+        """Return the worker of an engine; raises `CallFailed` where it cannot have one."""
+        assert executor is not None  # found before
+        engine = self._redirected(engine, executor)
+        attaches = engine.endpoint is not None or engine.runner == "openai"
+        where = attached(engine, executor, self._serving.environ) if attaches else None
+        if where is not None:
+            address = endpoint(where, executor, self._serving.environ)
+            replicas = [Replica("attached", address, self._client, base=_base(address.url))]
+            replicas[0].any_model = where.model is None or is_folder(executor)
+        else:
+            replicas = [self._replica(engine, executor, i) for i in range(engine.replicas)]
+        found = Replicas(replicas, lambda state: self._serving.on_engine(engine.name, state))
+        worker = ServedWorker(
+            engine, executor, found, self._turns, self._client, Allowance(where), self._urgency
+        )
+        self.replicas[engine.name] = found
+        self.workers[engine.name] = worker
+        return worker
+
+    def _redirected(self, engine: EnginePlan, executor: Executor) -> EnginePlan:
+        """Return the engine with the endpoint that the run was told for it, if any."""
+        endpoints = self._serving.endpoints
+        url = endpoints.get(engine.name, endpoints.get(executor.name))
+        if url is None:
+            return engine
+        from ...targets.plan import EndpointPlan
+
+        known = engine.endpoint or EndpointPlan(url=url)
+        return replace(engine, endpoint=replace(known, url=url), prestarted=True)
+
+    def _replica(self, engine: EnginePlan, executor: Executor, index: int) -> Replica:
+        shares = any(
+            other is not engine and together(engine, other) and share_a_place(engine, other)
+            for other in self._engines
+        )
+        sleeps = self._serving.lasting or self._turns.shares(engine.name)
+        command = server_command(
+            engine,
+            executor,
+            model_location(executor),
+            index,
+            memory_share=engine.memory_share if shares else WHOLE_GPU,
+            sleeps=sleeps,
+            environ=self._serving.environ,
+        )
+        warm = self._claim(command.fingerprint)
+        if warm is not None:
+            address = Endpoint(f"{warm.base}/v1", warm.model)
+            return Replica(
+                "warm", address, self._client, warm.base, command=command, log=Path(warm.log)
+            )
+        return Replica(
+            "own",
+            Endpoint("", command.served_model),
+            self._client,
+            command=command,
+            log=self._serving.logs / f"{engine.name}-{index}.log",
+            lasting=self._serving.lasting,
+        )
+
+    def _claim(self, fingerprint: str) -> WarmServer | None:
+        if self._warm is None:
+            folder = self._serving.warm
+            self._warm = [] if folder is None else warm_servers(folder)
+        for server in self._warm:
+            if server.fingerprint == fingerprint:
+                self._warm.remove(server)
+                return server
+        return None
+
+    def begin(self) -> None:
+        """Learn that the run's clock starts."""
+        for worker in self.workers.values():
+            worker.begin()
+
+    async def close(self) -> None:
+        """Close the connections; the workers have been stopped."""
+        await self._client.close()
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return what a run record keeps of the servers."""
+        return [_engine_report(name, replicas) for name, replicas in self.replicas.items()]
+
+
+def _base(url: str) -> str:
+    """Return the address under which an attached vLLM server has its metrics."""
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def _engine_report(name: str, replicas: Replicas) -> dict[str, Any]:
+    metrics = replicas.metrics()
+    counted = None
+    if metrics is not None:
+        counted = {
+            "prompt_tokens": metrics.prompt_tokens,
+            "output_tokens": metrics.output_tokens,
+            "prefix_cache_queries": metrics.prefix_queries,
+            "prefix_cache_hits": metrics.prefix_hits,
+            "preemptions": metrics.preemptions,
+        }
+    return {
+        "engine": name,
+        "servers": [
+            {
+                "url": replica.endpoint.url or None,
+                "model": replica.endpoint.model,
+                "origin": replica.origin,
+                "log": None if replica.log is None else str(replica.log),
+                "start_s": replica.start_s,
+                "sleep_s": replica.sleep_s,
+                "wake_s": replica.wake_s,
+                "restarts": replica.restarts,
+            }
+            for replica in replicas.all
+        ],
+        "metrics": counted,
+    }
+
+
+

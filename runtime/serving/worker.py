@@ -1,0 +1,316 @@
+"""The worker of model servers: a call of the plan becomes requests, and their answers its value."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+
+from ...targets.library import Executor
+from ...targets.plan import EnginePlan
+from ..errors import CallFailed
+from ..program import Step
+from ..state import Submit
+from ..values import ValueProblem
+from ..worker import Measured, Seats, Usage
+from .audio import audio_file
+from .client import HttpClient, post
+from .endpoint import Allowance
+from .prompting import chat_messages, input_text
+from .replica import Replica
+from .replicas import Replicas
+from .structured import read_answer, repair_messages, response_format
+from .turns import Turns
+
+# What a call may say of sampling: a knob or pin of the step, else the executor's setting.
+_SAMPLING = ("temperature", "top_p", "top_k", "seed", "max_tokens", "presence_penalty", "stop")
+_SPEECH = ("transcribe", "transcribe_audio")
+_CHARACTERS_A_TOKEN = 4.0  # of English text, for rate limits only
+_MEDIA = frozenset({"Image", "Audio", "Video", "File"})
+
+
+class ServedWorker:
+    """Does the calls of one engine on its servers.
+
+    `urgency` are the seconds of work that depend on a step, its own included, by step name: what
+    has most ahead of it goes first (vLLM's request priority) on servers that this program starts.
+    """
+
+    def __init__(
+        self,
+        engine: EnginePlan,
+        executor: Executor,
+        replicas: Replicas,
+        turns: Turns,
+        client: HttpClient,
+        allowance: Allowance,
+        urgency: Mapping[str, float],
+    ) -> None:
+        """Prepare; nothing is started before `start`."""
+        self._engine = engine
+        self._executor = executor
+        self._replicas = replicas
+        self._turns = turns
+        self._client = client
+        self._allowance = allowance
+        self._urgency = urgency
+        self._settings = {k: v for k, v in executor.settings if k in _SAMPLING}
+        self._rising: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._idle_since_s = monotonic()
+        self._in_flight: set[asyncio.Task[Any]] = set()
+        self.retired = False
+        turns.enlist(engine.name, self)
+
+    # ---- as a worker
+
+    @property
+    def seats(self) -> Seats | None:
+        """Servers share nothing that the plan does not know of."""
+        return None
+
+    async def start(self) -> None:
+        """Get the servers ready, unless the plan starts them during the run."""
+        if self._engine.prestarted:
+            await self._ready()
+
+    def begin(self) -> None:
+        """Learn that the run's clock starts: what the plan starts later is started then."""
+        if not self._engine.prestarted:
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(self._engine.start_s, self._rise)
+
+    def submit(self, call: Submit) -> asyncio.Future[Any]:
+        """Begin a call; cancelling it closes its connection, which ends it on the server too."""
+        task = asyncio.get_running_loop().create_task(self._call(call))
+        self._in_flight.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._in_flight.discard(task)
+        if not self._in_flight:
+            self._idle_since_s = monotonic()
+            self._turns.look()
+
+    def health(self) -> str | None:
+        """Return why there is no server any more."""
+        problem = self._replicas.problem
+        return None if problem is None else problem.message
+
+    def retire(self) -> None:
+        """Give up the engine's places: the plan may have others wait for them."""
+        self.retired = True
+        if self._later is not None:
+            self._later.cancel()
+        self._turns.look()
+
+    async def drain(self) -> None:
+        """Wait for the calls at work."""
+        if self._in_flight:
+            await asyncio.wait(set(self._in_flight))
+
+    async def stop(self) -> None:
+        """Give up the calls at work and stop the servers that this run started."""
+        if self._later is not None:
+            self._later.cancel()
+        tasks = [*self._in_flight, *([self._rising] if self._rising is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._replicas.close()
+
+    # ---- as a tenant of its places
+
+    @property
+    def calls(self) -> int:
+        """Calls that have begun, those that wait for a server included."""
+        return len(self._in_flight)
+
+    @property
+    def idle_s(self) -> float:
+        """For how long there has been no call."""
+        return 0.0 if self._in_flight else monotonic() - self._idle_since_s
+
+    async def park(self) -> None:
+        """Give up GPUs, cores and memory to an engine that waits for them."""
+        await self._replicas.park(for_good=self.retired)
+
+    # ---- servers
+
+    async def _ready(self) -> None:
+        if self._replicas.up:
+            return
+        self._rise()
+        assert self._rising is not None  # `_rise` made it
+        await asyncio.shield(self._rising)
+
+    def _rise(self) -> None:
+        if self._rising is None or self._rising.done():
+            self._rising = asyncio.create_task(self._take_turn())
+            self._rising.add_done_callback(_seen)
+
+    async def _take_turn(self) -> None:
+        await self._turns.hold(self._engine.name)
+        if not self._replicas.up and self._replicas.problem is None:
+            await self._replicas.rise()
+
+    # ---- calls
+
+    async def _call(self, call: Submit) -> Any:
+        step = call.step
+        arguments = dict(zip(step.params, call.args, strict=True))
+        self._turns.look()
+        try:
+            if not self._replicas.up and self._replicas.problem is None:
+                await self._ready()
+            replica = await self._replicas.pick()
+        except CallFailed as error:
+            raise CallFailed(error.message, help=error.help) from None
+        replica.in_flight += 1
+        try:
+            return await self._ask(replica, step, arguments)
+        except CallFailed as error:
+            if error.retryable:
+                self._replicas.suspect(replica)
+            if replica.log is not None and error.retryable:
+                error.message += f" (the server's log is `{replica.log}`)"
+            raise
+        finally:
+            replica.in_flight -= 1
+
+    async def _ask(self, replica: Replica, step: Step, arguments: Mapping[str, Any]) -> Measured:
+        prompted = step.task.prompt is not None or self._executor.prompt is not None
+        if not prompted and self._executor.interface == "embed":
+            return await self._embedding(replica, step, arguments)
+        if not prompted and self._executor.interface in _SPEECH:
+            return await self._transcription(replica, step, arguments)
+        return await self._chat(replica, step, arguments)
+
+    async def _chat(self, replica: Replica, step: Step, arguments: Mapping[str, Any]) -> Measured:
+        if _holds_media(step):  # reading and cutting films is no work for the event loop
+            messages = await asyncio.to_thread(chat_messages, self._executor, step, arguments)
+        else:
+            messages = chat_messages(self._executor, step, arguments)
+        body: dict[str, Any] = {"model": replica.endpoint.model, "messages": messages}
+        body |= self._settings
+        body |= {name: step.knobs[name] for name in _SAMPLING if name in step.knobs}
+        if replica.origin != "attached":
+            body["priority"] = -round(self._urgency.get(step.name, 0.0) * 1000)
+        kind = step.task.result
+        form = response_format(kind)
+        if form is not None:
+            body["response_format"] = form
+        answer, usage = await self._complete(replica, body)
+        try:
+            return Measured(read_answer(kind, answer), usage)
+        except ValueProblem as problem:
+            first = str(problem)
+        body["messages"] = repair_messages(messages, answer, first)
+        try:
+            answer, more = await self._complete(replica, body)
+        except CallFailed as error:
+            error.usage = usage
+            raise
+        usage = usage.plus(more)
+        try:
+            return Measured(read_answer(kind, answer), usage)
+        except ValueProblem as problem:
+            cut = ": it was cut short by its limit" if usage.cut else ""
+            message = f"the model's answer is no {kind}, asked twice{cut}: {problem}"
+            hint = "raise `max_tokens`" if usage.cut else "use a better model, or a simpler type"
+            raise CallFailed(message, retryable=True, help=hint, usage=usage) from None
+
+    async def _complete(self, replica: Replica, body: dict[str, Any]) -> tuple[str, Usage]:
+        """Return the text of one chat completion and what it consumed."""
+        length = sum(len(str(message["content"])) for message in body["messages"])
+        await self._allowance.ask(length / _CHARACTERS_A_TOKEN)
+        document = await self._post(replica, "/chat/completions", body)
+        try:
+            choice = document["choices"][0]
+            text = choice["message"]["content"]
+            cut = choice.get("finish_reason") == "length"
+        except (LookupError, TypeError, AttributeError):
+            raise self._strange(replica) from None
+        if text is None:
+            refused = choice["message"].get("refusal")
+            said = f"the model refused: {refused}" if refused else "the model answered nothing"
+            raise CallFailed(said, retryable=not refused)
+        if not isinstance(text, str):
+            raise self._strange(replica)
+        return text, self._used(document, cut)
+
+    async def _embedding(
+        self, replica: Replica, step: Step, arguments: Mapping[str, Any]
+    ) -> Measured:
+        body = {"model": replica.endpoint.model, "input": input_text(step, arguments)}
+        await self._allowance.ask(len(body["input"]) / _CHARACTERS_A_TOKEN)
+        document = await self._post(replica, "/embeddings", body)
+        try:
+            vector = [float(number) for number in document["data"][0]["embedding"]]
+        except (LookupError, TypeError, ValueError):
+            raise self._strange(replica) from None
+        return Measured(vector, self._used(document, False))
+
+    async def _transcription(
+        self, replica: Replica, step: Step, arguments: Mapping[str, Any]
+    ) -> Measured:
+        import aiohttp
+
+        sound = await asyncio.to_thread(audio_file, step, arguments)
+        if sound is None:
+            return Measured("", Usage())  # no sound, so nothing was said
+        form = aiohttp.FormData()
+        form.add_field("model", replica.endpoint.model)
+        form.add_field("response_format", "json")
+        form.add_field("file", sound[1], filename=sound[0])
+        await self._allowance.ask(0.0)
+        document = await self._post(replica, "/audio/transcriptions", form)
+        if not isinstance(document.get("text"), str):
+            raise self._strange(replica)
+        return Measured(document["text"].strip(), self._used(document, False))
+
+    async def _post(self, replica: Replica, path: str, body: Any) -> dict[str, Any]:
+        endpoint = replica.endpoint
+        return await post(
+            self._client.session(),
+            endpoint.url + path,
+            body,
+            key=endpoint.key,
+            key_env=endpoint.key_env,
+        )
+
+    def _used(self, document: Mapping[str, Any], cut: bool) -> Usage:
+        said = document.get("usage")
+        used = said if isinstance(said, dict) else {}
+        details = used.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+        return self._allowance.used(
+            Usage(
+                requests=1,
+                prompt_tokens=_count(used.get("prompt_tokens")),
+                cached_tokens=_count(cached),
+                output_tokens=_count(used.get("completion_tokens")),
+                cut=int(cut),
+            )
+        )
+
+    def _strange(self, replica: Replica) -> CallFailed:
+        message = f"`{replica.endpoint.url}` answered in a form that OpenAI's interface does not have"
+        hint = "check that it is an OpenAI-compatible server"
+        return CallFailed(message, retryable=True, help=hint)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _holds_media(step: Step) -> bool:
+    return any(name in str(param.type) for param in step.task.params for name in _MEDIA)
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Take note of an error, which every call that waits for the engine gets as well."""
+    if not task.cancelled():
+        task.exception()
