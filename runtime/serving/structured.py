@@ -22,17 +22,19 @@ _NAME = "answer"
 _MAX_DEPTH = 100  # nobody asks for more, and what reads values further on is recursive
 _REPEATED = 2_000  # characters of a wrong answer that the model is shown again
 _TOLD = 1_000  # characters of what is wrong with it
+# The largest double below 2^63. xgrammar holds the full range of 64 bits exactly, but llguidance
+# (1.7) fails on it, and llama.cpp takes its ends for the absence of bounds.
+_INT_BOUND = INT_LIMIT - 1024
 _SCALARS: Mapping[str, Mapping[str, Any]] = {
     "Text": {"type": "string"},
-    # Without bounds a decoder may go on writing digits. xgrammar, vLLM's default back end, holds
-    # these exactly.
-    "Int": {"type": "integer", "minimum": -INT_LIMIT, "maximum": INT_LIMIT - 1},
+    # Without bounds a decoder may go on writing digits.
+    "Int": {"type": "integer", "minimum": -_INT_BOUND, "maximum": _INT_BOUND},
     "Float": {"type": "number"},
     "Bool": {"type": "boolean"},
     "Json": {},
 }
 _FENCE = "```"
-# Qwen3 and DeepSeek-R1 write their reasoning (empty when it is switched off) before the answer,
+# Qwen3 writes its reasoning (empty when that is switched off by `/no_think`) before the answer,
 # where the server has no reasoning parser to take it out.
 _REASONING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
