@@ -177,6 +177,8 @@ class Tracing:
             return None
         message = f"{missing} of {self._made} spans did not reach `{self._destination}`"
         hint = f"check that a collector listens there, or unset `{_BASE}`"
+        if self._exporter.delivered and not self._exporter.failed:
+            hint = "they came faster than they could be sent: raise `OTEL_BSP_MAX_QUEUE_SIZE`"
         return Diagnostic("undelivered-spans", message, severity="warning", help=hint)
 
 

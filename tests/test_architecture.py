@@ -35,6 +35,7 @@ RUNS_WHAT_IS_NAMED = {
     "__init__.py": "a table of public names",
     "cli/main.py": "a table of commands",
     "targets/detect.py": "the name pynvml",
+    "runtime/nvml.py": "the name pynvml",
     "runtime/entries.py": "the shipped names, entry points, files given with --library",
     "runtime/child.py": "packages that the executor library says its function needs",
     "runtime/executors/judge.py": "the code under test, in the jail",

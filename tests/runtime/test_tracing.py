@@ -320,6 +320,32 @@ def test_a_collector_that_does_not_answer_is_not_waited_for() -> None:
     assert warning is not None and warning.message.startswith("3 of 3 spans did not reach")
 
 
+def test_spans_that_did_not_fit_the_queue_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "2")  # the SDK reads it itself
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
+    answers = Event()
+    slow = Collector(answers=answers)
+    tracing = tracing_from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": slow.url})
+    assert tracing is not None
+    calls = _calls(*range(20))
+    with _traced(tracing) as trace:
+        for call in calls:
+            trace.begin(call, 101.0)
+            trace.end(call, 102.0, None)
+    answers.set()
+    warning = tracing.close(60.0)
+    slow.close()
+    sent = sum(
+        len(scope.spans)
+        for _, request in slow.requests
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+    )
+    assert warning is not None
+    assert warning.message.startswith(f"{21 - sent} of 21 spans did not reach")
+    assert warning.help is not None and "OTEL_BSP_MAX_QUEUE_SIZE" in warning.help
+
+
 def test_a_warning_shows_no_key_of_the_address() -> None:
     gone = Collector()
     gone.close()
