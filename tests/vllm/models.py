@@ -73,13 +73,15 @@ def write_models(folder: Path) -> dict[str, int]:
     }
 
 
-def write_library(path: Path, names: Iterable[str] = ("large", "small")) -> Path:
+def write_library(
+    path: Path, names: Iterable[str] = ("large", "small"), *, max_tokens: int = 32
+) -> Path:
     """Write an executor library of models that stand in folders of their names beside it."""
-    path.write_text("\n".join(_entry(name) for name in names), "utf-8")
+    path.write_text("\n".join(_entry(name, max_tokens) for name in names), "utf-8")
     return path
 
 
-def _entry(name: str) -> str:
+def _entry(name: str, max_tokens: int) -> str:
     # JSON's strings, numbers and arrays are TOML's too
     rows: dict[str, object] = {
         "name": name,
@@ -93,9 +95,9 @@ def _entry(name: str) -> str:
     }
     tables: dict[str, Mapping[str, object]] = {
         "quality": {"value": _QUALITY[name], "metric": "none", "source": "weights are random"},
-        "work": {"prompt_tokens": "tokens(prompt) + 10", "output_tokens": 32},
-        "result": {"tokens": 32},
-        "settings": {"server_args": SERVER_ARGS, "max_tokens": 32, "timeout_s": 60},
+        "work": {"prompt_tokens": "tokens(prompt) + 10", "output_tokens": max_tokens},
+        "result": {"tokens": max_tokens},
+        "settings": {"server_args": SERVER_ARGS, "max_tokens": max_tokens, "timeout_s": 60},
     }
     lines = ["[[executor]]", *_assignments(rows)]
     for table, content in tables.items():
