@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -51,6 +52,11 @@ class Weights:
     revision: str | None
     device: str
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of the user's own."""
+        return os.path.isabs(self.location)
+
     def part(self, kind: Any) -> Any:
         """Load what `kind` (an `Auto…` class) finds there; nothing is downloaded."""
         version = {} if self.revision is None else {"revision": self.revision}
@@ -72,8 +78,8 @@ class ObjectDetector:
         """Load the model."""
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-        self._processor = weights.part(AutoImageProcessor)
         self._model = weights.model(AutoModelForObjectDetection)
+        self._processor = weights.part(AutoImageProcessor)
         self._accepted = frozenset(inspect.signature(self._model.forward).parameters)
 
     def read(self, arguments: Arguments) -> list[Image]:
@@ -131,8 +137,8 @@ class SpeechRecogniser:
         """Load the model."""
         from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
-        self._processor = weights.part(AutoProcessor)
         self._model = weights.model(AutoModelForSpeechSeq2Seq)
+        self._processor = weights.part(AutoProcessor)
         window = getattr(self._processor.feature_extractor, "n_samples", None)
         if window is None:
             raise CallFailed(f"`{weights.location}` is no model like Whisper; name one that is")
@@ -184,8 +190,8 @@ class Captioner:
         """Load the model."""
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        self._processor = weights.part(AutoProcessor)
         self._model = weights.model(AutoModelForImageTextToText)
+        self._processor = weights.part(AutoProcessor)
 
     def read(self, arguments: Arguments) -> Image:
         """Decode the image."""
@@ -212,8 +218,8 @@ class Embedder:
         """Load the model."""
         from transformers import AutoModel, AutoTokenizer
 
-        self._tokenizer = weights.part(AutoTokenizer)
         self._model = weights.model(AutoModel)
+        self._tokenizer = weights.part(AutoTokenizer)
         positions = getattr(self._model.config, "max_position_embeddings", None)
         self._limit = min(self._tokenizer.model_max_length, positions or 8192)
 
@@ -284,6 +290,11 @@ FAMILIES: Mapping[str, Family] = {
 
 def load_model(interface: str, weights: Weights) -> TorchModel:
     """Load the model for an interface; raises `CallFailed` saying what to do where it cannot be."""
+    if weights.is_folder and not os.path.isdir(weights.location):
+        raise CallFailed(
+            f"its model's folder `{weights.location}` does not exist",
+            help="paths in `model` start at the library file",
+        )
     try:
         return FAMILIES[interface](weights)
     except CallFailed:
@@ -296,15 +307,6 @@ def _unloadable(interface: str, weights: Weights, error: Exception) -> CallFaile
     name, reason = weights.location, first_line(error)
     if isinstance(error, ImportError):
         return CallFailed(f"a package that `{name}` needs is missing: {reason}")
-    if isinstance(error, OSError) and name.startswith("/"):
-        return CallFailed(
-            f"`{name}` holds no model that can be loaded: {reason}",
-            help="it needs what `save_pretrained` writes: config.json, the weights, the processor",
-        )
-    if isinstance(error, OSError):
-        return CallFailed(
-            f"model `{name}` is not on this machine", help="fetch it with `mkb pull PLAN`"
-        )
     if str(error).startswith("Unrecognized configuration class"):
         return CallFailed(
             f"`{name}` is not a model for `{interface}`",
@@ -314,6 +316,17 @@ def _unloadable(interface: str, weights: Weights, error: Exception) -> CallFaile
         return CallFailed(
             f"out of GPU memory while loading `{name}`",
             help="give the engine a GPU with more free memory, or name a smaller model",
+        )
+    if weights.is_folder:
+        return CallFailed(
+            f"`{name}` holds no model that can be loaded: {reason}",
+            help="it needs what `save_pretrained` writes: config.json, the weights, the processor",
+        )
+    if isinstance(error, OSError):
+        version = f" (revision `{weights.revision}`)" if weights.revision else ""
+        return CallFailed(
+            f"model `{name}`{version} is not on this machine, or not all of it",
+            help="fetch it with `mkb pull PLAN`",
         )
     return CallFailed(f"`{name}` cannot be loaded: {reason}")
 
