@@ -28,6 +28,7 @@ def compile(
     cluster: File | None = None,
     library: Sequence[File] = (),
     profiles: Sequence[File] = (),
+    endpoints: Mapping[str, str] | None = None,
     level: int = 2,
     minimize: str | None = None,
     require: Sequence[str] = (),
@@ -35,10 +36,11 @@ def compile(
     """Compile a workflow to a plan.
 
     `path_or_text` is a file (a `Path`, or a text that ends in `.mkb`) or the program itself.
-    `workflow` picks one where the file holds several. `target` left out is `local`, or `sim` where
-    a `cluster` file is given. `library` and `profiles` are files added to the shipped ones. `level`
-    is that of `-O`. `minimize` (`"energy then cost"`) comes before what the file minimises,
-    `require` (`["accuracy >= 0.8"]`) is added to its requirements.
+    `workflow` picks one where the file holds several. `target` left out is `local`, `sim` where
+    a `cluster` file is given, or else `vllm` where there are `endpoints`: addresses of
+    OpenAI-compatible servers that already run, by executor. `library` and `profiles` are files
+    added to the shipped ones. `level` is that of `-O`. `minimize` (`"energy then cost"`) comes
+    before what the file minimises, `require` (`["accuracy >= 0.8"]`) is added to its requirements.
 
     Raises `CompileError` where the program is wrong or cannot be met, and `InputError` where a file
     or an argument cannot be used; both carry their `diagnostics`.
@@ -54,6 +56,7 @@ def compile(
         level=level,
         minimize=minimize,
         require=tuple(require),
+        endpoints=tuple((endpoints or {}).items()),
     )
     return compile_workflow(request).plan
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +77,12 @@ def _class(module: str, name: str) -> type[BaseException] | tuple[()]:
 
 def _failed_run(error: Any) -> Failure:
     hint = None if error.record is None else f"`mkb show {error.record}` shows what completed"
-    said = [("run-failed", str(failure)) for failure in error.failures]
+    found = [Diagnostic("run-failed", str(f), help=f.help) for f in error.failures]
     if error.interrupted:
-        said.append(("interrupted", "interrupted"))
-    said = said or [("run-failed", error.message)]
-    found = [Diagnostic(id, message) for id, message in said[:-1]]
-    found.append(Diagnostic(*said[-1], help=hint))
+        found.append(Diagnostic("interrupted", "interrupted"))
+    found = found or [Diagnostic("run-failed", error.message)]
+    helps = [text for text in (found[-1].help, hint) if text is not None]
+    found[-1] = replace(found[-1], help="; ".join(helps) or None)
     failures = [failure.as_dict() for failure in error.failures]
     record = None if error.record is None else str(error.record)
     details = {"failures": failures, "record": record}

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..runtime.progress import OnEvent, Progress, ProgressTracker, RunEvent
+from ..runtime.progress import (
+    EngineStatus,
+    OnEngine,
+    OnEvent,
+    Progress,
+    ProgressTracker,
+    RunEvent,
+)
 from . import figures
 from .display import safe, shorten
 from .output import Output
@@ -62,6 +69,26 @@ def _standing(progress: Progress) -> str:
     if progress.remaining_s is not None:
         parts.append(f"about {figures.seconds(progress.remaining_s)} left")
     return ", ".join(parts)
+
+
+@contextmanager
+def shown_engines(output: Output) -> Iterator[OnEngine | None]:
+    """Give what to call with each engine's status; None beside `--json`."""
+    yield None if output.as_json else _EngineLines(output).see
+
+
+class _EngineLines:
+    """Tells on stderr what becomes of engines, a line for each change."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._told: dict[str, str] = {}
+
+    def see(self, status: EngineStatus) -> None:
+        if self._told.get(status.engine) == status.state:
+            return
+        self._told[status.engine] = status.state
+        self._output.aside(f"engine `{status.engine}`: {safe(status.state)}")
 
 
 @contextmanager

@@ -20,6 +20,16 @@ def together(*decorators: Decorator) -> Decorator:
     return lambda function: reduce(lambda f, add: add(f), reversed(decorators), function)
 
 
+def _endpoints(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    pairs = [value.partition("=") for value in values]
+    for value, (name, _, url) in zip(values, pairs, strict=True):
+        if not name or not url:
+            raise click.BadParameter(f"`{value}` is not of the form NAME=URL", ctx, param)
+    return tuple((name, url) for name, _, url in pairs)
+
+
 # `Output.of` reads these three from the raw arguments, so that they count for usage errors too
 common = together(
     click.option("--json", is_flag=True, expose_value=False, help="Print one JSON document."),
@@ -41,16 +51,26 @@ libraries = click.option(
     help="Add an executor library (TOML).",
 )
 
+endpoints = click.option(
+    "--endpoint",
+    "endpoints",
+    metavar="NAME=URL",
+    multiple=True,
+    callback=_endpoints,
+    help="Attach executor NAME to a server that runs.",
+)
+
 environment_flags = together(
     click.option(
         "--target",
         metavar="T",
-        help="What to compile for: `local`, or `sim` where there is a cluster.",
+        help="What to compile for: `local`, `sim` where there is a cluster, `vllm`.",
     ),
     click.option(
         "--cluster", metavar="F", type=click.Path(path_type=Path), help="The hardware (TOML)."
     ),
     libraries,
+    endpoints,
     click.option(
         "--profiles",
         metavar="F",
@@ -79,7 +99,11 @@ compile_flags = together(
 
 def stated_flags(flags: Mapping[str, Any]) -> list[str]:
     """Return those of `compile_flags` that were given a value other than their default."""
-    names = {"libraries": "--library", "level": f"-O{flags.get('level')}"}
+    names = {
+        "libraries": "--library",
+        "endpoints": "--endpoint",
+        "level": f"-O{flags.get('level')}",
+    }
     return sorted(
         names.get(name, f"--{name}")
         for name, value in flags.items()

@@ -18,6 +18,7 @@ from ..passes.pipeline import LEVELS, parse_pipeline, print_pipeline, run_pipeli
 from ..passes.place import Place
 from ..passes.problem import Placement
 from ..passes.substitute import Substitute
+from ..targets.attach import attach, with_endpoints
 from ..targets.cluster import load_cluster
 from ..targets.costmodel import ProfileCostModel
 from ..targets.detect import detect_host
@@ -34,9 +35,10 @@ from .frontend import Checked, check_file, check_text, select, standard_interfac
 class Request:
     """What to compile, for what, and how; the fields are the flags of `mkb compile`.
 
-    `source` is a file, or the program itself as text. `target` left out is `local`, or `sim` where
-    a cluster is described. `minimize` comes before, `require` in addition to, what the file says.
+    `source` is a file, or the program itself as text. `target` left out is `local`, `sim` where
+    a cluster is described, or else `vllm` where there are endpoints. `minimize` comes before, `require` in addition to, what the file says.
     `passes` overrides the pipeline of `level`. `effort` is the solver's deterministic time.
+    `endpoints` are addresses at which executors run already, and come before the cluster's.
     """
 
     source: Path | str
@@ -51,6 +53,7 @@ class Request:
     minimize: str | None = None
     require: tuple[str, ...] = ()
     effort: float = 10.0
+    endpoints: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +135,7 @@ def stage(
 
 def environment(request: Request) -> tuple[Target, Context]:
     """Load the library, cluster and profiles that a request names; the target it is for."""
-    described = request.cluster is not None
-    target = target_named(request.target or ("sim" if described else "local"))
+    target = target_named(request.target or _usual_target(request))
     if target.described and request.cluster is None:
         raise InputError(
             Diagnostic(
@@ -142,8 +144,9 @@ def environment(request: Request) -> tuple[Target, Context]:
                 help="give one with `--cluster FILE`; `mkb targets detect` writes this host's",
             )
         )
-    library = load_library(request.libraries)
     cluster = load_cluster(request.cluster) if request.cluster is not None else detect_host()
+    cluster = with_endpoints(cluster, request.endpoints)
+    library = attach(load_library(request.libraries), cluster)
     missing = {}
     if target.installed:
         found = {e.name: availability(e) for e in library.executors if e.runner in target.runners}
@@ -158,6 +161,12 @@ def environment(request: Request) -> tuple[Target, Context]:
         effort=request.effort,
     )
     return target, context
+
+
+def _usual_target(request: Request) -> str:
+    if request.cluster is not None:
+        return "sim"
+    return "vllm" if request.endpoints else "local"
 
 
 def complete(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from ..ir.ops import Attr, Attrs, Op, Region, Symbol, attributes
 from ..ir.workflow import PERCENTILES, Engine, Module
+from ..targets.cost import Slot
+from ..targets.endpoint import EndpointPlan
 from .formulate import Formulation
 from .modes import Way
 from .problem import Hold, Placement
@@ -128,7 +131,12 @@ def _engine_attrs(label: str, hold: Hold | None, ways: list[Way]) -> Attrs:
     """Return an engine's attributes; a hosted service is held by nobody."""
     users = [way for way in ways if way.engine is not None and way.engine.label == label]
     option, executor, slot = users[0].engine, users[0].configuration.executor, users[0].slot
-    if option is None or executor is None or slot is None:
+    estimate = max(
+        (way.estimate for way in users if way.estimate is not None),
+        key=lambda e: (e.gpu_memory_bytes, e.kv_cache_bytes),
+        default=None,
+    )
+    if option is None or executor is None or slot is None or estimate is None:
         raise ValueError(f"engine {label} has no executor")
     in_flight = sum(way.concurrency * way.replicas for way in users)
     replicas = hold.replicas if hold is not None else ()
@@ -151,9 +159,27 @@ def _engine_attrs(label: str, hold: Hold | None, ways: list[Way]) -> Attrs:
             "start_s": _short(hold.start_s if hold is not None else 0.0),
             "end_s": _short(hold.end_s if hold is not None else 0.0),
             "startup_s": _short(option.startup_s),
-            "prestarted": hold is not None and hold.prestarted,
+            "prestarted": hold is None or hold.prestarted,
+            "cores": estimate.cores,
+            "memory_share": _memory_share(estimate.gpu_memory_bytes, slot),
+            "kv_cache_bytes": _short(estimate.kv_cache_bytes),
+            **_endpoint_attrs(executor.endpoint),
         }
     )
+
+
+def _memory_share(gpu_memory_bytes: float, slot: Slot) -> float:
+    """Return the share of a GPU's memory that a replica needs, rounded up to a hundredth."""
+    gpu = slot.pool.gpu if slot.pool is not None and slot.gpus else None
+    if gpu is None:
+        return 0.0
+    return min(1.0, math.ceil(100.0 * gpu_memory_bytes / gpu.memory_bytes) / 100.0)
+
+
+def _endpoint_attrs(endpoint: EndpointPlan | None) -> dict[str, Attr]:
+    if endpoint is None:
+        return {}
+    return {f"endpoint.{field.name}": getattr(endpoint, field.name) for field in fields(endpoint)}
 
 
 def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) -> dict[str, Attr]:

@@ -26,11 +26,12 @@ from .state import (
     Finish,
     Interrupted,
     Limits,
+    Retired,
     Retry,
     RunState,
     Submit,
 )
-from .worker import Worker
+from .worker import Measured, Usage, Worker
 
 # Waits before attempts 2, 3, … double from the first to the last of these, in seconds, and are
 # shortened by up to half at random, so that steps that failed together do not return together.
@@ -43,7 +44,10 @@ _GRACE_S = 10.0
 class EngineLane:
     """An engine at run time: its worker, how many calls it takes at once, what waits for it."""
 
-    __slots__ = ("concurrency", "name", "running", "seats", "timeout_s", "waiting", "worker")
+    __slots__ = (
+        *("coming", "concurrency", "name", "running", "seats"),
+        *("timeout_s", "waiting", "worker"),
+    )
 
     def __init__(
         self, name: str, worker: Worker, concurrency: int, timeout_s: float | None
@@ -56,6 +60,7 @@ class EngineLane:
         self.seats = worker.seats
         self.running = 0
         self.waiting: deque[Submit] = deque()
+        self.coming: set[str] = set()  # steps on it whose calls have not all been done
 
     @property
     def free(self) -> bool:
@@ -80,6 +85,8 @@ class Dispatcher:
         self._state = RunState(program, limits)
         self._engines = engines
         self._sharing: dict[int, list[EngineLane]] = {}
+        for step in program.steps:
+            engines[step.engine or ""].coming.add(step.name)
         for engine in engines.values():
             self._sharing.setdefault(id(engine.seats), []).append(engine)
         self._clock = clock
@@ -128,12 +135,20 @@ class Dispatcher:
                 else:
                     engine.waiting.append(command)
             elif type(command) is Retry:
-                self._waits[command.id] = self._clock.later(
-                    _wait_s(command.submit.attempt), partial(self._due, command.id)
-                )
+                wait_s = max(_wait_s(command.submit.attempt), command.after_s)
+                self._waits[command.id] = self._clock.later(wait_s, partial(self._due, command.id))
+            elif type(command) is Retired:
+                self._retire(command)
             elif self._outcome is not None and not self._outcome.done():
                 assert isinstance(command, (Finish, Fail))
                 self._outcome.set_result(command)
+
+    def _retire(self, command: Retired) -> None:
+        for step in command.steps:
+            engine = self._engines[step.engine or ""]
+            engine.coming.discard(step.name)
+            if not engine.coming:
+                engine.worker.retire()
 
     def _due(self, call: int) -> None:
         del self._waits[call]
@@ -195,12 +210,12 @@ class Dispatcher:
             timer.cancel()
         ended_s = self._clock.now() - self._began_s
         timed_out = call.id in self._timed_out
-        event = self._event(engine, call, future)
+        event, usage = self._event(engine, call, future)
         try:
-            self._recorder.call(call, engine.name, started_s, ended_s, event)
+            self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
         except OSError as error:  # a medium that is not there, a full disk
             event = Failed(call.id, f"what it returned cannot be recorded: {error}", False)
-            self._recorder.call(call, engine.name, started_s, ended_s, event)
+            self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
         # What was stopped did not fail: why it was stopped is what the run tells.
         stopped = future.cancelled() and not timed_out
         commands = self._state.apply(Dropped(call.id) if stopped else event)
@@ -225,23 +240,21 @@ class Dispatcher:
 
     def _event(
         self, engine: EngineLane, call: Submit, future: asyncio.Future[Any]
-    ) -> Completed | Failed:
+    ) -> tuple[Completed | Failed, Usage | None]:
         if future.cancelled():
             if call.id in self._timed_out:
                 self._timed_out.discard(call.id)
-                return Failed(call.id, f"timed out after {engine.timeout_s:g} s", True)
-            return Failed(call.id, "stopped, because the run is ending", False)
+                return Failed(call.id, f"timed out after {engine.timeout_s:g} s", True), None
+            return Failed(call.id, "stopped, because the run is ending", False), None
         error = future.exception()
         if error is None:
-            problem = call.step.check(value := future.result())
-            if problem is None:
-                return Completed(call.id, value)
-            return Failed(call.id, f"returned a value of the wrong type: {problem}", False)
+            return _result(call, future.result())
         if not isinstance(error, CallFailed):
             raise error
         down = engine.worker.health()
-        also = f" (engine `{engine.name}`: {down})" if down is not None else ""
-        return Failed(call.id, error.message + also, error.retryable)
+        also = f" (engine `{engine.name}`: {down})" if down not in (None, error.message) else ""
+        message = error.message + also
+        return Failed(call.id, message, error.retryable, error.help, error.after_s), error.usage
 
     # ---- telling
 
@@ -266,6 +279,16 @@ class Dispatcher:
         assert isinstance(event, Failed)
         kind = "retried" if any(type(c) is Retry for c in commands) else "failed"
         self._tell(kind, at_s, call, engine, reason=event.error)
+
+
+def _result(call: Submit, value: Any) -> tuple[Completed | Failed, Usage | None]:
+    usage = None
+    if type(value) is Measured:
+        value, usage = value
+    problem = call.step.check(value)
+    if problem is None:
+        return Completed(call.id, value), usage
+    return Failed(call.id, f"returned a value of the wrong type: {problem}", False), usage
 
 
 def _wait_s(attempt: int) -> float:

@@ -22,7 +22,9 @@ from .progress import OnEvent, OnInterrupt
 from .python_worker import LanePools
 from .record import RunRecord
 from .recorder import Recorder
+from .serving.fleet import Fleet, Serving
 from .state import Fail, Failure, Finish, Limits
+from .torch_worker import torch_worker
 from .values import check_value
 from .worker import Seats, WorkerFactory
 
@@ -48,6 +50,7 @@ async def run_plan(
     on_event: OnEvent | None = None,
     signals: bool = False,
     on_interrupt: OnInterrupt | None = None,
+    serving: Serving | None = None,
     workers: Mapping[str, WorkerFactory] | None = None,
     clock: Clock | None = None,
 ) -> RunResult:
@@ -62,8 +65,9 @@ async def run_plan(
     module = plan.module()
     workflow = module.sole()
     values = bind_inputs(workflow, inputs)
-    executors = _executors(plan, library) if workers is None else {}
-    factories = workers if workers is not None else {"python": LanePools().worker}
+    executors = plan_executors(plan, library) if workers is None else {}
+    fleet = Fleet(plan, serving if serving is not None else Serving())
+    factories = workers if workers is not None else _factories(fleet)
     idempotent = [e.name for e in executors.values() if e.idempotent]
     engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
     if dict(module.attrs).get("sequential") is True:
@@ -77,9 +81,11 @@ async def run_plan(
     began_s = clock.now()
     outcome: Finish | Fail | None
     try:
+        fleet.open()
         outcome = await _start(engines.values())
         recorder.started(clock.now() - began_s)
         if outcome is None:
+            fleet.begin()
             began_s = clock.now()  # latency counts with the engines running
             dispatcher = Dispatcher(program, engines, clock, recorder, limits, on_event)
             interrupt = partial(dispatcher.interrupt, on_interrupt)
@@ -88,7 +94,18 @@ async def run_plan(
             await asyncio.gather(*(engine.worker.drain() for engine in engines.values()))
     finally:
         await asyncio.gather(*(engine.worker.stop() for engine in engines.values()))
+        await fleet.close()
+        recorder.engines(fleet.report(), fleet.gpus())
     return _report(outcome, recorder, record, clock.now() - began_s)
+
+
+def _factories(fleet: Fleet) -> dict[str, WorkerFactory]:
+    return {
+        "python": LanePools().worker,
+        "torch": torch_worker,
+        "vllm": fleet.worker,
+        "openai": fleet.worker,
+    }
 
 
 def _recorder(plan: Plan, path: Path | None, clock: Clock, inputs: Mapping[str, Any]) -> Recorder:
@@ -125,7 +142,7 @@ def bind_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> tuple[Any, ...
     return tuple(inputs[name] for name in params)
 
 
-def _executors(plan: Plan, library: Library) -> dict[str, Executor]:
+def plan_executors(plan: Plan, library: Library) -> dict[str, Executor]:
     """Return the executors the plan was made with; a changed one would not do what it says."""
     found: dict[str, Executor] = {}
     problems: list[Diagnostic] = []
@@ -169,14 +186,20 @@ def _lane(
 
 
 async def _start(engines: Iterable[EngineLane]) -> Fail | None:
-    """Start every worker; returns the failure of those that cannot."""
+    """Start every worker, all at the same time; returns the failure of those that cannot."""
+    lanes = list(engines)
+    results = await asyncio.gather(*(e.worker.start() for e in lanes), return_exceptions=True)
     failures = []
-    for engine in engines:
-        try:
-            await engine.worker.start()
-        except CallFailed as error:
-            failures.append(Failure(f"engine `{engine.name}`", None, error.message, 1))
+    for engine, error in zip(lanes, results, strict=True):
+        if isinstance(error, CallFailed):
+            failures.append(_not_started(engine.name, error))
+        elif isinstance(error, BaseException):
+            raise error
     return Fail(tuple(failures)) if failures else None
+
+
+def _not_started(engine: str, error: CallFailed) -> Failure:
+    return Failure(f"engine `{engine}`", None, error.message, 1, error.help)
 
 
 def _report(
@@ -201,4 +224,5 @@ def _step_failure(failure: Failure) -> StepFailure:
         engine=step.engine if step is not None else None,
         reason=failure.message,
         attempts=failure.attempts,
+        help=failure.help,
     )

@@ -46,6 +46,10 @@ class GpuEnergy:
         if self._open:
             for meter in self._meters.values():
                 meter.take(self._nvml, self._now())
+        return self.readings()
+
+    def readings(self) -> dict[int, GpuReading]:
+        """Return the readings of the last sample, by GPU."""
         return {gpu: meter.reading() for gpu, meter in self._meters.items()}
 
     def close(self) -> None:
@@ -204,6 +208,14 @@ class _Meter:
     def reading(self) -> GpuReading:
         """Return what is known by now."""
         return GpuReading(self.joules, self.watts, self.basis, self.gap or not self.readable)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuUse:
+    """What a run took of GPUs: the GPUs of each replica by engine, and the readings by GPU."""
+
+    places: Mapping[str, Sequence[Sequence[int]]]
+    readings: Mapping[int, GpuReading]
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,8 @@ class Instruction:
     """One operation on slots.
 
     `token_in` and `token_out` are `NO_SLOT` where the operation holds no effect. `limit` is a
-    loop's bound, or a map's `concurrency` (0: not stated). `sole` says that the resulting list has
+    loop's bound, or a map's `concurrency` (0: not stated). `steps` are those of a call and of all
+    blocks. `sole` says that the resulting list has
     exactly one reader, a map or filter beside it, so its items need not be kept once read.
     """
 
@@ -92,6 +93,7 @@ class Instruction:
     limit: int = 0
     sole: bool = False
     place: str = ""
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +272,7 @@ class _BlockBuilder:
 
     def _instruction(self, op: Op, token: int, token_out: int, sole: bool) -> Instruction:
         operands = tuple(self.slot(value.name) for value in op.operands)
+        known = len(self._compiler.steps)
         blocks = tuple(
             _BlockBuilder(
                 self._compiler, self, [v.name for v in region.args], forwards=op.kind == "if"
@@ -279,12 +282,13 @@ class _BlockBuilder:
         result = self._new_slot(PENDING)
         self._slots[op.out().name] = result
         code, limit = _code(op)
+        step = self._step(op) if code is Code.CALL else None
         return Instruction(
             code=code,
             operands=operands,
             result=result,
             evaluate=evaluator(op) if code is Code.PURE else None,
-            step=self._step(op) if code is Code.CALL else None,
+            step=step,
             blocks=blocks,
             token_in=token if token_out != NO_SLOT else NO_SLOT,
             token_out=token_out,
@@ -293,6 +297,7 @@ class _BlockBuilder:
             # it down until they have read would be a deadlock.
             sole=sole and token_out == NO_SLOT,
             place=str(op.locs[0]) if op.locs else f"`{op.out().name}`",
+            steps=tuple(self._compiler.steps[known:]),
         )
 
     def _step(self, op: Op) -> Step:

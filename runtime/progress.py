@@ -27,6 +27,25 @@ class RunEvent(NamedTuple):
     reason: str | None = None
 
 
+class EngineStatus(NamedTuple):
+    """What a model server's engine is doing; None where it does not tell, or not yet.
+
+    `state` is in words: `starting`, `up`, `asleep`, `restarting (why)`. `running` and `waiting` are
+    requests in its servers. `hit_rate` is the share of prompt tokens found in the prefix cache
+    during the run, `kv_use` that of the memory for keys and values in use. `watts` are of its GPUs.
+    """
+
+    engine: str
+    state: str
+    running: int | None = None
+    waiting: int | None = None
+    tokens_per_s: float | None = None
+    hit_rate: float | None = None
+    kv_use: float | None = None
+    watts: float | None = None
+
+
+OnEngine = Callable[[EngineStatus], None]
 OnEvent = Callable[[RunEvent], None]
 OnInterrupt = Callable[[int], None]  # told how many calls are at work
 

@@ -14,10 +14,12 @@ from typing import IO, Any
 from ..targets.plan import Plan, StepPlan
 from .errors import StepFailure
 from .media import Media
+from .nvml import EnergyShares, GpuUse, share_by_tokens
 from .power import CpuEnergy, cpu_energy
 from .record import SCHEMA, values_folder
 from .state import Completed, Failed, Submit
 from .values import canonical, digest_encoded, encode
+from .worker import Usage
 
 _INLINE_CHARACTERS = 2048  # larger values get a file of their own
 _POWER_SAMPLE_S = 60.0
@@ -35,6 +37,7 @@ class _Tally:
     busy_s: float = 0.0
     start_s: float | None = None
     end_s: float | None = None
+    usage: Usage | None = None
 
 
 class Recorder:
@@ -54,6 +57,9 @@ class Recorder:
         self._energy: CpuEnergy | None = cpu_energy() if measured else None
         self._sampled_s = 0.0
         self._startup_s = 0.0
+        self._engines: list[dict[str, Any]] = []
+        self._gpus = GpuUse({}, {})
+        self._shares: EnergyShares | None = None
         self._calls: IO[str] | None = None
         if path is not None:
             folder = values_folder(path)
@@ -63,6 +69,11 @@ class Recorder:
     def inputs(self, values: Mapping[str, Any]) -> None:
         """Note the inputs."""
         self._inputs = {name: self._kept(value) for name, value in values.items()}
+
+    def engines(self, report: list[dict[str, Any]], gpus: GpuUse) -> None:
+        """Note what became of the model servers, and what GPUs used up."""
+        self._engines = report
+        self._gpus = gpus
 
     def started(self, seconds: float) -> None:
         """Note how long the engines took to start; the run's clock starts after that."""
@@ -75,10 +86,11 @@ class Recorder:
         started_s: float,
         ended_s: float,
         event: Completed | Failed,
+        usage: Usage | None = None,
     ) -> None:
         """Note the end of one attempt at a call; raises `OSError` where it cannot be kept."""
         if self._calls is not None:  # first: it may fail
-            self._write_call(self._calls, call, engine, started_s, ended_s, event)
+            self._write_call(self._calls, call, engine, started_s, ended_s, event, usage)
         value = event.value if isinstance(event, Completed) else None
         tally = self._steps.setdefault(call.step.name, _Tally())
         tally.calls += call.attempt == 1
@@ -86,6 +98,8 @@ class Recorder:
         tally.failed += isinstance(event, Failed)
         tally.items += len(value) if isinstance(value, list) else 0
         tally.busy_s += ended_s - started_s
+        if usage is not None:
+            tally.usage = usage if tally.usage is None else tally.usage.plus(usage)
         if tally.start_s is None or started_s < tally.start_s:
             tally.start_s = started_s
         tally.end_s = ended_s if tally.end_s is None else max(tally.end_s, ended_s)
@@ -101,6 +115,7 @@ class Recorder:
         started_s: float,
         ended_s: float,
         event: Completed | Failed,
+        usage: Usage | None,
     ) -> None:
         line: dict[str, Any] = {
             "instance": call.instance,
@@ -114,6 +129,8 @@ class Recorder:
             line["result"] = self._kept(event.value)
         else:
             line["error"] = event.error
+        if usage is not None:
+            line["usage"] = usage._asdict()
         file.write(_LINE(line) + "\n")
 
     def finish(
@@ -127,6 +144,7 @@ class Recorder:
 
         `status` is `done`, `failed` or `interrupted`.
         """
+        self._shares = self._shared_out()
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "workflow": self._plan.workflow,
@@ -138,6 +156,7 @@ class Recorder:
             "result": self._kept(result) if status == "done" else None,
             "failures": [failure.as_dict() for failure in failures],
             "steps": [self._step(step) for step in self._plan.steps],
+            "engines": self._engines,
             "totals": {"measured": self._measured(elapsed_s), "predicted": self._predicted()},
         }
         if self._calls is not None and self._path is not None:
@@ -145,9 +164,32 @@ class Recorder:
             _write_whole(self._path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         return document
 
+    def _shared_out(self) -> EnergyShares | None:
+        """Share out the measured joules of GPUs: by tokens, by seconds where there are none."""
+        if not self._gpus.readings:
+            return None
+        work = {}
+        for step in self._plan.steps:
+            tally = self._steps[step.step]
+            if step.engine is not None:
+                tokens = tally.usage.tokens if tally.usage is not None else 0
+                work[step.engine, step.step] = float(tokens) or tally.busy_s
+        joules = {gpu: reading.joules for gpu, reading in self._gpus.readings.items()}
+        return share_by_tokens(joules, self._gpus.places, work)
+
+    def _energy_of(self, step: StepPlan, tally: _Tally) -> tuple[float, str]:
+        """Return a step's joules, and whether they were measured or come from the plan's model."""
+        gpus = {gpu for place in self._gpus.places.get(step.engine or "", ()) for gpu in place}
+        if self._shares is not None and gpus and gpus <= self._gpus.readings.keys():
+            bases = {self._gpus.readings[gpu].basis for gpu in gpus}
+            basis = "measured" if bases == {"measured"} else "sampled"
+            return self._shares.steps[step.step], basis
+        per_call_j = step.energy_j / step.calls if step.calls else 0.0
+        return per_call_j * (tally.attempts - tally.failed), "modelled"
+
     def _step(self, step: StepPlan) -> dict[str, Any]:
         tally = self._steps[step.step]
-        per_call_j = step.energy_j / step.calls if step.calls else 0.0
+        energy_j, basis = self._energy_of(step, tally)
         return {
             "step": step.step,
             "task": step.task,
@@ -160,8 +202,9 @@ class Recorder:
             "start_s": tally.start_s,
             "end_s": tally.end_s,
             "busy_s": tally.busy_s,
-            "energy_j": per_call_j * (tally.attempts - tally.failed),
-            "energy_basis": "modelled",
+            "usage": None if tally.usage is None else tally.usage._asdict(),
+            "energy_j": energy_j,
+            "energy_basis": basis,
             "predicted": {
                 "calls": step.calls,
                 "call_s": dict(step.call_s),
@@ -177,8 +220,13 @@ class Recorder:
             "latency_s": elapsed_s,
             "startup_s": self._startup_s,
             "cpu_energy_j": joules,
+            "gpu_energy_j": self._gpu_joules(),
             "calls": sum(tally.calls for tally in self._steps.values()),
         }
+
+    def _gpu_joules(self) -> float | None:
+        readings = self._gpus.readings.values()
+        return sum(reading.joules for reading in readings) if readings else None
 
     def _predicted(self) -> dict[str, Any]:
         predicted = self._plan.predicted

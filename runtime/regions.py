@@ -48,7 +48,7 @@ class Branch:
 
     def ended(self, state: RunState, frame: Frame) -> None:
         """The branch is done, and so is the `if`."""
-        state.finish(self._frame)
+        state.finish(self._frame, self._instruction)
 
 
 class Loop:
@@ -87,7 +87,7 @@ class Loop:
         """An iteration is done; the loop is when it was the last and none before is running."""
         self._live -= 1
         if self._over and not self._live:
-            state.finish(self._frame)
+            state.finish(self._frame, self._instruction)
 
 
 class MapRun:
@@ -216,4 +216,4 @@ class MapRun:
         self._concluded = True
         if not self._live:
             self._total = None  # so that this happens once
-            state.finish(self._frame)
+            state.finish(self._frame, self._instruction)

@@ -42,11 +42,18 @@ class Submit(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """Wait before the next attempt at a step, then apply `Due`."""
+    """Wait before the next attempt at a step, at least `after_s`, then apply `Due`."""
 
     id: int
     submit: Submit
     error: str
+    after_s: float = 0.0
+
+
+class Retired(NamedTuple):
+    """No call of these steps will come any more; calls of theirs may still be at work."""
+
+    steps: tuple[Step, ...]
 
 
 class Finish(NamedTuple):
@@ -62,6 +69,7 @@ class Failure(NamedTuple):
     step: Step | None
     message: str
     attempts: int
+    help: str | None = None
 
 
 class Fail(NamedTuple):
@@ -74,7 +82,7 @@ class Fail(NamedTuple):
     interrupted: bool = False
 
 
-Command = Submit | Retry | Finish | Fail
+Command = Submit | Retry | Retired | Finish | Fail
 
 
 # ---- events
@@ -88,11 +96,16 @@ class Completed(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """An attempt at a submitted step went wrong; `retryable` where a repetition may help."""
+    """An attempt at a submitted step went wrong; `retryable` where a repetition may help.
+
+    `help` says what to do about it; `after_s` is how long a server asked to be left alone.
+    """
 
     id: int
     error: str
     retryable: bool
+    help: str | None = None
+    after_s: float = 0.0
 
 
 class Due(NamedTuple):
@@ -182,7 +195,7 @@ class RunState:
         self.resolve(frame, instruction.result, event.value)
         if instruction.token_out != NO_SLOT:
             self.resolve(frame, instruction.token_out, True)
-        self.finish(frame)
+        self.finish(frame, instruction)
 
     def _failed(self, event: Failed) -> None:
         frame, instruction, submit = self._calls[event.id]
@@ -190,10 +203,11 @@ class RunState:
         if again and submit.attempt < self.limits.attempts:
             following = submit._replace(attempt=submit.attempt + 1)
             self._calls[event.id] = (frame, instruction, following)
-            self._commands.append(Retry(event.id, following, event.error))
+            self._commands.append(Retry(event.id, following, event.error, event.after_s))
             return
         del self._calls[event.id]
-        self.fail(Failure(submit.instance, submit.step, event.error, submit.attempt))
+        failure = Failure(submit.instance, submit.step, event.error, submit.attempt, event.help)
+        self.fail(failure)
 
     def _due(self, event: Due) -> None:
         if self.closing:
@@ -295,8 +309,13 @@ class RunState:
             reader.queued = True
             self._advances.append(reader)
 
-    def finish(self, frame: Frame) -> None:
-        """Count one instruction of a frame as done."""
+    def finish(self, frame: Frame, instruction: Instruction) -> None:
+        """Count one instruction of a frame as done.
+
+        What a workflow's own body has done it does not do again: there, steps retire.
+        """
+        if instruction.steps and type(frame.owner) is Root:
+            self._commands.append(Retired(instruction.steps))
         frame.remaining -= 1
         if not frame.remaining:
             frame.owner.ended(self, frame)
@@ -323,11 +342,11 @@ class RunState:
             self.fail(Failure(place, None, f"cannot compute this: {error}", 1))
             return
         self.resolve(frame, instruction.result, value)
-        self.finish(frame)
+        self.finish(frame, instruction)
 
     def _skip(self, frame: Frame, instruction: Instruction) -> None:
         self.resolve(frame, instruction.result, None)
-        self.finish(frame)
+        self.finish(frame, instruction)
 
     def _call(self, frame: Frame, instruction: Instruction) -> None:
         step = instruction.step
@@ -340,8 +359,8 @@ class RunState:
 
     def _yield(self, frame: Frame, instruction: Instruction) -> None:
         frame.owner.yielded(self, frame, self.read(frame, instruction))
-        self.finish(frame)
+        self.finish(frame, instruction)
 
     def _forward(self, frame: Frame, instruction: Instruction) -> None:
         frame.owner.yielded(self, frame, (frame.values[instruction.operands[0]],))
-        self.finish(frame)
+        self.finish(frame, instruction)

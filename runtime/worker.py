@@ -35,7 +35,14 @@ class Usage(NamedTuple):
 
     def plus(self, other: Usage) -> Usage:
         """Return both together."""
-        return Usage(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.output_tokens + other.output_tokens,
+            self.usd + other.usd,
+            self.cut + other.cut,
+        )
 
     @property
     def tokens(self) -> int:

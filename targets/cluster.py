@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
+from ..ir.diagnostics import Diagnostic, InputError, Span, did_you_mean
+from .endpoint import EndpointPlan, unusable_url
 
 if TYPE_CHECKING:
     from .catalog import Catalog
@@ -57,12 +58,23 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server that already runs an executor of the library, with this many calls at once."""
+
+    executor: str
+    plan: EndpointPlan
+    concurrency: int | None = None
+    loc: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
-    """Pools of nodes; `digest` is of the file's content."""
+    """Pools of nodes, and what runs elsewhere; `digest` is of the file's content."""
 
     name: str
     pools: tuple[Pool, ...]
     digest: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
 
 
 def load_cluster(path: Path) -> Cluster:
@@ -72,7 +84,11 @@ def load_cluster(path: Path) -> Cluster:
 
     source = load_toml(path, "cluster")
     catalog = load_catalog()
-    findings = [*_repeated_names(source), *_unknown_hardware(source, catalog)]
+    findings = [
+        *_repeated_names(source),
+        *_unknown_hardware(source, catalog),
+        *_unusable_endpoints(source),
+    ]
     pools: list[Pool] = []
     for i, row in enumerate(source.data["pool"]):
         try:
@@ -85,7 +101,10 @@ def load_cluster(path: Path) -> Cluster:
     if findings:
         raise InputError(findings)
     digest = hashlib.sha256(source.text.encode()).hexdigest()
-    return Cluster(source.data["name"], tuple(pools), digest)
+    endpoints = tuple(
+        _endpoint(source, i, row) for i, row in enumerate(source.data.get("endpoint", ()))
+    )
+    return Cluster(source.data["name"], tuple(pools), digest, endpoints)
 
 
 def _quantities(source: TomlSource, i: int, row: dict[str, Any]) -> tuple[float, float]:
@@ -105,6 +124,33 @@ def _pool(row: dict[str, Any], catalog: Catalog, memory_bytes: float, usd_per_s:
         usd_per_s=usd_per_s,
         spot=row.get("spot", False),
     )
+
+
+def _endpoint(source: TomlSource, i: int, row: dict[str, Any]) -> Endpoint:
+    price = row.get("price")
+    plan = EndpointPlan(
+        url=row["url"].rstrip("/"),
+        key_env=row.get("key_env"),
+        model=row.get("model"),
+        requests_per_min=row.get("requests_per_min"),
+        tokens_per_min=row.get("tokens_per_min"),
+        max_usd=row.get("max_usd"),
+        usd_per_mtok=price and (price["usd_per_mtok_prompt"], price["usd_per_mtok_output"]),
+    )
+    return Endpoint(row["name"], plan, row.get("concurrency"), source.span(("endpoint", i, "name")))
+
+
+def _unusable_endpoints(source: TomlSource) -> Iterator[Diagnostic]:
+    seen: set[str] = set()
+    for i, row in enumerate(source.data.get("endpoint", ())):
+        if row["name"] in seen:
+            message = f"an endpoint of `{row['name']}` is already there"
+            yield source.finding("duplicate-endpoint", message, ("endpoint", i, "name"))
+        seen.add(row["name"])
+        why = unusable_url(row["url"])
+        if why is not None:
+            message = f"the URL of an endpoint cannot be used: {why}"
+            yield source.finding("bad-value", message, ("endpoint", i, "url"))
 
 
 def _repeated_names(source: TomlSource) -> Iterator[Diagnostic]:

@@ -69,7 +69,8 @@ class Estimate:
     latency: one call. calls_per_s: completed by the replica. busy_w, idle_w: draw of everything the
     replica holds, working at this concurrency and idle. usd_per_s: share of the node's price while
     held; usd_per_call: a hosted service's price. memory_bytes: host memory; gpu_memory_bytes: each
-    GPU's. error_band: relative, of time and energy (0.2 is +-20 %).
+    GPU's; kv_cache_bytes: host memory for keys and values of a model server on a CPU. error_band:
+    relative, of time and energy (0.2 is +-20 %).
     """
 
     latency: Latency
@@ -84,6 +85,7 @@ class Estimate:
     gpu_memory_bytes: float
     source: Provenance
     error_band: float
+    kv_cache_bytes: float = 0.0
 
 
 class CostModel(Protocol):

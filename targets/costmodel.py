@@ -22,6 +22,7 @@ from .catalog import Catalog, Model, load_catalog
 from .cluster import Cluster, Pool
 from .cost import Estimate, Latency, Provenance, Slot, Work
 from .library import Executor
+from .model_folder import folder_model, is_folder
 from .profiles import Curve, ItemPoint, Profiles, TokenPoint, load_profiles, token_curve
 from .roofline import Device, Roofline, cpu_device, gpu_device
 
@@ -49,6 +50,7 @@ BANDS: Mapping[Provenance, float] = {
     "declared": 1.0,
 }
 # standard normal quantiles: the tail beyond p90 is taken as log-normal
+GIB = 2.0**30
 _Z90, _Z95, _Z99 = 1.2816, 1.6449, 2.3263
 
 
@@ -111,7 +113,8 @@ class ProfileCostModel:
     def concurrencies(self, executor: Executor, slot: Slot) -> tuple[int, ...]:
         """Return powers of two up to what cores, or memory at 1,000 tokens a call, allow."""
         if slot.pool is None:
-            return CONCURRENCIES[:7]
+            most_at_once = executor.endpoint_concurrency or CONCURRENCIES[6]
+            return tuple(c for c in CONCURRENCIES if c <= most_at_once)
         if executor.runner == "python":
             most = float(slot.pool.cpu.cores // executor.cores)
             if executor.pooling == "process" and executor.memory_bytes:
@@ -147,10 +150,11 @@ class ProfileCostModel:
         """Return why an executor has no slot on a cluster, in words, or None when it has one."""
         if self.slots(executor, cluster):
             return None
-        if executor.model is not None and executor.model not in self._catalog.models:
+        model = self._model(executor)
+        if executor.model is not None and model is None:
             return f"the model catalogue has no figures for `{executor.model}`"
-        if "gpu" in executor.devices and any(pool.gpu for pool in cluster.pools):
-            need = self._catalog.models[executor.model or ""].weight_bytes / 1e9
+        if model is not None and "gpu" in executor.devices and any(p.gpu for p in cluster.pools):
+            need = model.weight_bytes / 1e9
             return (
                 f"the {need:.0f} GB of weights of `{executor.model}` do not fit on the GPUs of any "
                 f"node of `{cluster.name}`"
@@ -163,37 +167,48 @@ class ProfileCostModel:
         """Tell whether a replica fits a node: on this many GPUs, or on its CPU where 0."""
         if executor.runner == "python":
             return executor.cores <= pool.cpu.cores and executor.memory_bytes <= pool.memory_bytes
-        model = self._catalog.models.get(executor.model or "")
+        model = self._model(executor)
         if model is None or gpus > pool.gpus or (gpus and pool.gpu is None):
+            return False
+        if not gpus and executor.cores > pool.cpu.cores:
             return False
         if gpus > 1 and (model.kind != "llm" or model.q_heads % gpus):
             return False  # small models gain nothing from several GPUs; heads must share out evenly
         held = min(SERVED_TOKENS, float(model.context_tokens))
-        return Roofline(model, _device(pool, gpus)).sequences(held) >= 1
+        return Roofline(model, _device(pool, gpus, executor)).sequences(held) >= 1
+
+    def _model(self, executor: Executor) -> Model | None:
+        """Return the figures of an executor's model: its folder's, or the catalogue's."""
+        if is_folder(executor):
+            return folder_model(executor)
+        return self._catalog.models.get(executor.model or "")
 
     def _server(self, executor: Executor, slot: Slot) -> _Server:
         """Return the prepared server of an executor in a slot, preparing it the first time."""
         pool = slot.pool
-        if pool is None or executor.model is None:
+        model = self._model(executor)
+        if pool is None or model is None:
             raise ValueError(f"`{executor.name}` is no server with a place")
         key = (executor.name, pool.name, slot.device, slot.gpus)
         known = self._servers.get(key)
         if known is not None and known.executor is executor and known.pool is pool:
             return known
-        server = self._prepare(executor, self._catalog.models[executor.model], pool, slot.gpus)
+        server = self._prepare(executor, model, pool, slot.gpus)
         self._servers[key] = server
         return server
 
     def _prepare(self, executor: Executor, model: Model, pool: Pool, gpus: int) -> _Server:
-        device = _device(pool, gpus)
+        device = _device(pool, gpus, executor)
         roofline = Roofline(model, device)
         gpu = pool.gpu if gpus else None
-        key = (model.name, "cpu" if gpu is None else gpu.type, gpus)
+        key = (executor.model or "", "cpu" if gpu is None else gpu.type, gpus)
         points = self._profiles.tokens.get(key, ())
         origin: Provenance = self._profiles.origins[key] if points else "analytic"
         if any(point.source.startswith("not measured") for point in points):
             origin = "analytic"  # scaled from other hardware by the analytic model
-        cores = min(SERVER_CORES + gpus, pool.cpu.cores) if gpus else _cpu_server_cores(pool)
+        cores = _cpu_server_cores(pool, executor)
+        if gpus:
+            cores = min(SERVER_CORES + gpus, pool.cpu.cores)
         share = cores / pool.cpu.cores
         return _Server(
             executor=executor,
@@ -244,14 +259,15 @@ class ProfileCostModel:
         )
 
 
-def _device(pool: Pool, gpus: int) -> Device:
+def _device(pool: Pool, gpus: int, executor: Executor) -> Device:
     if gpus == 0 or pool.gpu is None:
-        return cpu_device(pool, _cpu_server_cores(pool))
+        return cpu_device(pool, _cpu_server_cores(pool, executor))
     return gpu_device(pool.gpu, gpus)
 
 
-def _cpu_server_cores(pool: Pool) -> int:
-    return min(CPU_SERVER_CORES, pool.cpu.cores)
+def _cpu_server_cores(pool: Pool, executor: Executor) -> int:
+    """Return the cores of a replica on a CPU: what its entry says, else as many as help."""
+    return min(executor.cores or CPU_SERVER_CORES, pool.cpu.cores)
 
 
 def _cpu_usd_per_s(pool: Pool, cores: int) -> float:
@@ -310,6 +326,7 @@ def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
         power *= server.power_ratio.at(held)
     device, pool = server.device, server.pool
     keys = (device.memory - server.weight_bytes) * held / max(held, room)
+    kv_bytes = 0.0 if server.gpus else _kv_cache_bytes(server, keys)
     return Estimate(
         latency=_latency(p50, p90),
         calls_per_s=concurrency / p50,
@@ -319,17 +336,27 @@ def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
         usd_per_s=server.usd_per_s,
         usd_per_call=0.0,
         cores=server.cores,
-        memory_bytes=min(server.host_bytes, pool.memory_bytes),
+        memory_bytes=min(server.host_bytes + kv_bytes, pool.memory_bytes),
         gpu_memory_bytes=(server.weight_bytes + keys) / server.gpus if server.gpus else 0.0,
         source=server.origin,
         error_band=BANDS[server.origin],
+        kv_cache_bytes=kv_bytes,
     )
+
+
+def _kv_cache_bytes(server: _Server, used: float) -> float:
+    """Return the host memory that a CPU server is to set aside for keys and values.
+
+    As much as the calls in flight need, in whole GiB as vLLM counts it, and no more than fits.
+    """
+    most = max(server.device.memory - server.weight_bytes, GIB)
+    return min(max(1.0, math.ceil(used / GIB)), most // GIB) * GIB
 
 
 def _remote(executor: Executor, work: Work, concurrency: int) -> Estimate:
     """Return the declared figures of a hosted service: latency by output tokens, price by token."""
     prices = executor.usd_per_mtok
-    if executor.runner == "openai":
+    if executor.runner in ("openai", "vllm"):
         p50 = REMOTE_FIRST_S + REMOTE_TOKEN_S * work.output_tokens[0]
         p90 = (REMOTE_FIRST_S + REMOTE_TOKEN_S * work.output_tokens[1]) * 2
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,17 @@ from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from ..ir.ops import Attr
 from .formula import Formula, FormulaError, constant, parse_formula
 from .library import Amount, Executor, Quality
+from .model_folder import config_digest, names_folder
 from .toml_places import Path as KeyPath
 from .toml_source import TomlSource
 
 RESULT_FACTS = ("tokens", "len", "duration", "pixels", "bytes", "fps", "images")
 _UNSUPPORTED = "is not supported by this version"
 # Settings that decide what a call returns; a time-out or the name of a key's variable does not.
-_DECISIVE_SETTINGS = ("url", "url_env")
+_DECISIVE_SETTINGS = (
+    *("url", "url_env", "server_args", "temperature", "top_p", "top_k"),
+    *("seed", "max_tokens", "presence_penalty", "stop"),
+)
 
 
 def read_executors(source: TomlSource, folder: Path | None) -> tuple[Executor, ...]:
@@ -95,6 +100,36 @@ def _inconsistent(
     yield from _bad_knobs(source, i, row)
     if "file" in row:
         yield from _bad_file(source, i, row, folder)
+    if "revision" in row and names_folder(row.get("model", "")):
+        message = "`revision` belongs to a model on a hub, and this one is a folder"
+        yield source.finding("bad-value", message, ("executor", i, "revision"), key=True)
+    yield from _bad_arguments(source, i, row)
+
+
+# What the runtime tells a server itself, by the plan.
+_OWN_FLAGS = frozenset(
+    {
+        *("--model", "--served-model-name", "--host", "--port", "--revision", "--api-key"),
+        *("--tensor-parallel-size", "-tp", "--gpu-memory-utilization", "--scheduling-policy"),
+    }
+)
+
+
+def _bad_arguments(source: TomlSource, i: int, row: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    said = row.get("settings", {}).get("server_args")
+    if said is None:
+        return
+    path: KeyPath = ("executor", i, "settings", "server_args")
+    try:
+        flags = [part.partition("=")[0] for part in shlex.split(said)]
+    except (ValueError, AttributeError):
+        message = "`server_args` is not a command line: a quote is not closed"
+        yield source.finding("bad-value", message, path)
+        return
+    for flag in flags:
+        if flag.replace("_", "-") in _OWN_FLAGS:
+            message = f"`{flag}` in `server_args` is what the plan decides"
+            yield source.finding("bad-value", message, path, help="leave it out")
 
 
 def _bad_knobs(source: TomlSource, i: int, row: Mapping[str, Any]) -> Iterator[Diagnostic]:
@@ -137,7 +172,9 @@ def _bad_file(
 
 
 def _code(row: Mapping[str, Any], folder: Path | None) -> str:
-    """Return the digest of the code an entry of the user's own brings along."""
+    """Return the digest of what an entry of the user's own brings along: code, or a model."""
+    if folder is not None and names_folder(row.get("model", "")):
+        return config_digest(folder / Path(row["model"]).expanduser())
     if "file" not in row or folder is None:
         return ""
     return hashlib.sha256((folder / row["file"]).read_bytes()).hexdigest()
@@ -158,7 +195,7 @@ def _executor(source: TomlSource, i: int, row: Mapping[str, Any], code: str) -> 
         entry=row.get("entry"),
         file=row.get("file"),
         pooling=row.get("pooling", "process"),
-        cores=row.get("cores", 1),
+        cores=row.get("cores", 1 if runner == "python" else 0),
         memory_bytes=source.quantity((*at, "memory"), "bytes") if "memory" in row else 0.0,
         startup_s=source.quantity((*at, "startup"), "s") if "startup" in row else 0.0,
         knobs=tuple((name, tuple(choices)) for name, choices in row.get("knobs", {}).items()),
@@ -176,6 +213,7 @@ def _executor(source: TomlSource, i: int, row: Mapping[str, Any], code: str) -> 
         digest=_digest(row, code),
         loc=source.span((*at, "name")),
         modalities=tuple(row.get("modalities", ("text",))),
+        revision=row.get("revision"),
     )
 
 
@@ -236,7 +274,7 @@ def _formula(source: TomlSource, at: KeyPath, value: Any) -> Formula:
 
 def _digest(row: Mapping[str, Any], code: str) -> str:
     """Return the digest of what decides a result; figures and descriptions do not."""
-    keys = ("implements", "runner", "model", "entry", "knobs", "prompt", "system")
+    keys = ("implements", "runner", "model", "revision", "entry", "knobs", "prompt", "system")
     decisive = {key: row[key] for key in keys if key in row}
     settings = row.get("settings", {})
     decisive["settings"] = {k: settings[k] for k in _DECISIVE_SETTINGS if k in settings}

@@ -12,6 +12,7 @@ from typing import Literal
 
 from ..ir.diagnostics import Diagnostic, InputError, Label, Span
 from ..ir.ops import Attr
+from .endpoint import EndpointPlan
 from .formula import Formula
 
 Runner = Literal["python", "vllm", "openai", "torch", "http"]
@@ -65,7 +66,7 @@ class Executor:
     entry: str | None = None
     file: str | None = None
     pooling: Pooling = "process"
-    cores: int = 1  # CPU cores one call keeps busy
+    cores: int = 1  # of a CPU: what one call, or a server, keeps busy; 0 leaves a server's open
     memory_bytes: float = 0.0  # host memory of one replica
     startup_s: float = 0.0  # python: imports and models, before the first call
     knobs: tuple[tuple[str, tuple[Attr, ...]], ...] = ()
@@ -83,6 +84,9 @@ class Executor:
     digest: str = ""
     loc: Span | None = None
     modalities: tuple[Modality, ...] = ("text",)
+    revision: str | None = None  # of the model on its hub: a branch, a tag or a commit
+    endpoint: EndpointPlan | None = None  # where it runs already, so that nothing is started
+    endpoint_concurrency: int | None = None  # calls that may be in flight there
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,9 @@ def availability(executor: Executor) -> str | None:
 
     Only looks modules and entry points up; imports nothing. Hosted services need nothing here.
     """
-    needed = {"vllm": ("vllm",), "torch": ("torch",)}.get(executor.runner, ())
+    if executor.endpoint is not None:
+        return None
+    needed = {"vllm": ("vllm",), "torch": ("torch", "transformers")}.get(executor.runner, ())
     missing = [name for name in (*needed, *executor.requires) if find_spec(name) is None]
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)

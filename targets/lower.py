@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ..ir.ops import Attr, Attrs, Op
 from ..ir.printer import print_module
 from ..ir.workflow import PERCENTILES, Engine, Module
+from .endpoint import EndpointPlan
 from .plan import (
     Alternative,
     EnginePlan,
@@ -120,7 +121,36 @@ def _engine(engine: Engine) -> EnginePlan:
         start_s=_number(attrs, "start_s"),
         end_s=_number(attrs, "end_s"),
         startup_s=_number(attrs, "startup_s"),
+        cores=int(_number(attrs, "cores")),
+        memory_share=_number(attrs, "memory_share"),
+        kv_cache_bytes=_number(attrs, "kv_cache_bytes"),
+        prestarted=attrs.get("prestarted") is True,
+        endpoint=_endpoint(attrs),
     )
+
+
+def _endpoint(attrs: Mapping[str, Attr]) -> EndpointPlan | None:
+    url = attrs.get("endpoint.url")
+    if url is None:
+        return None
+    price = attrs.get("endpoint.usd_per_mtok")
+    return EndpointPlan(
+        url=str(url),
+        key_env=_text(attrs.get("endpoint.key_env")),
+        model=_text(attrs.get("endpoint.model")),
+        requests_per_min=_limit(attrs.get("endpoint.requests_per_min")),
+        tokens_per_min=_limit(attrs.get("endpoint.tokens_per_min")),
+        max_usd=_limit(attrs.get("endpoint.max_usd")),
+        usd_per_mtok=(_float(price[0]), _float(price[1])) if isinstance(price, tuple) else None,
+    )
+
+
+def _text(value: Attr) -> str | None:
+    return None if value is None else str(value)
+
+
+def _limit(value: Attr) -> float | None:
+    return None if value is None else _float(value)
 
 
 def _place(pool: str, text: str) -> Place:

@@ -21,6 +21,7 @@ from ..ir.ops import Attr
 from ..ir.reader import read_module
 from ..ir.verifier import verify
 from ..ir.workflow import Module
+from .endpoint import EndpointPlan
 
 SCHEMA = "murakkab/plan/1"
 _MAX_PLAN_BYTES = 64 * 1024 * 1024
@@ -57,7 +58,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """An engine to run; `concurrency` is the calls in flight over all replicas."""
+    """An engine to run; `concurrency` is the calls in flight over all replicas.
+
+    Of one replica: `cores` of its node, `memory_share` of each of its GPUs' memory, and
+    `kv_cache_bytes` of host memory for keys and values where it is a model server on a CPU.
+    `prestarted` engines are up before the run's clock starts. `endpoint` is where it attaches
+    instead of starting anything.
+    """
 
     name: str
     executor: str
@@ -73,6 +80,11 @@ class EnginePlan:
     start_s: float
     end_s: float
     startup_s: float
+    cores: int = 1
+    memory_share: float = 0.0
+    kv_cache_bytes: float = 0.0
+    prestarted: bool = True
+    endpoint: EndpointPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)

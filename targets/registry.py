@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
-from . import local, sim
+from . import local, sim, vllm
 from .target import Target
 
-TARGETS: dict[str, Target] = {t.name: t for t in (local.TARGET, sim.TARGET)}
+TARGETS: dict[str, Target] = {t.name: t for t in (local.TARGET, vllm.TARGET, sim.TARGET)}
 
 
 def target_named(name: str) -> Target:

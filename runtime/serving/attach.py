@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 
@@ -31,7 +30,7 @@ async def check(client: HttpClient, endpoint: Endpoint, any_model: bool) -> Endp
             status, content = response.status, await response.read()
     except aiohttp.InvalidURL:
         raise CallFailed(f"`{endpoint.url}` is not a URL") from None
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
         message = f"the endpoint `{endpoint.url}` cannot be reached: {reason}"
         raise CallFailed(message, help="check that the server runs and its address") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -50,7 +49,7 @@ class HttpClient:
                 url + path, timeout=aiohttp.ClientTimeout(total=_PROBE_S)
             ) as response:
                 return response.status == 200
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+        except (TimeoutError, aiohttp.ClientError, OSError):
             return False
 
     async def text(self, url: str) -> str | None:
@@ -62,7 +61,7 @@ class HttpClient:
                 url, timeout=aiohttp.ClientTimeout(total=_PROBE_S)
             ) as response:
                 return await response.text() if response.status == 200 else None
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, UnicodeDecodeError):
+        except (TimeoutError, aiohttp.ClientError, OSError, UnicodeDecodeError):
             return None
 
     async def close(self) -> None:
@@ -105,7 +104,7 @@ async def post(
         raise CallFailed(message, retryable=True, help=_UNREACHABLE) from None
     except aiohttp.InvalidURL:
         raise CallFailed(f"`{url}` is not a URL") from None
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
         message = f"the connection to `{url}` broke: {error or type(error).__name__}"
         raise CallFailed(message, retryable=True) from None
 
@@ -131,7 +130,9 @@ def _object(content: bytes, url: str) -> dict[str, Any]:
     return document
 
 
-_SPEAKS = "check that it is an OpenAI-compatible server and that its address ends as it should (/v1)"
+_SPEAKS = (
+    "check that it is an OpenAI-compatible server and that its address ends as it should (/v1)"
+)
 
 
 def _refused(
@@ -153,8 +154,12 @@ def _refused(
 
 def _advice(status: int, said: str, key_env: str | None) -> str | None:
     if status in (401, 403):
-        where = f"the environment variable `{key_env}`" if key_env else "`key_env` in the cluster file"
+        where = (
+            f"the environment variable `{key_env}`" if key_env else "`key_env` in the cluster file"
+        )
         return f"check the key: {where}"
+    if status == 404 and said == "Not Found":
+        return "this server does not offer such requests: its model is of another kind"
     if status == 404:
         return "check the model's name there, and that the address ends as it should (/v1)"
     if status == 400 and re.search(r"context length|maximum.*tokens|too long", said, re.I):

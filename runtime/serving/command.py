@@ -17,7 +17,16 @@ WHOLE_GPU = 0.9  # the share of its memory that a server takes of a GPU it has t
 _DEFAULT_KV_BYTES = 2**30
 # What a server may know of the environment: where programs, libraries, caches and the hub are.
 # Keys of other services are none of its business.
-_PASSED = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "SSL_CERT_FILE")
+_PASSED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "SSL_CERT_FILE",
+)
 _PASSED_PREFIXES = ("HF_", "VLLM_", "NCCL_", "CUDA_", "TORCH", "TRITON_", "XDG_", "LC_", "OMP_")
 _SLEEP_SWITCH = "--enable-sleep-mode"
 _DECISIVE = ("CUDA_VISIBLE_DEVICES", "VLLM_CPU_KVCACHE_SPACE", "OMP_NUM_THREADS")

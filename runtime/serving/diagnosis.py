@@ -64,13 +64,20 @@ _SIGNS = (
         "state a shorter `context` in the executor's entry, or use more GPUs",
     ),
     _sign(
+        r"User-specified max_model_len \((\d+)\) is greater than",
+        "the context of {0} tokens that it was told is longer than the model's own",
+        "correct `context` or `settings.server_args` of the executor",
+    ),
+    _sign(
+        r"Available memory on .+? is less than requested memory for kv|"
         r"(?:not enough|insufficient|cannot allocate) .*memory|MemoryError|DefaultCPUAllocator",
         "the machine has too little memory for it",
         _SMALLER,
     ),
     _sign(
         r"Repository Not Found|is not a local folder and is not a valid model identifier|"
-        r"does not appear to have a file named config\.json|RepositoryNotFoundError",
+        r"does not appear to have a file named config\.json|RepositoryNotFoundError|"
+        r"HFValidationError",
         "its model was not found",
         "check the executor's `model`; `mkb pull PLAN` fetches models ahead",
     ),
@@ -98,7 +105,8 @@ _SIGNS = (
 )
 # vLLM's parent process ends its traceback with a line that tells nothing.
 _EMPTY_WORDS = re.compile(r"Engine core initialization failed|See root cause above", re.I)
-_ERROR_LINE = re.compile(r"(?:^|\s)((?:[\w.]*(?:Error|Exception)|error): .+)$")
+# `Value error` is how pydantic tells of a wrong flag's value.
+_ERROR_LINE = re.compile(r"(?:^|\s)((?:[\w.]*(?:Error|Exception)|error): .+|Value error, .+)$")
 
 
 def diagnose(log: str) -> Diagnosis:

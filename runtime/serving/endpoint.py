@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...targets.endpoint import EndpointPlan
 from ...targets.library import Executor
-from ...targets.plan import EndpointPlan, EnginePlan
+from ...targets.plan import EnginePlan
 from ..errors import CallFailed
 from ..worker import Usage
 
@@ -64,7 +65,9 @@ def endpoint(plan: EndpointPlan, executor: Executor, environ: Mapping[str, str])
     if plan.key_env is not None:
         key = environ.get(plan.key_env)
         if not key:
-            message = f"the environment variable `{plan.key_env}` with the key of `{plan.url}` is not set"
+            message = (
+                f"the environment variable `{plan.key_env}` with the key of `{plan.url}` is not set"
+            )
             raise CallFailed(message, help=f"export {plan.key_env}=…")
     model = plan.model or executor.model or executor.name
     return Endpoint(plan.url.rstrip("/"), model, key, plan.key_env)
@@ -88,7 +91,9 @@ class Allowance:
         """
         spent = self._spent
         if self._max_usd is not None and spent.usd >= self._max_usd:
-            message = f"the spending limit of ${self._max_usd:g} is reached (${spent.usd:.4f} spent)"
+            message = (
+                f"the spending limit of ${self._max_usd:g} is reached (${spent.usd:.4f} spent)"
+            )
             raise CallFailed(message, help="raise `max_usd` of the endpoint to go on")
         if self._requests is not None:
             await self._requests.acquire()

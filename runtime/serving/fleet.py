@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
+from ...targets.endpoint import EndpointPlan
 from ...targets.library import Executor
 from ...targets.model_folder import is_folder, model_location
 from ...targets.plan import EnginePlan, Plan
-from ..errors import CallFailed
+from ..nvml import GpuEnergy, GpuUse, gpu_energy
+from ..progress import EngineStatus, OnEngine
 from ..urgency import remaining_s
 from .client import HttpClient
 from .command import WHOLE_GPU, server_command
 from .endpoint import Allowance, Endpoint, attached, endpoint
 from .replica import Replica
-from .replicas import Replicas
+from .replicas import WATCH_EVERY_S, Replicas
 from .turns import Turns, conflicts, share_a_place, together
 from .warm import WarmServer, warm_servers
 from .worker import ServedWorker
-
-OnEngine = Callable[[str, str], None]  # told an engine's name and what becomes of it
-
-
-def _silent(engine: str, state: str) -> None:
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,8 @@ class Serving:
     environ: where keys are, and of which a server gets what it may know. logs: the folder of the
     servers' logs. endpoints: addresses to attach to, by engine or executor, whatever the plan says.
     warm: the folder of servers kept between runs; None looks for none. lasting: keep what is
-    started when this process ends.
+    started when this process ends. on_engine: told what engines do, when that changes and now and
+    then.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Serving:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     warm: Path | None = None
     lasting: bool = False
-    on_engine: OnEngine = _silent
+    on_engine: OnEngine | None = None
 
 
 class Fleet:
@@ -59,6 +59,11 @@ class Fleet:
         self._warm: list[WarmServer] | None = None  # those not yet spoken for
         calls_s = {step.step: step.call_s.get("p50", 0.0) for step in plan.steps}
         self._urgency = remaining_s(plan.module().sole(), calls_s)
+        self._states: dict[str, str] = {}
+        self._rates: dict[str, _Rate] = {}
+        self._ticking: asyncio.Task[None] | None = None
+        self._placed = {e.name: [place.gpus for place in e.places] for e in plan.engines}
+        self._energy: GpuEnergy | None = None
         self.replicas: dict[str, Replicas] = {}
         self.workers: dict[str, ServedWorker] = {}
 
@@ -74,7 +79,7 @@ class Fleet:
             replicas[0].any_model = where.model is None or is_folder(executor)
         else:
             replicas = [self._replica(engine, executor, i) for i in range(engine.replicas)]
-        found = Replicas(replicas, lambda state: self._serving.on_engine(engine.name, state))
+        found = Replicas(replicas, partial(self._changed, engine.name))
         worker = ServedWorker(
             engine, executor, found, self._turns, self._client, Allowance(where), self._urgency
         )
@@ -88,8 +93,6 @@ class Fleet:
         url = endpoints.get(engine.name, endpoints.get(executor.name))
         if url is None:
             return engine
-        from ...targets.plan import EndpointPlan
-
         known = engine.endpoint or EndpointPlan(url=url)
         return replace(engine, endpoint=replace(known, url=url), prestarted=True)
 
@@ -133,6 +136,19 @@ class Fleet:
                 return server
         return None
 
+    def takes_turns(self, engine: str) -> bool:
+        """Tell whether an engine holds places that others of the plan have at other times."""
+        return self._turns.shares(engine)
+
+    # ---- as the run goes on
+
+    def open(self) -> None:
+        """Begin to watch the engines, and to measure the GPUs that the plan puts any on."""
+        gpus = {gpu for places in self._placed.values() for place in places for gpu in place}
+        self._energy = gpu_energy(gpus, self._serving.environ)
+        if self.workers or self._energy is not None:
+            self._ticking = asyncio.create_task(self._tick())
+
     def begin(self) -> None:
         """Learn that the run's clock starts."""
         for worker in self.workers.values():
@@ -140,11 +156,77 @@ class Fleet:
 
     async def close(self) -> None:
         """Close the connections; the workers have been stopped."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+        if self._energy is not None:
+            self._energy.sample()
+            self._energy.close()
         await self._client.close()
+
+    def _changed(self, engine: str, state: str) -> None:
+        self._states[engine] = state
+        self._show(engine)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            if self._energy is not None:
+                self._energy.sample()
+            for engine in self.replicas:
+                self._show(engine)
+
+    def _show(self, engine: str) -> None:
+        if self._serving.on_engine is None:
+            return
+        status = EngineStatus(engine, self._states.get(engine, "waiting for its turn"))
+        metrics = self.replicas[engine].metrics() if engine in self.replicas else None
+        if metrics is not None:
+            rate = self._rates.setdefault(engine, _Rate())
+            status = status._replace(
+                running=round(metrics.running),
+                waiting=round(metrics.waiting),
+                tokens_per_s=rate.of(metrics.output_tokens, monotonic()),
+                hit_rate=metrics.hit_rate,
+                kv_use=metrics.kv_use,
+            )
+        self._serving.on_engine(status._replace(watts=self._watts(engine)))
+
+    def _watts(self, engine: str) -> float | None:
+        if self._energy is None:
+            return None
+        readings = self._energy.readings()
+        gpus = {gpu for place in self._placed[engine] for gpu in place}
+        watts = [readings[gpu].watts for gpu in gpus if gpu in readings]
+        known = [w for w in watts if w is not None]
+        return sum(known) if known else None
+
+    # ---- afterwards
 
     def report(self) -> list[dict[str, Any]]:
         """Return what a run record keeps of the servers."""
         return [_engine_report(name, replicas) for name, replicas in self.replicas.items()]
+
+    def gpus(self) -> GpuUse:
+        """Return what the plan's GPUs used up; empty where that cannot be measured."""
+        readings = self._energy.readings() if self._energy is not None else {}
+        return GpuUse(self._placed, readings)
+
+
+@dataclass
+class _Rate:
+    """How fast a counter grows, over the last few seconds."""
+
+    last: float | None = None
+    at_s: float = 0.0
+    per_s: float | None = None
+
+    def of(self, count: float, now_s: float) -> float | None:
+        """Take a reading of the counter; two of the same moment tell nothing new."""
+        if self.last is None or now_s - self.at_s > 0.5 * WATCH_EVERY_S:
+            if self.last is not None:
+                self.per_s = max(0.0, count - self.last) / (now_s - self.at_s)
+            self.last, self.at_s = count, now_s
+        return self.per_s
 
 
 def _base(url: str) -> str:
@@ -180,6 +262,3 @@ def _engine_report(name: str, replicas: Replicas) -> dict[str, Any]:
         ],
         "metrics": counted,
     }
-
-
-

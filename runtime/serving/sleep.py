@@ -7,7 +7,6 @@ programs) answer 404, and are stopped instead.
 
 from __future__ import annotations
 
-import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -72,5 +71,5 @@ async def _post(client: HttpClient, url: str, body: dict[str, str] | None = None
         async with client.session().post(url, json=body, timeout=timeout) as response:
             await response.read()
             return response.status
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+    except (TimeoutError, aiohttp.ClientError, OSError):
         return None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
+from ...ir.types import contains_media
 from ...targets.library import Executor
 from ...targets.plan import EnginePlan
 from ..errors import CallFailed
@@ -27,7 +28,6 @@ from .turns import Turns
 _SAMPLING = ("temperature", "top_p", "top_k", "seed", "max_tokens", "presence_penalty", "stop")
 _SPEECH = ("transcribe", "transcribe_audio")
 _CHARACTERS_A_TOKEN = 4.0  # of English text, for rate limits only
-_MEDIA = frozenset({"Image", "Audio", "Video", "File"})
 
 
 class ServedWorker:
@@ -189,7 +189,9 @@ class ServedWorker:
         return await self._chat(replica, step, arguments)
 
     async def _chat(self, replica: Replica, step: Step, arguments: Mapping[str, Any]) -> Measured:
-        if _holds_media(step):  # reading and cutting films is no work for the event loop
+        if any(
+            contains_media(p.type) for p in step.task.params
+        ):  # reading and cutting films is no work for the event loop
             messages = await asyncio.to_thread(chat_messages, self._executor, step, arguments)
         else:
             messages = chat_messages(self._executor, step, arguments)
@@ -297,17 +299,15 @@ class ServedWorker:
         )
 
     def _strange(self, replica: Replica) -> CallFailed:
-        message = f"`{replica.endpoint.url}` answered in a form that OpenAI's interface does not have"
+        message = (
+            f"`{replica.endpoint.url}` answered in a form that OpenAI's interface does not have"
+        )
         hint = "check that it is an OpenAI-compatible server"
         return CallFailed(message, retryable=True, help=hint)
 
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
-
-
-def _holds_media(step: Step) -> bool:
-    return any(name in str(param.type) for param in step.task.params for name in _MEDIA)
 
 
 def _seen(task: asyncio.Task[None]) -> None:

@@ -323,7 +323,7 @@ def test_a_call_given_up_while_it_waits_is_never_begun(library: Path) -> None:
 
 
 def test_no_process_is_left_whether_idle_or_at_work(library: Path) -> None:
-    pids = []
+    pids: list[int] = []
 
     async def use(worker: TorchWorker) -> None:
         answers = await said(*(submit(worker, width) for width in (1, 2)))

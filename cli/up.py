@@ -1,0 +1,84 @@
+"""`mkb up`: start the model servers of a plan and keep them; `mkb down`: end them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import common, compile_flags
+from .output import Output
+from .plans import plan_of
+
+if TYPE_CHECKING:
+    from ..runtime.serving.warm import WarmServer
+
+
+@click.command
+@click.argument("file", metavar="PLAN|FILE.mkb")
+@compile_flags
+@common
+@click.pass_obj
+def command(output: Output, /, file: str, **flags: Any) -> None:
+    """Start the model servers of a plan and keep them running.
+
+    `mkb run` of any plan that needs the same servers finds them, in the same folder, and starts
+    none of its own; `mkb down` ends them. Servers that take turns on the same GPUs are put to sleep
+    as soon as they are ready, and wait there with their weights in host memory; on CPUs the later
+    ones are left to the runs. Their logs are under `.murakkab/engines`.
+    """
+    from ..runtime.serving.fleet import Serving
+    from ..runtime.serving.upkeep import bring_up
+    from ..runtime.serving.warm import FOLDER
+    from ..targets.library import load_library
+    from .live import shown_engines
+
+    plan = plan_of(file, output, flags, of_plans=("--library",))
+    with shown_engines(output) as on_engine:
+        serving = Serving(
+            environ=os.environ,
+            logs=FOLDER / "logs",
+            warm=FOLDER,
+            lasting=True,
+            on_engine=on_engine,
+        )
+        done = asyncio.run(bring_up(plan, load_library(flags["libraries"]), serving))
+    said = [_line(server) for server in done.servers] or ["the plan has no servers to keep"]
+    said += [f"`{name}` is left to the runs: its turn on the CPU comes later" for name in done.left]
+    document = {"servers": [_row(server) for server in done.servers], "left": list(done.left)}
+    output.result("\n".join(said), document)
+
+
+@click.command
+@common
+@click.pass_obj
+def down(output: Output, /) -> None:
+    """End the model servers that `mkb up` keeps in this folder."""
+    from ..runtime.serving.warm import FOLDER, end, warm_servers
+
+    servers = warm_servers(FOLDER)
+    end(FOLDER, servers)
+    left = warm_servers(FOLDER)
+    gone = [server for server in servers if server not in left]
+    lines = [f"ended `{server.engine}` at {server.base}" for server in gone]
+    lines += [f"`{server.engine}` (process {server.pid}) does not end" for server in left]
+    document = {"ended": [_row(server) for server in gone], "left": [_row(s) for s in left]}
+    output.result("\n".join(lines) or "no servers are kept here", document)
+
+
+def _line(server: WarmServer) -> str:
+    return f"`{server.engine}` answers at {server.base} (log: {server.log})"
+
+
+def _row(server: WarmServer) -> dict[str, object]:
+    return {
+        "engine": server.engine,
+        "executor": server.executor,
+        "url": f"{server.base}/v1",
+        "model": server.model,
+        "log": str(Path(server.log)),
+        "pid": server.pid,
+    }

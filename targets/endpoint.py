@@ -1,0 +1,46 @@
+"""Endpoints: OpenAI-compatible servers that already run, instead of any that would be started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPlan:
+    """An OpenAI-compatible server that already runs, and what it may be asked.
+
+    `url` is its base, the part before `/chat/completions`; `model` the name it knows the model by,
+    None for the executor's. The key stands in the environment variable `key_env`, never here.
+    `usd_per_mtok` is the price of a million tokens, of prompts and of outputs; `max_usd` is what a
+    run may spend.
+    """
+
+    url: str
+    key_env: str | None = None
+    model: str | None = None
+    requests_per_min: float | None = None
+    tokens_per_min: float | None = None
+    max_usd: float | None = None
+    usd_per_mtok: tuple[float, float] | None = None
+
+
+def unusable_url(url: str) -> str | None:
+    """Return what keeps a URL from being the address of an endpoint, None where nothing does.
+
+    User names, queries and fragments are refused: keys hide there, and plans hold URLs.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "it is not a URL"
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return "it is not an `http://` or `https://` URL"
+    if parts.username is not None or parts.password is not None:
+        return "it holds a user name; put a key into an environment variable (`key_env`)"
+    if parts.query or parts.fragment:
+        return "it holds more than a path; put a key into an environment variable (`key_env`)"
+    if any(character.isspace() or not character.isprintable() for character in url):
+        return "it holds a space or a control character"
+    return None
