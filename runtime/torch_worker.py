@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..ir.diagnostics import did_you_mean
 from ..targets.library import Executor
+from ..targets.model_folder import model_location
 from ..targets.plan import EnginePlan
 from .child_process import ChildProcess, pickled, unpickled
 from .errors import CallFailed
@@ -33,18 +33,6 @@ def torch_worker(engine: EnginePlan, executor: Executor | None) -> TorchWorker:
     """Return the worker of an engine; its executor was found before."""
     assert executor is not None
     return TorchWorker(engine, executor)
-
-
-def model_location(executor: Executor) -> str:
-    """Return where an executor's model is: an absolute folder, or its name on the hub.
-
-    A model that begins with `./`, `../` or `/` is a folder, from the library file it stands in.
-    """
-    model = executor.model or ""
-    if not model.startswith(("./", "../", "/")):
-        return model
-    beside = Path(executor.loc.file).parent if executor.loc is not None else Path()
-    return str((beside / model).absolute())
 
 
 @dataclass(eq=False, slots=True)
@@ -306,9 +294,9 @@ def _asked(engine: EnginePlan, executor: Executor, replica: int) -> dict[str, An
     return {
         "interface": executor.interface,
         "location": model_location(executor),
-        "revision": getattr(executor, "revision", None),
+        "revision": executor.revision,
         "gpus": list(engine.places[replica].gpus) if engine.device == "gpu" else None,
-        "cores": executor.cores,
+        "cores": max(1, engine.cores),
     }
 
 

@@ -23,6 +23,7 @@ _UNSUPPORTED = "is not supported by this version"
 _DECISIVE_SETTINGS = (
     *("url", "url_env", "server_args", "temperature", "top_p", "top_k"),
     *("seed", "max_tokens", "presence_penalty", "stop"),
+    *("threshold", "language", "pooling"),
 )
 
 
