@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..runtime.progress import (
@@ -27,16 +28,24 @@ _BAR_EVERY_S = 0.1
 _LINE_EVERY_S = 5.0
 
 
+Observers = tuple[OnEvent | None, OnEngine | None]
+
+
 @contextmanager
-def shown_progress(plan: Plan, output: Output) -> Iterator[OnEvent | None]:
-    """Give what to call at each event of a run; None beside `--json`, where nothing is shown."""
+def shown_progress(plan: Plan, output: Output) -> Iterator[Observers]:
+    """Give what to call at each event of a run, and with each engine's status.
+
+    None beside `--json`, where nothing is shown.
+    """
     if output.as_json:
-        yield None
+        yield None, None
     elif sys.stderr.isatty():
-        with _bar(plan) as show:
-            yield _throttled(plan, show, _BAR_EVERY_S)
+        with _bar(plan) as (show, engines):
+            yield _throttled(plan, show, _BAR_EVERY_S), engines
     else:
-        yield _throttled(plan, lambda event, now: _line(output, event, now), _LINE_EVERY_S)
+        lines = _EngineLines(output)
+        show_line = partial(_line, output, lines)
+        yield _throttled(plan, show_line, _LINE_EVERY_S), lines.see
 
 
 def _throttled(plan: Plan, show: Callable[[RunEvent, Progress], None], every_s: float) -> OnEvent:
@@ -56,12 +65,13 @@ def _throttled(plan: Plan, show: Callable[[RunEvent, Progress], None], every_s: 
     return see
 
 
-def _line(output: Output, event: RunEvent, progress: Progress) -> None:
+def _line(output: Output, engines: _EngineLines, event: RunEvent, progress: Progress) -> None:
     if event.reason is not None:
         again = "will be tried again" if event.kind == "retried" else "failed"
         output.aside(f"{event.instance}: {again}: {safe(event.reason)}")
         return
     output.aside(f"{figures.seconds(progress.elapsed_s)}: {_standing(progress)}")
+    engines.tell()
 
 
 def _standing(progress: Progress) -> str:
@@ -78,23 +88,44 @@ def shown_engines(output: Output) -> Iterator[OnEngine | None]:
 
 
 class _EngineLines:
-    """Tells on stderr what becomes of engines, a line for each change."""
+    """Tells on stderr what becomes of engines, a line for each change, and how busy they are."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._told: dict[str, str] = {}
+        self._latest: dict[str, EngineStatus] = {}
 
     def see(self, status: EngineStatus) -> None:
-        if self._told.get(status.engine) == status.state:
-            return
-        self._told[status.engine] = status.state
-        self._output.aside(f"engine `{status.engine}`: {safe(status.state)}")
+        """Take a status; tell where the engine's state is another."""
+        before = self._latest.get(status.engine)
+        self._latest[status.engine] = status
+        if before is None or before.state != status.state:
+            self._output.aside(f"engine `{status.engine}`: {safe(status.state)}")
+
+    def tell(self) -> None:
+        """Tell how busy each engine is."""
+        for status in self._latest.values():
+            if status.running is not None:
+                self._output.aside(f"engine `{status.engine}`: {_busy(status)}")
+
+
+def _busy(status: EngineStatus) -> str:
+    """Return what an engine does, in a few words: `350 tokens/s, 8 running, 2 waiting, …`."""
+    parts = []
+    if status.tokens_per_s is not None:
+        parts.append(f"{figures.count(round(status.tokens_per_s))} tokens/s")
+    if status.running is not None:
+        parts.append(f"{status.running} running, {status.waiting} waiting")
+    if status.hit_rate is not None:
+        parts.append(f"{figures.share(status.hit_rate)} of prompts cached")
+    if status.watts is not None:
+        parts.append(f"{status.watts:.0f} W")
+    return ", ".join(parts) or safe(status.state)
 
 
 @contextmanager
-def _bar(plan: Plan) -> Iterator[Callable[[RunEvent, Progress], None]]:
+def _bar(plan: Plan) -> Iterator[tuple[Callable[[RunEvent, Progress], None], OnEngine]]:
     from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
     columns = (
@@ -110,4 +141,13 @@ def _bar(plan: Plan) -> Iterator[Callable[[RunEvent, Progress], None]]:
             said = shorten(f"{_standing(progress)}  {event.instance}", 60)
             bar.update(task, description=said, completed=progress.done, total=progress.expected)
 
-        yield show
+        lines: dict[str, TaskID] = {}
+
+        def engine(status: EngineStatus) -> None:
+            if status.engine not in lines:
+                lines[status.engine] = bar.add_task(status.engine, total=None)
+            said = _busy(status) if status.state == "up" else safe(status.state)
+            text = shorten(f"{status.engine}: {said}", 76)
+            bar.update(lines[status.engine], description=text)
+
+        yield show, engine

@@ -26,6 +26,8 @@ COMMANDS = {
     "fmt": "Lay out workflows in the standard form.",
     "compile": "Compile a workflow to a plan.",
     "run": "Run a plan or a workflow.",
+    "up": "Start the model servers of a plan and keep them.",
+    "down": "End the model servers that are kept here.",
     "show": "Show what a past run did.",
     "inspect": "Draw a plan: the workflow as written and as it will run.",
     "explain": "Say why each step (or STEP alone) runs as it does.",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
+from ..targets.endpoint import unusable_url
 from .options import common, compile_flags
 from .output import Output
 from .plans import plan_of
@@ -52,7 +56,7 @@ def command(
     """
     from .inputs import inputs
 
-    plan = plan_of(file, output, flags, of_plans=("--library",))
+    plan = plan_of(file, output, flags, of_plans=("--library", "--endpoint"))
     given = bool(pairs or inputs_file is not None)
     values = None
     if given or not (dry_run or _simulated(plan)):
@@ -64,7 +68,7 @@ def command(
     from . import report
 
     path = record if record is not None else _fresh_record(plan.workflow)
-    done = _carried_out(plan, values, path, output, flags["libraries"])
+    done = _carried_out(plan, values, path, output, flags)
     result = encode(done.value)
     document = done.record.document
     output.result(report.readable(result), {"result": result, "run": document})
@@ -84,31 +88,58 @@ def _carried_out(
     values: dict[str, Any] | None,
     record: Path,
     output: Output,
-    libraries: tuple[Path, ...],
+    flags: Mapping[str, Any],
 ) -> RunResult:
     """Run the plan on its target; only a simulation can do without values."""
     from .live import shown_progress
 
-    with shown_progress(plan, output) as on_event:
+    with shown_progress(plan, output) as (on_event, on_engine):
         if _simulated(plan):
             from ..runtime.simulated import simulate_plan
 
             simulation = simulate_plan(plan, values, record=record, on_event=on_event)
             return asyncio.run(simulation)
         from ..runtime.driver import run_plan
+        from ..runtime.serving.fleet import Serving
+        from ..runtime.serving.warm import FOLDER
         from ..targets.library import load_library
+
+        endpoints = dict(flags["endpoints"])
+        _refuse_unknown(endpoints, plan)
+        serving = Serving(
+            environ=os.environ,
+            logs=record.parent / "logs",
+            endpoints=endpoints,
+            warm=FOLDER,
+            on_engine=on_engine,
+        )
 
         return asyncio.run(
             run_plan(
                 plan,
                 values or {},
-                library=load_library(libraries),
+                library=load_library(flags["libraries"]),
                 record=record,
                 on_event=on_event,
                 signals=True,
                 on_interrupt=lambda at_work: output.aside(_draining(at_work)),
+                serving=serving,
             )
         )
+
+
+def _refuse_unknown(endpoints: Mapping[str, str], plan: Plan) -> None:
+    """Refuse endpoints of what the plan does not run, and addresses that cannot be any."""
+    served = [e for e in plan.engines if e.runner in ("vllm", "openai")]
+    names = sorted({name for engine in served for name in (engine.name, engine.executor)})
+    for name, url in endpoints.items():
+        why = unusable_url(url)
+        hint = None
+        if name not in names:
+            why = f"the plan has no model server `{name}`"
+            hint = did_you_mean(name, names) or f"it has {', '.join(names) or 'none'}"
+        if why is not None:
+            raise InputError(Diagnostic("usage", f"`--endpoint {name}=…`: {why}", help=hint))
 
 
 def _draining(at_work: int) -> str:

@@ -1,4 +1,4 @@
-"""`mkb up`: start the model servers of a plan and keep them; `mkb down`: end them."""
+"""`mkb up`: start the model servers of a plan and keep them."""
 
 from __future__ import annotations
 
@@ -48,32 +48,16 @@ def command(output: Output, /, file: str, **flags: Any) -> None:
         done = asyncio.run(bring_up(plan, load_library(flags["libraries"]), serving))
     said = [_line(server) for server in done.servers] or ["the plan has no servers to keep"]
     said += [f"`{name}` is left to the runs: its turn on the CPU comes later" for name in done.left]
-    document = {"servers": [_row(server) for server in done.servers], "left": list(done.left)}
+    document = {"servers": [row(server) for server in done.servers], "left": list(done.left)}
     output.result("\n".join(said), document)
-
-
-@click.command
-@common
-@click.pass_obj
-def down(output: Output, /) -> None:
-    """End the model servers that `mkb up` keeps in this folder."""
-    from ..runtime.serving.warm import FOLDER, end, warm_servers
-
-    servers = warm_servers(FOLDER)
-    end(FOLDER, servers)
-    left = warm_servers(FOLDER)
-    gone = [server for server in servers if server not in left]
-    lines = [f"ended `{server.engine}` at {server.base}" for server in gone]
-    lines += [f"`{server.engine}` (process {server.pid}) does not end" for server in left]
-    document = {"ended": [_row(server) for server in gone], "left": [_row(s) for s in left]}
-    output.result("\n".join(lines) or "no servers are kept here", document)
 
 
 def _line(server: WarmServer) -> str:
     return f"`{server.engine}` answers at {server.base} (log: {server.log})"
 
 
-def _row(server: WarmServer) -> dict[str, object]:
+def row(server: WarmServer) -> dict[str, object]:
+    """Return what `--json` says of a server that is kept."""
     return {
         "engine": server.engine,
         "executor": server.executor,

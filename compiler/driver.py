@@ -36,9 +36,10 @@ class Request:
     """What to compile, for what, and how; the fields are the flags of `mkb compile`.
 
     `source` is a file, or the program itself as text. `target` left out is `local`, `sim` where
-    a cluster is described, or else `vllm` where there are endpoints. `minimize` comes before, `require` in addition to, what the file says.
-    `passes` overrides the pipeline of `level`. `effort` is the solver's deterministic time.
-    `endpoints` are addresses at which executors run already, and come before the cluster's.
+    a cluster is described, or else `vllm` where there are endpoints. `minimize` comes before,
+    `require` in addition to, what the file says. `passes` overrides the pipeline of `level`.
+    `effort` is the solver's deterministic time. `endpoints` are addresses at which executors run
+    already, by executor; they come before the cluster's.
     """
 
     source: Path | str

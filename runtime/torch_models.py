@@ -304,7 +304,8 @@ def load_model(interface: str, weights: Weights) -> TorchModel:
 
 
 def _unloadable(interface: str, weights: Weights, error: Exception) -> CallFailed:
-    name, reason = weights.location, first_line(error)
+    # its first sentence: what follows is advice that means fetching from the hub
+    name, reason = weights.location, first_line(error).split(". ")[0]
     if isinstance(error, ImportError):
         return CallFailed(f"a package that `{name}` needs is missing: {reason}")
     if str(error).startswith("Unrecognized configuration class"):

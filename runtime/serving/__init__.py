@@ -1,1 +1,1 @@
-"""Model servers: launched, watched and stopped here, or attached to; and calls to them over HTTP."""
+"""Model servers, launched and watched here or attached to, and calls to them over HTTP."""

@@ -14,7 +14,7 @@ from .command import ServerCommand
 from .endpoint import Endpoint
 from .metrics import ServerMetrics, read_metrics
 from .server import Server, failure, start_server
-from .sleep import fall_asleep, wake_up
+from .sleep import fall_asleep, is_asleep, wake_up
 
 # A server that does not answer for so long hangs; one that is only busy answers.
 HANGS_AFTER_S = 20.0
@@ -42,6 +42,7 @@ class Replica:
     server: Server | None = None
     up: bool = False
     asleep: bool = False
+    slept: bool = False  # it was asleep when it was found
     in_flight: int = 0
     restarts: int = 0
     start_s: float | None = None
@@ -58,11 +59,15 @@ class Replica:
         if self.asleep:
             self.wake_s = await wake_up(self.client, self.base)
             self.asleep = False
+        elif self.origin == "warm" and await is_asleep(self.client, self.base):
+            self.wake_s = await wake_up(self.client, self.base)
+            self.slept = True
         elif self.origin == "attached":
             self.endpoint = await check(self.client, self.endpoint, self.any_model)
         elif self.origin == "own":
             await self._start()
         self._answered_s = monotonic()
+        await self.look()  # what it has counted before this run
         self.up = True
 
     async def _start(self) -> None:
@@ -116,7 +121,9 @@ class Replica:
             self.server = None
 
     async def close(self) -> None:
-        """Stop it if it is this run's own."""
+        """Stop it if it is this run's own; one that was found asleep sleeps again."""
+        if self.up and self.slept:
+            await fall_asleep(self.client, self.base)
         self.up = False
         if self.server is not None and not self.lasting:
             await self.server.stop()

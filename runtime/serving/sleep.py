@@ -33,6 +33,12 @@ async def fall_asleep(client: HttpClient, base: str) -> float | None:
     return None
 
 
+async def is_asleep(client: HttpClient, base: str) -> bool:
+    """Tell whether a server sleeps; one without the mode does not."""
+    said = await client.text(f"{base}/is_sleeping")
+    return said is not None and '"is_sleeping":true' in said.replace(" ", "")
+
+
 async def wake_up(client: HttpClient, base: str) -> float:
     """Wake a server; return how long that took. Raises `CallFailed`.
 

@@ -86,7 +86,7 @@ class Turns:
 
     def shares(self, name: str) -> bool:
         """Tell whether an engine has to take turns with any other."""
-        return bool(self._excluded[name])
+        return bool(self._excluded.get(name, frozenset()))
 
     async def hold(self, name: str) -> None:
         """Return when an engine holds its places."""
@@ -103,7 +103,9 @@ class Turns:
         for name in list(self._waiting):
             if name in self._leaving:
                 continue
-            blocking = self._excluded[name] & (self._holding | self._leaving.keys())
+            blocking = self._excluded.get(name, frozenset()) & (
+                self._holding | self._leaving.keys()
+            )
             if not blocking:
                 self._holding.add(name)
                 self._waiting.pop(name).set_result(None)

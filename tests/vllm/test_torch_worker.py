@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -345,3 +348,44 @@ def test_a_model_that_was_not_fetched_is_told_with_the_command_that_does(models:
     with pytest.raises(CallFailed, match="model `nobody/has-this-one` is not on this") as caught:
         asyncio.run(whole())
     assert caught.value.help == "fetch it with `mkb pull PLAN`"
+
+
+LIBRARY = """
+[[executor]]
+name = "detector"
+implements = "detect_objects"
+description = "a tiny detector"
+runner = "torch"
+model = "./detector"
+devices = ["cpu"]
+cores = 1
+quality = { value = 0.9, metric = "none", source = "made up" }
+settings = { threshold = 0, batch = 2 }
+work = { prompt_tokens = "24 * images(frames)", output_tokens = 1 }
+result = { len = 2, "item.tokens" = 1 }
+"""
+WORKFLOW = """import "std/media"
+
+workflow look(sets: [[Image]]) -> [[Text]] "Name what is in each set of images."
+    expect len(sets) = 3
+{
+    seen = for frames in sets {
+        yield detect_objects(frames) with { executor: "detector" }
+    }
+    return seen
+}
+"""
+
+
+def test_a_workflow_runs_on_a_model_that_a_library_names(models: Path, tmp_path: Path) -> None:
+    (models / "library.toml").write_text(LIBRARY)
+    (tmp_path / "look.mkb").write_text(WORKFLOW)
+    sets = [[str(picture(tmp_path, seed).path)] for seed in range(2)]
+    (tmp_path / "inputs.json").write_text(json.dumps({"sets": [*sets, []]}))
+    command = [sys.executable, "-m", "murakkab", "run", "look.mkb", "--target", "vllm"]
+    command += ["--library", str(models / "library.toml"), "--inputs", "inputs.json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second, nothing = json.loads(done.stdout)
+    assert first and {*first, *second} <= {"cat", "dog"}
+    assert nothing == []
