@@ -41,7 +41,7 @@ ROOT = HERE.parents[1]
 CLIENT_CORE, SERVER_CORE = 0, 1
 CALLS, ITEMS = 500, 200
 RESAMPLES = 10_000
-SALTS = count(1)  # no prompt comes twice but in the sides of one pair
+SALTS = count(1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Bench:
         path = self.folder / f"{workflow}.json"
         if not path.exists():
             flags = ["--library", str(self.library), "--endpoint", f"{MODEL}={self.server.url}"]
-            command = [*MKB, "compile", str(HERE / f"{workflow}.mkb"), *flags, "-o", str(path)]
+            source = str(HERE / f"{workflow}.mkb")
+            command = [*MKB, "compile", source, "--target", "vllm", *flags, "-o", str(path)]
             subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT)
         document = json.loads(path.read_text("utf-8"))
         (engine,) = document["engines"]
@@ -233,7 +234,8 @@ def main() -> None:
         others = options.others or environment(folder / "venv")
         library = write_model(folder)
         log = folder / "server.log"
-        arguments = "--enforce-eager --max-model-len 2048"
+        # with a prefix cache, the second side of a pair would find the first one's prompts
+        arguments = "--enforce-eager --max-model-len 2048 --no-enable-prefix-caching"
         with served(sys.executable, folder / MODEL, arguments, log, SERVER_CORE) as server:
             bench = Bench(server, folder, library, others)
             results = {

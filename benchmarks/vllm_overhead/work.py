@@ -14,11 +14,7 @@ CHAIN = ("{text}", "What is wrong with this? {text}", "Write this anew: {text}")
 
 
 def questions(number: int, salt: int) -> list[str]:
-    """Return distinct prompts of some 40 tokens.
-
-    They are shorter than a block of the server's prefix cache (128 tokens on CPUs), so that no side
-    finds anything of the side before it there.
-    """
+    """Return distinct prompts of some 40 tokens, others for another salt."""
     return [f"What happened in round {salt:03} to item {n:05}?" for n in range(number)]
 
 

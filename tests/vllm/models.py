@@ -74,14 +74,18 @@ def write_models(folder: Path) -> dict[str, int]:
 
 
 def write_library(
-    path: Path, names: Iterable[str] = ("large", "small"), *, max_tokens: int = 32
+    path: Path,
+    names: Iterable[str] = ("large", "small"),
+    *,
+    max_tokens: int = 32,
+    timeout_s: int = 60,
 ) -> Path:
     """Write an executor library of models that stand in folders of their names beside it."""
-    path.write_text("\n".join(_entry(name, max_tokens) for name in names), "utf-8")
+    path.write_text("\n".join(_entry(name, max_tokens, timeout_s) for name in names), "utf-8")
     return path
 
 
-def _entry(name: str, max_tokens: int) -> str:
+def _entry(name: str, max_tokens: int, timeout_s: int) -> str:
     # JSON's strings, numbers and arrays are TOML's too
     rows: dict[str, object] = {
         "name": name,
@@ -97,7 +101,7 @@ def _entry(name: str, max_tokens: int) -> str:
         "quality": {"value": _QUALITY[name], "metric": "none", "source": "weights are random"},
         "work": {"prompt_tokens": "tokens(prompt) + 10", "output_tokens": max_tokens},
         "result": {"tokens": max_tokens},
-        "settings": {"server_args": SERVER_ARGS, "max_tokens": max_tokens, "timeout_s": 60},
+        "settings": {"server_args": SERVER_ARGS, "max_tokens": max_tokens, "timeout_s": timeout_s},
     }
     lines = ["[[executor]]", *_assignments(rows)]
     for table, content in tables.items():

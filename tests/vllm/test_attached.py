@@ -1,0 +1,146 @@
+"""Runs attached to a real server through a proxy that breaks requests: none lost, none twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .models import write_library
+from .proxy import Fault, FaultProxy
+from .served import free_port
+
+ROOT = Path(__file__).parents[2]
+ASK = """
+task answer(question: Text) -> Text "Answer a question." prompt "{question}"
+
+workflow ask(questions: [Text]) -> [Text]
+    minimize latency
+    expect len(questions) = 200
+    expect questions.tokens = 4000
+{
+    answers = for question in questions {
+        text = answer(question)
+        yield text
+    }
+    return answers
+}
+"""
+SORT = """
+task sort(question: Text) -> { city: "Prague" | "Vienna", urgent: Bool } "Sort a question."
+    prompt "Which city, and is it urgent? {question}"
+
+workflow sorted(questions: [Text]) -> [{ city: "Prague" | "Vienna", urgent: Bool }]
+    expect len(questions) = 20
+    expect questions.tokens = 400
+{
+    sorts = for question in questions { found = sort(question) yield found }
+    return sorts
+}
+"""
+
+
+def questions(number: int) -> list[str]:
+    return [f"Question {n:04}?" for n in range(number)]
+
+
+def mkb(
+    folder: Path, source: str, asked: list[str], library: Path, endpoint: str
+) -> tuple[subprocess.CompletedProcess[str], Any]:
+    """Run a workflow with a model at an endpoint, `NAME=URL`; return its JSON document too."""
+    (folder / "w.mkb").write_text(source)
+    (folder / "in.json").write_text(json.dumps({"questions": asked}))
+    command = [sys.executable, "-m", "murakkab", "run", "w.mkb", "--inputs", "in.json", "--json"]
+    command += ["--target", "vllm", "--library", str(library), "--endpoint", f"{endpoint}/v1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "typings")}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120.0
+    )
+    return done, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def only_small(models: Path) -> Path:
+    return write_library(models / "small.toml", ["small"])
+
+
+def test_a_fan_out_of_200_calls_asks_each_question_once(
+    proxy: FaultProxy, only_small: Path, tmp_path: Path
+) -> None:
+    done, document = mkb(tmp_path, ASK, questions(200), only_small, f"small={proxy.url}")
+    assert done.returncode == 0, done.stderr
+    assert len(document["result"]) == 200
+    assert len(proxy.arrived) == 200 and set(proxy.arrived.values()) == {1}
+    assert proxy.delivered == proxy.arrived
+    assert proxy.most_at_once > 8
+
+
+FAULTS = {
+    "too many requests": Fault("status", status=429, retry_after_s=0.2),
+    "internal error": Fault("status", status=500),
+    "unavailable": Fault("status", status=503),
+    "reset": Fault("reset"),
+    "cut": Fault("cut"),
+    "malformed": Fault("malformed"),
+    "html": Fault("html"),
+    "garbage": Fault("garbage"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_what_breaks_once_is_asked_again_and_nothing_else_is(
+    fault: Fault, proxy: FaultProxy, only_small: Path, tmp_path: Path
+) -> None:
+    proxy.plan([Fault(), Fault(), fault])
+    done, document = mkb(tmp_path, ASK, questions(20), only_small, f"small={proxy.url}")
+    assert done.returncode == 0, done.stderr
+    assert len(document["result"]) == 20 and proxy.pending == 0
+    assert sorted(proxy.arrived.values()) == [1] * 19 + [2]
+    assert len(proxy.delivered) == 20 and set(proxy.delivered.values()) == {1}
+
+
+def test_a_result_type_is_enforced_by_the_server(
+    server_small: str, only_small: Path, tmp_path: Path
+) -> None:
+    asked = questions(20)
+    done, document = mkb(tmp_path, SORT, asked, only_small, f"small={server_small}")
+    assert done.returncode == 0, done.stderr
+    assert len(document["result"]) == 20
+    for found in document["result"]:
+        assert found["city"] in ("Prague", "Vienna") and isinstance(found["urgent"], bool)
+
+
+def test_a_server_that_always_fails_ends_the_run_with_the_cause(
+    proxy: FaultProxy, only_small: Path, tmp_path: Path
+) -> None:
+    proxy.plan([Fault("status", status=500)] * 50)
+    done, document = mkb(tmp_path, ASK, questions(1), only_small, f"small={proxy.url}")
+    assert done.returncode == 3
+    message = document["diagnostics"][-1]["message"]
+    assert "`small`" in message and "500" in message and proxy.url in message
+    assert "Question 0000" not in done.stderr + done.stdout
+
+
+def test_a_call_that_is_never_answered_is_given_up_and_asked_again(
+    proxy: FaultProxy, models: Path, tmp_path: Path
+) -> None:
+    library = write_library(models / "hasty.toml", ["small"], timeout_s=5)
+    proxy.plan([Fault("silent")])
+    done, document = mkb(tmp_path, ASK, questions(5), library, f"small={proxy.url}")
+    assert done.returncode == 0, done.stderr
+    assert len(document["result"]) == 5
+    assert sorted(proxy.arrived.values()) == [1] * 4 + [2]
+    assert set(proxy.delivered.values()) == {1}
+
+
+def test_an_endpoint_where_nothing_listens_is_told(only_small: Path, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done, document = mkb(tmp_path, ASK, questions(1), only_small, f"small={url}")
+    assert done.returncode == 3
+    message = document["diagnostics"][-1]["message"]
+    assert "`small`" in message and url in message and "cannot be reached" in message
