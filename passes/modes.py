@@ -230,6 +230,23 @@ def _times(estimate: Estimate, count: Count, in_flight: int, percentile: str) ->
     return Times(through, single, single)
 
 
+def _server(executor: Executor) -> str:
+    """Return what tells one model server from another, short where that is the model alone."""
+    told = [executor.model or executor.name]
+    if executor.revision is not None:
+        told.append(f"at {executor.revision}")
+    if executor.runner != "vllm":
+        told.append(f"by {executor.runner}")
+    if executor.endpoint is not None:
+        told.append(f"of {executor.endpoint.url}")
+    flags = dict(executor.settings).get("server_args")
+    if flags is not None:
+        told.append(str(flags))
+    if executor.cores:
+        told.append(f"with {executor.cores} cores")
+    return " ".join(told)
+
+
 def _engine(
     executor: Executor, slot: Slot, count: Count, load: _Load, owner: str, terms: Terms
 ) -> EngineOption:
@@ -237,7 +254,7 @@ def _engine(
     estimate, replicas = load.estimate, load.replicas
     # one server serves every executor of its model; what runs in process holds cores only while it
     # runs, so its load is part of what it is
-    group = f"{(executor.model or executor.name) if resident else executor.name} on {slot}"
+    group = f"{_server(executor) if resident else executor.name} on {slot}"
     if not resident or terms.reference:
         group += f" c{load.concurrency}"
     if owner:

@@ -66,7 +66,7 @@ async def run_plan(
     workflow = module.sole()
     values = bind_inputs(workflow, inputs)
     executors = plan_executors(plan, library) if workers is None else {}
-    fleet = Fleet(plan, serving if serving is not None else Serving())
+    fleet = Fleet(plan, executors, serving if serving is not None else Serving())
     factories = workers if workers is not None else _factories(fleet)
     idempotent = [e.name for e in executors.values() if e.idempotent]
     engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
@@ -144,28 +144,30 @@ def bind_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> tuple[Any, ...
 
 def plan_executors(plan: Plan, library: Library) -> dict[str, Executor]:
     """Return the executors the plan was made with; a changed one would not do what it says."""
+    digests = {engine.executor: engine.executor_digest for engine in plan.engines}
+    used = {step.executor for step in plan.steps if step.executor is not None}
     found: dict[str, Executor] = {}
     problems: list[Diagnostic] = []
-    for engine in plan.engines:
-        executor = library.get(engine.executor)
+    for name in sorted(used | digests.keys()):
+        executor = library.get(name)
         if executor is None:
             problems.append(
                 Diagnostic(
                     "unknown-executor",
-                    f"the plan runs `{engine.executor}`, which is not in the library",
+                    f"the plan runs `{name}`, which is not in the library",
                     help="pass the library file it was compiled with: `--library FILE`",
                 )
             )
-        elif executor.digest != engine.executor_digest:
+        elif executor.digest != digests.get(name, executor.digest):
             problems.append(
                 Diagnostic(
                     "changed-executor",
-                    f"`{engine.executor}` has changed since the plan was compiled",
+                    f"`{name}` has changed since the plan was compiled",
                     help="compile the workflow again",
                 )
             )
         else:
-            found[engine.executor] = executor
+            found[name] = executor
     if problems:
         raise InputError(problems)
     return found

@@ -49,8 +49,13 @@ class Serving:
 class Fleet:
     """The model servers of one run."""
 
-    def __init__(self, plan: Plan, serving: Serving) -> None:
-        """Start nothing yet."""
+    def __init__(self, plan: Plan, executors: Mapping[str, Executor], serving: Serving) -> None:
+        """Start nothing yet; `executors` are those of the plan's steps and engines, by name."""
+        self._executors = executors
+        self._used: dict[str, set[str]] = {}
+        for step in plan.steps:
+            if step.executor is not None:
+                self._used.setdefault(step.engine or "", set()).add(step.executor)
         self._serving = serving
         self._client = HttpClient()
         served = [e for e in plan.engines if e.runner == "vllm" and e.endpoint is None]
@@ -80,8 +85,9 @@ class Fleet:
         else:
             replicas = [self._replica(engine, executor, i) for i in range(engine.replicas)]
         found = Replicas(replicas, partial(self._changed, engine.name))
+        used = {name: self._executors[name] for name in self._used.get(engine.name, set())}
         worker = ServedWorker(
-            engine, executor, found, self._turns, self._client, Allowance(where), self._urgency
+            engine, used, found, self._turns, self._client, Allowance(where), self._urgency
         )
         self.replicas[engine.name] = found
         self.workers[engine.name] = worker

@@ -36,7 +36,7 @@ class Replicas:
 
         Where some do and others do not, the engine runs on those that do.
         """
-        self._on_change("waking up" if any(r.asleep for r in self.all) else "starting")
+        self._on_change(_rising(self.all))
         results = await asyncio.gather(*(r.rise() for r in self.all), return_exceptions=True)
         failed = [result for result in results if isinstance(result, BaseException)]
         others = [error for error in failed if not isinstance(error, CallFailed)]
@@ -134,3 +134,12 @@ class Replicas:
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
+
+
+def _rising(replicas: Sequence[Replica]) -> str:
+    if any(replica.asleep for replica in replicas):
+        return "waking up"
+    origins = {replica.origin for replica in replicas}
+    if "own" in origins:
+        return "starting"
+    return "found running" if "warm" in origins else f"attaching to {replicas[0].endpoint.url}"

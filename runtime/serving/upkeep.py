@@ -34,7 +34,7 @@ async def bring_up(plan: Plan, library: Library, serving: Serving) -> BroughtUp:
     assert serving.warm is not None and serving.lasting  # that is what this is for
     folder = serving.warm
     executors = plan_executors(plan, library)
-    fleet = Fleet(plan, serving)
+    fleet = Fleet(plan, executors, serving)
     served = [e for e in plan.engines if e.runner == "vllm" and e.endpoint is None]
     sleepers = [e for e in served if fleet.takes_turns(e.name) and e.device == "gpu"]
     later = [e for e in served if e not in sleepers and not e.prestarted]

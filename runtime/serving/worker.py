@@ -33,6 +33,8 @@ _CHARACTERS_A_TOKEN = 4.0  # of English text, for rate limits only
 class ServedWorker:
     """Does the calls of one engine on its servers.
 
+    `executors` are those of its steps, by name: one server may serve several of its model, each
+    with a prompt of its own.
     `urgency` are the seconds of work that depend on a step, its own included, by step name: what
     has most ahead of it goes first (vLLM's request priority) on servers that this program starts.
     """
@@ -40,7 +42,7 @@ class ServedWorker:
     def __init__(
         self,
         engine: EnginePlan,
-        executor: Executor,
+        executors: Mapping[str, Executor],
         replicas: Replicas,
         turns: Turns,
         client: HttpClient,
@@ -49,13 +51,16 @@ class ServedWorker:
     ) -> None:
         """Prepare; nothing is started before `start`."""
         self._engine = engine
-        self._executor = executor
+        self._executors = executors
         self._replicas = replicas
         self._turns = turns
         self._client = client
         self._allowance = allowance
         self._urgency = urgency
-        self._settings = {k: v for k, v in executor.settings if k in _SAMPLING}
+        self._settings = {
+            name: {k: v for k, v in executor.settings if k in _SAMPLING}
+            for name, executor in executors.items()
+        }
         self._rising: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
         self._idle_since_s = monotonic()
@@ -181,22 +186,24 @@ class ServedWorker:
             replica.in_flight -= 1
 
     async def _ask(self, replica: Replica, step: Step, arguments: Mapping[str, Any]) -> Measured:
-        prompted = step.task.prompt is not None or self._executor.prompt is not None
-        if not prompted and self._executor.interface == "embed":
+        executor = self._executors[step.executor or ""]
+        prompted = step.task.prompt is not None or executor.prompt is not None
+        if not prompted and executor.interface == "embed":
             return await self._embedding(replica, step, arguments)
-        if not prompted and self._executor.interface in _SPEECH:
+        if not prompted and executor.interface in _SPEECH:
             return await self._transcription(replica, step, arguments)
         return await self._chat(replica, step, arguments)
 
     async def _chat(self, replica: Replica, step: Step, arguments: Mapping[str, Any]) -> Measured:
+        executor = self._executors[step.executor or ""]
         if any(
             contains_media(p.type) for p in step.task.params
         ):  # reading and cutting films is no work for the event loop
-            messages = await asyncio.to_thread(chat_messages, self._executor, step, arguments)
+            messages = await asyncio.to_thread(chat_messages, executor, step, arguments)
         else:
-            messages = chat_messages(self._executor, step, arguments)
+            messages = chat_messages(executor, step, arguments)
         body: dict[str, Any] = {"model": replica.endpoint.model, "messages": messages}
-        body |= self._settings
+        body |= self._settings[executor.name]
         body |= {name: step.knobs[name] for name in _SAMPLING if name in step.knobs}
         if replica.origin != "attached":
             body["priority"] = -round(self._urgency.get(step.name, 0.0) * 1000)

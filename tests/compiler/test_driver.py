@@ -294,7 +294,7 @@ def test_a_cluster_may_be_given_to_another_target() -> None:
 def test_an_unknown_target_is_refused_with_the_nearest() -> None:
     found = refused(target="locl")
     assert (found.id, found.help) == ("unknown-target", "did you mean `local`?")
-    assert refused(target="moon").help == "there are local, sim"
+    assert refused(target="moon").help == "there are local, vllm, sim"
 
 
 def test_simulation_without_a_cluster_is_refused() -> None:

@@ -101,8 +101,8 @@ def test_a_plan_made_with_other_executors_is_refused(
 
 
 def test_a_runner_that_is_not_here_is_refused(make_plan: MakePlan, library: Library) -> None:
-    with pytest.raises(InputError, match="needs runner `vllm`, which does not run here"):
-        asyncio.run(run_plan(make_plan(TEXT, runner="vllm"), {"xs": []}, library=library))
+    with pytest.raises(InputError, match="needs runner `http`, which does not run here"):
+        asyncio.run(run_plan(make_plan(TEXT, runner="http"), {"xs": []}, library=library))
 
 
 def test_a_failed_run_keeps_what_completed(
