@@ -76,8 +76,7 @@ class Bench:
             command = [*MKB, "compile", source, "--target", "vllm", *flags, "-o", str(path)]
             subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT)
         document = json.loads(path.read_text("utf-8"))
-        (engine,) = document["engines"]
-        return path, int(engine["concurrency"])
+        return path, sum(int(engine["concurrency"]) for engine in document["engines"])
 
     def mkb_run(self, workflow: str, inputs: Path, url: str | None = None) -> list[str]:
         """Return the command that runs a workflow on the server."""

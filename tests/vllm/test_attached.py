@@ -2,66 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from .models import write_library
 from .proxy import Fault, FaultProxy
 from .served import free_port
-
-ROOT = Path(__file__).parents[2]
-ASK = """
-task answer(question: Text) -> Text "Answer a question." prompt "{question}"
-
-workflow ask(questions: [Text]) -> [Text]
-    minimize latency
-    expect len(questions) = 200
-    expect questions.tokens = 4000
-{
-    answers = for question in questions {
-        text = answer(question)
-        yield text
-    }
-    return answers
-}
-"""
-SORT = """
-task sort(question: Text) -> { city: "Prague" | "Vienna", urgent: Bool } "Sort a question."
-    prompt "Which city, and is it urgent? {question}"
-
-workflow sorted(questions: [Text]) -> [{ city: "Prague" | "Vienna", urgent: Bool }]
-    expect len(questions) = 20
-    expect questions.tokens = 400
-{
-    sorts = for question in questions { found = sort(question) yield found }
-    return sorts
-}
-"""
-
-
-def questions(number: int) -> list[str]:
-    return [f"Question {n:04}?" for n in range(number)]
-
-
-def mkb(
-    folder: Path, source: str, asked: list[str], library: Path, endpoint: str
-) -> tuple[subprocess.CompletedProcess[str], Any]:
-    """Run a workflow with a model at an endpoint, `NAME=URL`; return its JSON document too."""
-    (folder / "w.mkb").write_text(source)
-    (folder / "in.json").write_text(json.dumps({"questions": asked}))
-    command = [sys.executable, "-m", "murakkab", "run", "w.mkb", "--inputs", "in.json", "--json"]
-    command += ["--target", "vllm", "--library", str(library), "--endpoint", f"{endpoint}/v1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "typings")}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120.0
-    )
-    return done, json.loads(done.stdout)
+from .workflows import ASK, SORT, mkb, questions
 
 
 @pytest.fixture(scope="session")
