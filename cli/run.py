@@ -102,8 +102,10 @@ def _carried_out(
         from ..runtime.driver import run_plan
         from ..runtime.serving.fleet import Serving
         from ..runtime.serving.warm import FOLDER
+        from ..runtime.tracing import tracing_from_environment
         from ..targets.library import load_library
 
+        tracing = tracing_from_environment(os.environ)
         endpoints = dict(flags["endpoints"])
         _refuse_unknown(endpoints, plan)
         serving = Serving(
@@ -114,18 +116,22 @@ def _carried_out(
             on_engine=on_engine,
         )
 
-        return asyncio.run(
-            run_plan(
-                plan,
-                values or {},
-                library=load_library(flags["libraries"]),
-                record=record,
-                on_event=on_event,
-                signals=True,
-                on_interrupt=lambda at_work: output.aside(_draining(at_work)),
-                serving=serving,
-            )
+        running = run_plan(
+            plan,
+            values or {},
+            library=load_library(flags["libraries"]),
+            record=record,
+            on_event=on_event,
+            signals=True,
+            on_interrupt=lambda at_work: output.aside(_draining(at_work)),
+            serving=serving,
+            tracing=tracing,
         )
+        try:
+            return asyncio.run(running)
+        finally:
+            undelivered = tracing.close() if tracing is not None else None
+            output.report([undelivered] if undelivered is not None else [])
 
 
 def _refuse_unknown(endpoints: Mapping[str, str], plan: Plan) -> None:

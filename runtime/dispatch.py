@@ -31,6 +31,7 @@ from .state import (
     RunState,
     Submit,
 )
+from .tracing import RunTrace
 from .worker import Measured, Usage, Worker
 
 # Waits before attempts 2, 3, … double from the first to the last of these, in seconds, and are
@@ -80,6 +81,7 @@ class Dispatcher:
         recorder: Recorder,
         limits: Limits,
         on_event: OnEvent | None,
+        trace: RunTrace | None = None,
     ) -> None:
         """Prepare a run; the engines' workers have been started."""
         self._state = RunState(program, limits)
@@ -92,6 +94,7 @@ class Dispatcher:
         self._clock = clock
         self._recorder = recorder
         self._on_event = on_event
+        self._trace = trace
         self._began_s = 0.0
         self._at_work: dict[asyncio.Future[Any], Timer | None] = {}
         self._timed_out: set[int] = set()
@@ -178,6 +181,8 @@ class Dispatcher:
         started_s = self._clock.now() - self._began_s
         if self._on_event is not None:
             self._tell("started", started_s, call, engine)
+        if self._trace is not None:
+            self._trace.begin(call, self._began_s + started_s)
         future = engine.worker.submit(call)
         timer = None
         if engine.timeout_s is not None:
@@ -221,6 +226,9 @@ class Dispatcher:
         commands = self._state.apply(Dropped(call.id) if stopped else event)
         if self._on_event is not None:
             self._tell_end(event, commands, ended_s, call, engine)
+        if self._trace is not None and not any(type(c) is Retry for c in commands):
+            what = _class_of(event, future, timed_out)
+            self._trace.end(call, self._began_s + ended_s, what)
         self._obey(commands)
         if self._state.closing:
             self._wind_up()
@@ -289,6 +297,20 @@ def _result(call: Submit, value: Any) -> tuple[Completed | Failed, Usage | None]
     if problem is None:
         return Completed(call.id, value), usage
     return Failed(call.id, f"returned a value of the wrong type: {problem}", False), usage
+
+
+def _class_of(
+    event: Completed | Failed, future: asyncio.Future[Any], timed_out: bool
+) -> str | None:
+    """Return a word for what went wrong, which quotes nothing; None where nothing did."""
+    if type(event) is Completed:
+        return None
+    if timed_out:
+        return "timeout"
+    if future.cancelled():
+        return "cancelled"
+    error = future.exception()
+    return error.kind if isinstance(error, CallFailed) else "_OTHER"
 
 
 def _wait_s(attempt: int) -> float:

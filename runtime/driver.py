@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from .recorder import Recorder
 from .serving.fleet import Fleet, Serving
 from .state import Fail, Failure, Finish, Limits
 from .torch_worker import torch_worker
+from .tracing import RunTrace, Tracing
 from .values import check_value
 from .worker import Seats, WorkerFactory
 
@@ -51,6 +52,7 @@ async def run_plan(
     signals: bool = False,
     on_interrupt: OnInterrupt | None = None,
     serving: Serving | None = None,
+    tracing: Tracing | None = None,
     workers: Mapping[str, WorkerFactory] | None = None,
     clock: Clock | None = None,
 ) -> RunResult:
@@ -58,7 +60,8 @@ async def run_plan(
 
     `record` is where the record goes, kept on failure too. `signals` has Ctrl-C and SIGTERM end
     the run in order (main thread only); `on_interrupt` is then told, the first time, how many calls
-    are at work. `workers` are by runner, the real ones unless given; `clock` belongs to them.
+    are at work. `serving` says where model servers are and where their logs go, `tracing` takes
+    spans. `workers` are by runner, the real ones unless given; `clock` belongs to them.
     Raises `InputError` where the plan cannot be run here, `RunError` where inputs do not fit, or
     the run fails or is interrupted.
     """
@@ -78,25 +81,45 @@ async def run_plan(
     clock = clock if clock is not None else RealClock()
     recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
     limits = Limits(window=max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines)))
-    began_s = clock.now()
-    outcome: Finish | Fail | None
-    try:
-        fleet.open()
-        outcome = await _start(engines.values())
-        recorder.started(clock.now() - began_s)
-        if outcome is None:
-            fleet.begin()
-            began_s = clock.now()  # latency counts with the engines running
-            dispatcher = Dispatcher(program, engines, clock, recorder, limits, on_event)
+    spans: AbstractContextManager[RunTrace | None] = nullcontext()
+    if tracing is not None:
+        spans = tracing.run(plan.workflow, plan.target, recorder.plan_sha256, clock.now)
+    with spans as trace:
+
+        async def work() -> Finish | Fail:
+            fleet.begin(trace)
+            dispatcher = Dispatcher(program, engines, clock, recorder, limits, on_event, trace)
             interrupt = partial(dispatcher.interrupt, on_interrupt)
             with Interrupts(interrupt) if signals else nullcontext():
-                outcome = await dispatcher.run(values)
-            await asyncio.gather(*(engine.worker.drain() for engine in engines.values()))
+                return await dispatcher.run(values)
+
+        outcome, elapsed_s = await _carry_out(engines.values(), fleet, recorder, clock, work)
+        return _report(outcome, recorder, record, elapsed_s)
+
+
+async def _carry_out(
+    engines: Collection[EngineLane],
+    fleet: Fleet,
+    recorder: Recorder,
+    clock: Clock,
+    work: Callable[[], Awaitable[Finish | Fail]],
+) -> tuple[Finish | Fail, float]:
+    """Start the engines, do the work, stop what was started; return how long the work took."""
+    began_s = clock.now()
+    try:
+        fleet.open()
+        failed = await _start(engines)
+        recorder.started(clock.now() - began_s)
+        if failed is not None:
+            return failed, 0.0
+        began_s = clock.now()  # latency counts with the engines running
+        outcome = await work()
+        await asyncio.gather(*(engine.worker.drain() for engine in engines))
+        return outcome, clock.now() - began_s
     finally:
-        await asyncio.gather(*(engine.worker.stop() for engine in engines.values()))
+        await asyncio.gather(*(engine.worker.stop() for engine in engines))
         await fleet.close()
         recorder.engines(fleet.report(), fleet.gpus())
-    return _report(outcome, recorder, record, clock.now() - began_s)
 
 
 def _factories(fleet: Fleet) -> dict[str, WorkerFactory]:

@@ -14,7 +14,8 @@ class CallFailed(Exception):
     """A call that went wrong, told in its message; `retryable` where a repetition may help.
 
     `help` says what to do about it. `after_s` are the seconds a server asked to be left alone.
-    `usage` is what the call consumed all the same.
+    `usage` is what the call consumed all the same. `kind` is a word for the class of what went
+    wrong, for telemetry, which never gets the message: `429`, `connection`, `malformed`.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class CallFailed(Exception):
         help: str | None = None,
         after_s: float = 0.0,
         usage: Usage | None = None,
+        kind: str = "_OTHER",
     ) -> None:
         """Keep the message and what is known beside it."""
         super().__init__(message)
@@ -33,6 +35,7 @@ class CallFailed(Exception):
         self.help = help
         self.after_s = after_s
         self.usage = usage
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class Recorder:
     def __init__(self, plan: Plan, path: Path | None, *, measured: bool) -> None:
         """Begin a record; with a path, its folder is made and a former record's calls removed."""
         self._plan = plan
+        self.plan_sha256 = hashlib.sha256(plan.to_json().encode()).hexdigest()
         self._path = path
         self._steps: dict[str, _Tally] = {step.step: _Tally() for step in plan.steps}
         self._inputs: dict[str, Any] = {}
@@ -149,7 +150,7 @@ class Recorder:
             "schema": SCHEMA,
             "workflow": self._plan.workflow,
             "target": self._plan.target,
-            "plan_sha256": hashlib.sha256(self._plan.to_json().encode()).hexdigest(),
+            "plan_sha256": self.plan_sha256,
             "started_at": self._started.isoformat(timespec="milliseconds"),
             "status": status,
             "inputs": self._inputs,

@@ -98,15 +98,15 @@ async def post(
             return _object(content, url)
     except aiohttp.ClientPayloadError:
         message = f"the answer of `{url}` was cut off in the middle"
-        raise CallFailed(message, retryable=True) from None
+        raise CallFailed(message, retryable=True, kind="cut") from None
     except aiohttp.ClientConnectorError as error:
         message = f"`{url}` cannot be reached: {error.strerror or error}"
-        raise CallFailed(message, retryable=True, help=_UNREACHABLE) from None
+        raise CallFailed(message, retryable=True, help=_UNREACHABLE, kind="connection") from None
     except aiohttp.InvalidURL:
         raise CallFailed(f"`{url}` is not a URL") from None
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         message = f"the connection to `{url}` broke: {error or type(error).__name__}"
-        raise CallFailed(message, retryable=True) from None
+        raise CallFailed(message, retryable=True, kind="connection") from None
 
 
 _UNREACHABLE = "check that the server runs and that its address is right"
@@ -124,7 +124,7 @@ def _object(content: bytes, url: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         shown = _plain(content)
         message = f"`{url}` answered with something other than JSON: `{shown}`"
-        raise CallFailed(message, retryable=True, help=_SPEAKS) from None
+        raise CallFailed(message, retryable=True, help=_SPEAKS, kind="malformed") from None
     if not isinstance(document, dict):
         raise CallFailed(f"`{url}` answered with JSON that is no object", help=_SPEAKS)
     return document
@@ -149,6 +149,7 @@ def _refused(
         retryable=retryable,
         after_s=_after_s(response.headers.get("Retry-After", "")),
         help=_advice(status, said, key_env),
+        kind=str(status),
     )
 
 

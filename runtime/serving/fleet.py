@@ -14,8 +14,10 @@ from ...targets.endpoint import EndpointPlan
 from ...targets.library import Executor
 from ...targets.model_folder import is_folder, model_location
 from ...targets.plan import EnginePlan, Plan
+from ..errors import CallFailed
 from ..nvml import GpuEnergy, GpuUse, gpu_energy
 from ..progress import EngineStatus, OnEngine
+from ..tracing import RunTrace
 from ..urgency import remaining_s
 from .client import HttpClient
 from .command import WHOLE_GPU, server_command
@@ -73,18 +75,19 @@ class Fleet:
         self.workers: dict[str, ServedWorker] = {}
 
     def worker(self, engine: EnginePlan, executor: Executor | None) -> ServedWorker:
-        """Return the worker of an engine; raises `CallFailed` where it cannot have one."""
+        """Return the worker of an engine; what keeps it from having any is told when it starts."""
         assert executor is not None  # found before
         engine = self._redirected(engine, executor)
-        attaches = engine.endpoint is not None or engine.runner == "openai"
-        where = attached(engine, executor, self._serving.environ) if attaches else None
-        if where is not None:
-            address = endpoint(where, executor, self._serving.environ)
-            replicas = [Replica("attached", address, self._client, base=_base(address.url))]
-            replicas[0].any_model = where.model is None or is_folder(executor)
-        else:
-            replicas = [self._replica(engine, executor, i) for i in range(engine.replicas)]
-        found = Replicas(replicas, partial(self._changed, engine.name))
+        where, replicas, problem = None, [], None
+        try:
+            if engine.endpoint is not None or engine.runner == "openai":
+                where = attached(engine, executor, self._serving.environ)
+                replicas = [self._attached(where, executor)]
+            else:
+                replicas = [self._replica(engine, executor, i) for i in range(engine.replicas)]
+        except CallFailed as error:
+            problem = error
+        found = Replicas(replicas, partial(self._changed, engine.name), problem)
         used = {name: self._executors[name] for name in self._used.get(engine.name, set())}
         worker = ServedWorker(
             engine, used, found, self._turns, self._client, Allowance(where), self._urgency
@@ -101,6 +104,17 @@ class Fleet:
             return engine
         known = engine.endpoint or EndpointPlan(url=url)
         return replace(engine, endpoint=replace(known, url=url), prestarted=True)
+
+    def _attached(self, where: EndpointPlan, executor: Executor) -> Replica:
+        address = endpoint(where, executor, self._serving.environ)
+        return Replica(
+            "attached",
+            address,
+            self._client,
+            base=_base(address.url),
+            # a folder here tells nobody how the model is called there
+            any_model=where.model is None and is_folder(executor),
+        )
 
     def _replica(self, engine: EnginePlan, executor: Executor, index: int) -> Replica:
         shares = any(
@@ -155,9 +169,10 @@ class Fleet:
         if self.workers or self._energy is not None:
             self._ticking = asyncio.create_task(self._tick())
 
-    def begin(self) -> None:
-        """Learn that the run's clock starts."""
+    def begin(self, trace: RunTrace | None) -> None:
+        """Learn that the run's clock starts, and where requests are told of."""
         for worker in self.workers.values():
+            worker.trace = trace
             worker.begin()
 
     async def close(self) -> None:

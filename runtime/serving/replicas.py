@@ -18,10 +18,19 @@ _FIRST_RESTART_S = 1.0  # doubled each time
 class Replicas:
     """Equal servers; a call takes the one with the fewest calls."""
 
-    def __init__(self, replicas: Sequence[Replica], on_change: Callable[[str], None]) -> None:
-        """Hold servers that are not up yet; `on_change` is told what becomes of them."""
+    def __init__(
+        self,
+        replicas: Sequence[Replica],
+        on_change: Callable[[str], None],
+        problem: CallFailed | None = None,
+    ) -> None:
+        """Hold servers that are not up yet; `on_change` is told what becomes of them.
+
+        `problem` is why there are none, or, later, none any more.
+        """
         self.all = tuple(replicas)
-        self.problem: CallFailed | None = None  # why there is no server any more
+        self.problem = problem
+        self.risen = False  # brought up, and not parked since; servers may be down all the same
         self._on_change = on_change
         self._changed = asyncio.Event()
         self._watching: list[asyncio.Task[None]] = []
@@ -36,6 +45,8 @@ class Replicas:
 
         Where some do and others do not, the engine runs on those that do.
         """
+        if self.problem is not None:
+            raise self.problem
         self._on_change(_rising(self.all))
         results = await asyncio.gather(*(r.rise() for r in self.all), return_exceptions=True)
         failed = [result for result in results if isinstance(result, BaseException)]
@@ -50,6 +61,7 @@ class Replicas:
         self._watching = [
             asyncio.create_task(self._watch(replica)) for replica in self.all if replica.up
         ]
+        self.risen = True
         self._changed.set()
 
     async def pick(self) -> Replica:
@@ -119,6 +131,7 @@ class Replicas:
 
     async def park(self, *, for_good: bool) -> None:
         """Give up what the servers hold; `rise` brings them back."""
+        self.risen = False
         await self._end_watch()
         await asyncio.gather(*(replica.park(for_good=for_good) for replica in self.all))
         self._on_change("asleep" if any(r.asleep for r in self.all) else "stopped")

@@ -11,8 +11,8 @@ from ...ir.types import contains_media
 from ...targets.library import Executor
 from ...targets.plan import EnginePlan
 from ..errors import CallFailed
-from ..program import Step
 from ..state import Submit
+from ..tracing import ModelServer, RunTrace
 from ..values import ValueProblem
 from ..worker import Measured, Seats, Usage
 from .audio import audio_file
@@ -26,6 +26,11 @@ from .turns import Turns
 
 # What a call may say of sampling: a knob or pin of the step, else the executor's setting.
 _SAMPLING = ("temperature", "top_p", "top_k", "seed", "max_tokens", "presence_penalty", "stop")
+_PATHS = {
+    "chat": "/chat/completions",
+    "embeddings": "/embeddings",
+    "transcription": "/audio/transcriptions",
+}
 _SPEECH = ("transcribe", "transcribe_audio")
 _CHARACTERS_A_TOKEN = 4.0  # of English text, for rate limits only
 
@@ -66,6 +71,7 @@ class ServedWorker:
         self._idle_since_s = monotonic()
         self._in_flight: set[asyncio.Task[Any]] = set()
         self.retired = False
+        self.trace: RunTrace | None = None  # where requests are told of
         turns.enlist(engine.name, self)
 
     # ---- as a worker
@@ -145,7 +151,7 @@ class ServedWorker:
     # ---- servers
 
     async def _ready(self) -> None:
-        if self._replicas.up:
+        if self._replicas.risen:
             return
         self._rise()
         assert self._rising is not None  # `_rise` made it
@@ -158,24 +164,21 @@ class ServedWorker:
 
     async def _take_turn(self) -> None:
         await self._turns.hold(self._engine.name)
-        if not self._replicas.up and self._replicas.problem is None:
+        if not self._replicas.risen:
             await self._replicas.rise()
 
     # ---- calls
 
     async def _call(self, call: Submit) -> Any:
-        step = call.step
-        arguments = dict(zip(step.params, call.args, strict=True))
         self._turns.look()
         try:
-            if not self._replicas.up and self._replicas.problem is None:
-                await self._ready()
+            await self._ready()
             replica = await self._replicas.pick()
         except CallFailed as error:
             raise CallFailed(error.message, help=error.help) from None
         replica.in_flight += 1
         try:
-            return await self._ask(replica, step, arguments)
+            return await self._ask(replica, call)
         except CallFailed as error:
             if error.retryable:
                 self._replicas.suspect(replica)
@@ -185,17 +188,18 @@ class ServedWorker:
         finally:
             replica.in_flight -= 1
 
-    async def _ask(self, replica: Replica, step: Step, arguments: Mapping[str, Any]) -> Measured:
+    async def _ask(self, replica: Replica, call: Submit) -> Measured:
+        step = call.step
         executor = self._executors[step.executor or ""]
         prompted = step.task.prompt is not None or executor.prompt is not None
         if not prompted and executor.interface == "embed":
-            return await self._embedding(replica, step, arguments)
+            return await self._embedding(replica, call)
         if not prompted and executor.interface in _SPEECH:
-            return await self._transcription(replica, step, arguments)
-        return await self._chat(replica, step, arguments)
+            return await self._transcription(replica, call)
+        return await self._chat(replica, call, executor)
 
-    async def _chat(self, replica: Replica, step: Step, arguments: Mapping[str, Any]) -> Measured:
-        executor = self._executors[step.executor or ""]
+    async def _chat(self, replica: Replica, call: Submit, executor: Executor) -> Measured:
+        step, arguments = call.step, _arguments(call)
         if any(
             contains_media(p.type) for p in step.task.params
         ):  # reading and cutting films is no work for the event loop
@@ -211,14 +215,14 @@ class ServedWorker:
         form = response_format(kind)
         if form is not None:
             body["response_format"] = form
-        answer, usage = await self._complete(replica, body)
+        answer, usage = await self._complete(replica, call, body)
         try:
             return Measured(read_answer(kind, answer), usage)
         except ValueProblem as problem:
             first = str(problem)
         body["messages"] = repair_messages(messages, answer, first)
         try:
-            answer, more = await self._complete(replica, body)
+            answer, more = await self._complete(replica, call, body)
         except CallFailed as error:
             error.usage = usage
             raise
@@ -229,17 +233,22 @@ class ServedWorker:
             cut = ": it was cut short by its limit" if usage.cut else ""
             message = f"the model's answer is no {kind}, asked twice{cut}: {problem}"
             hint = "raise `max_tokens`" if usage.cut else "use a better model, or a simpler type"
-            raise CallFailed(message, retryable=True, help=hint, usage=usage) from None
+            raise CallFailed(
+                message, retryable=True, help=hint, usage=usage, kind="malformed"
+            ) from None
 
-    async def _complete(self, replica: Replica, body: dict[str, Any]) -> tuple[str, Usage]:
+    async def _complete(
+        self, replica: Replica, call: Submit, body: dict[str, Any]
+    ) -> tuple[str, Usage]:
         """Return the text of one chat completion and what it consumed."""
         length = sum(len(str(message["content"])) for message in body["messages"])
         await self._allowance.ask(length / _CHARACTERS_A_TOKEN)
-        document = await self._post(replica, "/chat/completions", body)
+        document, usage = await self._post(replica, call, "chat", body)
         try:
             choice = document["choices"][0]
             text = choice["message"]["content"]
-            cut = choice.get("finish_reason") == "length"
+            if choice.get("finish_reason") == "length":
+                usage = usage._replace(cut=1)
         except (LookupError, TypeError, AttributeError):
             raise self._strange(replica) from None
         if text is None:
@@ -248,26 +257,23 @@ class ServedWorker:
             raise CallFailed(said, retryable=not refused)
         if not isinstance(text, str):
             raise self._strange(replica)
-        return text, self._used(document, cut)
+        return text, usage
 
-    async def _embedding(
-        self, replica: Replica, step: Step, arguments: Mapping[str, Any]
-    ) -> Measured:
-        body = {"model": replica.endpoint.model, "input": input_text(step, arguments)}
-        await self._allowance.ask(len(body["input"]) / _CHARACTERS_A_TOKEN)
-        document = await self._post(replica, "/embeddings", body)
+    async def _embedding(self, replica: Replica, call: Submit) -> Measured:
+        text = input_text(call.step, _arguments(call))
+        await self._allowance.ask(len(text) / _CHARACTERS_A_TOKEN)
+        body = {"model": replica.endpoint.model, "input": text}
+        document, usage = await self._post(replica, call, "embeddings", body)
         try:
             vector = [float(number) for number in document["data"][0]["embedding"]]
         except (LookupError, TypeError, ValueError):
             raise self._strange(replica) from None
-        return Measured(vector, self._used(document, False))
+        return Measured(vector, usage)
 
-    async def _transcription(
-        self, replica: Replica, step: Step, arguments: Mapping[str, Any]
-    ) -> Measured:
+    async def _transcription(self, replica: Replica, call: Submit) -> Measured:
         import aiohttp
 
-        sound = await asyncio.to_thread(audio_file, step, arguments)
+        sound = await asyncio.to_thread(audio_file, call.step, _arguments(call))
         if sound is None:
             return Measured("", Usage())  # no sound, so nothing was said
         form = aiohttp.FormData()
@@ -275,42 +281,60 @@ class ServedWorker:
         form.add_field("response_format", "json")
         form.add_field("file", sound[1], filename=sound[0])
         await self._allowance.ask(0.0)
-        document = await self._post(replica, "/audio/transcriptions", form)
+        document, usage = await self._post(replica, call, "transcription", form)
         if not isinstance(document.get("text"), str):
             raise self._strange(replica)
-        return Measured(document["text"].strip(), self._used(document, False))
+        return Measured(document["text"].strip(), usage)
 
-    async def _post(self, replica: Replica, path: str, body: Any) -> dict[str, Any]:
+    async def _post(
+        self, replica: Replica, call: Submit, operation: str, body: Any
+    ) -> tuple[dict[str, Any], Usage]:
+        """Send a request; return the answer, and what it consumed."""
+        began_s, usage, error = monotonic(), None, "cancelled"
         endpoint = replica.endpoint
-        return await post(
-            self._client.session(),
-            endpoint.url + path,
-            body,
-            key=endpoint.key,
-            key_env=endpoint.key_env,
-        )
-
-    def _used(self, document: Mapping[str, Any], cut: bool) -> Usage:
-        said = document.get("usage")
-        used = said if isinstance(said, dict) else {}
-        details = used.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-        return self._allowance.used(
-            Usage(
-                requests=1,
-                prompt_tokens=_count(used.get("prompt_tokens")),
-                cached_tokens=_count(cached),
-                output_tokens=_count(used.get("completion_tokens")),
-                cut=int(cut),
+        try:
+            document = await post(
+                self._client.session(),
+                endpoint.url + _PATHS[operation],
+                body,
+                key=endpoint.key,
+                key_env=endpoint.key_env,
             )
-        )
+            usage, error = self._allowance.used(_usage(document)), ""
+            return document, usage
+        except CallFailed as failed:
+            error = failed.kind
+            raise
+        finally:
+            if self.trace is not None:
+                provider = "openai" if replica.origin == "attached" else "vllm"
+                server = ModelServer(operation, provider, endpoint.model, endpoint.url)
+                self.trace.request(call, server, began_s, monotonic(), usage, error or None)
 
     def _strange(self, replica: Replica) -> CallFailed:
         message = (
             f"`{replica.endpoint.url}` answered in a form that OpenAI's interface does not have"
         )
         hint = "check that it is an OpenAI-compatible server"
-        return CallFailed(message, retryable=True, help=hint)
+        return CallFailed(message, retryable=True, help=hint, kind="malformed")
+
+
+def _arguments(call: Submit) -> dict[str, Any]:
+    return dict(zip(call.step.params, call.args, strict=True))
+
+
+def _usage(document: Mapping[str, Any]) -> Usage:
+    """Return what an answer says that it took; servers that do not say leave zeros."""
+    said = document.get("usage")
+    used = said if isinstance(said, dict) else {}
+    details = used.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    return Usage(
+        requests=1,
+        prompt_tokens=_count(used.get("prompt_tokens")),
+        cached_tokens=_count(cached),
+        output_tokens=_count(used.get("completion_tokens")),
+    )
 
 
 def _count(value: object) -> int:
