@@ -221,7 +221,9 @@ class ProfileCostModel:
             power_ratio=token_curve(points, lambda p: _power_ratio(p, roofline)),
             tail=token_curve(points, _tail),
             origin=origin,
-            startup_s=SERVER_START_S + model.weight_bytes / LOAD_BYTES_S,
+            startup_s=self._profiles.starts.get(
+                key, SERVER_START_S + model.weight_bytes / LOAD_BYTES_S
+            ),
             cpu_busy_w=pool.cpu.busy_w * share if gpus else 0.0,  # a CPU device has it already
             cpu_idle_w=pool.cpu.idle_w * share if gpus else 0.0,
             usd_per_s=pool.usd_per_s * gpus / pool.gpus if gpus else _cpu_usd_per_s(pool, cores),
@@ -246,7 +248,7 @@ class ProfileCostModel:
         return Estimate(
             latency=latency,
             calls_per_s=concurrency / latency.p50,
-            startup_s=executor.startup_s,
+            startup_s=self._profiles.starts.get(key, executor.startup_s),
             busy_w=pool.cpu.busy_w * share,
             idle_w=pool.cpu.idle_w * share,
             usd_per_s=_cpu_usd_per_s(pool, cores),

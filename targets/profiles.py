@@ -1,4 +1,4 @@
-"""Measured load points of models and tools (`*.csv`), and curves through them."""
+"""Measured load points and start-up times of models and tools (`*.csv`), and curves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from itertools import pairwise
@@ -27,10 +27,24 @@ _TPOT = tuple(f"tpot_{p}_ms" for p in PERCENTILES)
 _LATENCY = tuple(f"latency_{p}_s" for p in PERCENTILES)
 TOKEN_COLUMNS = (*_HEAD, "isl_tok", "osl_tok", "load_tokens_per_s", *_TTFT, *_TPOT, *_TAIL)
 ITEM_COLUMNS = (*_HEAD, "load_items_per_s", *_LATENCY, *_TAIL)
+START_COLUMNS = (*_HEAD, "start_s", "sleep_s", "wake_s", *_TAIL[1:])
 _TEXT = ("model", "precision", "device", "engine", "engine_version", "source")
 _REQUIRED = ("model", "device", "tp", "source")
 # More load may not look faster; measurements repeat to a few percent.
 NOISE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What the rows of a file are about; `needed` columns have a number in every row."""
+
+    columns: tuple[str, ...]
+    needed: tuple[str, ...]  # load and median time of a load point
+
+
+_TOKENS = _Kind(TOKEN_COLUMNS, ("load_tokens_per_s", "tpot_p50_ms"))
+_ITEMS = _Kind(ITEM_COLUMNS, ("load_items_per_s", "latency_p50_s"))
+_STARTS = _Kind(START_COLUMNS, ("start_s",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +83,21 @@ Key = tuple[str, str, int]  # model or executor, device type or `cpu`, tensor-pa
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """Load points by (model, device, tp), ascending load, and whether they are a user's own."""
+    """Load points by (model, device, tp), ascending load, and whether they are a user's own.
+
+    `starts` are seconds from the start of a server, or of a tool's process, to its first answer.
+    """
 
     tokens: Mapping[Key, tuple[TokenPoint, ...]]
     items: Mapping[Key, tuple[ItemPoint, ...]]
     origins: Mapping[Key, Origin]
+    starts: Mapping[Key, float] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 of every figure."""
-        rows = (sorted(self.tokens.items()), sorted(self.items.items()))
+        points = (sorted(self.tokens.items()), sorted(self.items.items()))
+        rows = (*points, *sorted(self.starts.items()))
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
@@ -102,6 +121,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
+    kind: _Kind
     file: str
     line: int
     columns: Mapping[str, int]  # where each cell starts, from 1
@@ -120,18 +140,19 @@ class _Row:
 
 
 def load_profiles(paths: Sequence[Path] = (), *, shipped: bool = True) -> Profiles:
-    """Return the shipped load points and those of the user's files, which replace them by key.
+    """Return the shipped figures and those of the user's files, which replace them by key.
 
     Raises InputError with every finding of the first file that has any.
     """
     base = _shipped() if shipped else Profiles({}, {}, {})
-    tokens, items = dict(base.tokens), dict(base.items)
     rows = [row for path in paths for row in _read(read_text(path), str(path))]
-    found_tokens, found_items = _group(rows)
-    tokens |= found_tokens
-    items |= found_items
-    measured: dict[Key, Origin] = dict.fromkeys([*found_tokens, *found_items], "measured")
-    return Profiles(tokens, items, {**base.origins, **measured})
+    found = _group(rows, "measured")
+    return Profiles(
+        {**base.tokens, **found.tokens},
+        {**base.items, **found.items},
+        {**base.origins, **found.origins},
+        {**base.starts, **found.starts},
+    )
 
 
 @cache
@@ -143,9 +164,7 @@ def _shipped() -> Profiles:
         if file.name.endswith(".csv")
         for row in _read(file.read_text("utf-8"), f"profiles/{file.name}")
     ]
-    tokens, items = _group(rows)
-    origins: dict[Key, Origin] = dict.fromkeys([*tokens, *items], "shipped")
-    return Profiles(tokens, items, origins)
+    return _group(rows, "shipped")
 
 
 def _read(text: str, file: str) -> list[_Row]:
@@ -157,11 +176,11 @@ def _read(text: str, file: str) -> list[_Row]:
         span = Span(file, reader.line_num, 1, reader.line_num, 2)
         raise InputError(Diagnostic("bad-profile", f"malformed CSV: {e}", span)) from None
     header = tuple(lines[0]) if lines else ()
-    wanted = ITEM_COLUMNS if "load_items_per_s" in header else TOKEN_COLUMNS
-    findings = list(_bad_header(header, wanted, file))
+    kind = next((k for k in (_ITEMS, _STARTS) if k.needed[0] in header), _TOKENS)
+    findings = list(_bad_header(header, kind, file))
     if findings:
         raise InputError(findings)
-    rows = [_row(file, n, header, cells) for n, cells in enumerate(lines[1:], 2) if cells]
+    rows = [_row(kind, file, n, header, cells) for n, cells in enumerate(lines[1:], 2) if cells]
     findings = [finding for row in rows for finding in _bad_row(row)]
     if findings:
         raise InputError(findings)
@@ -171,36 +190,32 @@ def _read(text: str, file: str) -> list[_Row]:
     return rows
 
 
-def _bad_header(
-    header: tuple[str, ...], wanted: tuple[str, ...], file: str
-) -> Iterator[Diagnostic]:
+def _bad_header(header: tuple[str, ...], kind: _Kind, file: str) -> Iterator[Diagnostic]:
     column = 1
     for name in header:
-        if name not in wanted:
+        if name not in kind.columns:
             span = Span(file, 1, column, 1, column + max(1, len(name)))
             message = f"unknown column `{name}`"
-            yield Diagnostic("bad-profile", message, span, help=did_you_mean(name, wanted))
+            yield Diagnostic("bad-profile", message, span, help=did_you_mean(name, kind.columns))
         column += len(name) + 1
-    load = "load_items_per_s" if wanted is ITEM_COLUMNS else "load_tokens_per_s"
-    first = "latency_p50_s" if wanted is ITEM_COLUMNS else "tpot_p50_ms"
-    for name in (*_REQUIRED, load, first):
+    for name in (*_REQUIRED, *kind.needed):
         if name not in header:
             yield Diagnostic("bad-profile", f"no column `{name}`", Span(file, 1, 1, 1, 2))
 
 
-def _row(file: str, line: int, header: tuple[str, ...], cells: list[str]) -> _Row:
+def _row(kind: _Kind, file: str, line: int, header: tuple[str, ...], cells: list[str]) -> _Row:
     columns: dict[str, int] = {}
     at = 1
     for name, cell in zip(header, cells, strict=False):
         columns[name] = at
         at += len(cell) + 1
     text = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
-    row = _Row(file, line, columns, text, {})
+    row = _Row(kind, file, line, columns, text, {})
     if len(cells) != len(header):
         message = f"the row has {len(cells)} cells, the header {len(header)}"
         raise InputError(row.finding(header[0], message))
     numbers = {name: _number(row, name) for name in header if name not in _TEXT}
-    return _Row(file, line, columns, text, numbers)
+    return _Row(kind, file, line, columns, text, numbers)
 
 
 def _number(row: _Row, name: str) -> float | None:
@@ -227,8 +242,7 @@ def _bad_row(row: _Row) -> Iterator[Diagnostic]:
     tp = row.numbers["tp"]
     if tp is not None and tp != int(tp):
         yield row.finding("tp", f"`tp` is {row.text['tp']}, not a whole number")
-    load = "load_items_per_s" if "load_items_per_s" in row.numbers else "load_tokens_per_s"
-    for name in (load, "latency_p50_s" if load == "load_items_per_s" else "tpot_p50_ms"):
+    for name in row.kind.needed:
         if row.numbers[name] is None:
             yield row.finding(name, f"`{name}` is empty")
     for names in (_TTFT, _TPOT, _LATENCY):
@@ -245,9 +259,10 @@ def _not_monotone(rows: list[_Row]) -> Iterator[Diagnostic]:
         last[row.key] = row
         if before is None:
             continue
-        items = "load_items_per_s" in row.numbers
-        load = "load_items_per_s" if items else "load_tokens_per_s"
-        time = "latency_p50_s" if items else "tpot_p50_ms"
+        if row.kind is _STARTS:
+            yield row.finding("model", f"line {before.line} has this model, device and `tp`")
+            continue
+        load, time = row.kind.needed
         if (row.numbers[load] or 0) <= (before.numbers[load] or 0):
             message = f"`{load}` is not above that of line {before.line}"
             yield row.finding(load, message)
@@ -256,17 +271,18 @@ def _not_monotone(rows: list[_Row]) -> Iterator[Diagnostic]:
             yield row.finding(time, message)
 
 
-def _group(
-    rows: Iterable[_Row],
-) -> tuple[dict[Key, tuple[TokenPoint, ...]], dict[Key, tuple[ItemPoint, ...]]]:
+def _group(rows: Iterable[_Row], origin: Origin) -> Profiles:
     tokens: dict[Key, tuple[TokenPoint, ...]] = {}
     items: dict[Key, tuple[ItemPoint, ...]] = {}
+    starts: dict[Key, float] = {}
     for row in rows:
-        if "load_items_per_s" in row.numbers:
+        if row.kind is _STARTS:
+            starts[row.key] = row.numbers["start_s"] or 0.0
+        elif row.kind is _ITEMS:
             items[row.key] = (*items.get(row.key, ()), _item_point(row))
         else:
             tokens[row.key] = (*tokens.get(row.key, ()), _token_point(row))
-    return tokens, items
+    return Profiles(tokens, items, dict.fromkeys([*tokens, *items], origin), starts)
 
 
 def _token_point(row: _Row) -> TokenPoint:

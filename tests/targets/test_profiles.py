@@ -138,3 +138,33 @@ def test_shipped_rows_belong_to_something() -> None:
     names = {e.name for e in load_library().executors if e.runner == "python"}
     assert {name for name, _, _ in profiles.items} == names
     assert set(TOKEN_COLUMNS) & set(ITEM_COLUMNS) >= {"model", "source"}
+
+
+STARTS = "model,precision,device,tp,start_s,wake_s,source\n"
+
+
+def test_measured_starts_replace_the_estimate(tmp_path: Path) -> None:
+    file = tmp_path / "starts.csv"
+    file.write_text(STARTS + "Qwen/Qwen3-8B,bf16,H100,1,71.5,2.5,measured here\n")
+    profiles = load_profiles([file])
+    assert profiles.starts == {("Qwen/Qwen3-8B", "H100", 1): 71.5}
+    assert profiles.tokens == load_profiles().tokens
+    assert profiles.digest != load_profiles().digest
+
+
+@pytest.mark.parametrize(
+    ("rows", "message", "line"),
+    [
+        ("a,bf16,cpu,0,0,,here\n", "`start_s` is 0; it must be above 0 and finite", 2),
+        ("a,bf16,cpu,0,,1,here\n", "`start_s` is empty", 2),
+        ("a,,cpu,0,3,,here\na,,cpu,0,4,,here\n", "line 2 has this model, device and `tp`", 3),
+    ],
+)
+def test_wrong_starts_are_found(tmp_path: Path, rows: str, message: str, line: int) -> None:
+    file = tmp_path / "starts.csv"
+    file.write_text(STARTS + rows)
+    with pytest.raises(InputError) as caught:
+        load_profiles([file])
+    (found,) = caught.value.diagnostics
+    assert found.message == message
+    assert found.span is not None and found.span.line == line
