@@ -26,7 +26,8 @@ def test_an_attached_executor_needs_nothing_here() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://host", "host:8000", "http://me:key@host/v1", "http://host/v1?key=1", "http://a b"]
+    "url",
+    ["ftp://host", "host:8000", "http://me:key@host/v1", "http://host/v1?key=1", "http://a b"],
 )
 def test_urls_that_cannot_be_endpoints(url: str) -> None:
     with pytest.raises(InputError) as caught:
