@@ -159,7 +159,7 @@ def _engine_attrs(label: str, hold: Hold | None, ways: list[Way]) -> Attrs:
             "start_s": _short(hold.start_s if hold is not None else 0.0),
             "end_s": _short(hold.end_s if hold is not None else 0.0),
             "startup_s": _short(option.startup_s),
-            "prestarted": hold is None or hold.prestarted,
+            "prestarted": hold is None or hold.prestarted or not option.startup_s,
             "cores": estimate.cores,
             "memory_share": _memory_share(estimate.gpu_memory_bytes, slot),
             "kv_cache_bytes": _short(estimate.kv_cache_bytes),

@@ -207,6 +207,8 @@ def _lane(
     executor = executors.get(engine.executor)
     timeout_s = dict(executor.settings).get("timeout_s") if executor is not None else None
     limit_s = float(timeout_s) if isinstance(timeout_s, (int, float)) else None
+    if engine.runner in ("vllm", "openai"):
+        limit_s = None  # its worker minds it: waiting for a server does not count
     return EngineLane(engine.name, factory(engine, executor), engine.concurrency, limit_s)
 
 

@@ -39,6 +39,11 @@ class _Tally:
     end_s: float | None = None
     usage: Usage | None = None
 
+    @property
+    def tokens(self) -> float:
+        """Tokens that a model computed for it."""
+        return float(self.usage.tokens) if self.usage is not None else 0.0
+
 
 class Recorder:
     """Takes calls as they end; `finish` gives the record and, with a path, writes it.
@@ -158,6 +163,7 @@ class Recorder:
             "failures": [failure.as_dict() for failure in failures],
             "steps": [self._step(step) for step in self._plan.steps],
             "engines": self._engines,
+            "gpus": self._gpu_use(),
             "totals": {"measured": self._measured(elapsed_s), "predicted": self._predicted()},
         }
         if self._calls is not None and self._path is not None:
@@ -166,15 +172,19 @@ class Recorder:
         return document
 
     def _shared_out(self) -> EnergyShares | None:
-        """Share out the measured joules of GPUs: by tokens, by seconds where there are none."""
+        """Share out the measured joules of GPUs: by tokens, or where some count none, by seconds.
+
+        Seconds then serve for all, since what shares a GPU has to be counted alike.
+        """
         if not self._gpus.readings:
             return None
-        work = {}
-        for step in self._plan.steps:
-            tally = self._steps[step.step]
-            if step.engine is not None:
-                tokens = tally.usage.tokens if tally.usage is not None else 0
-                work[step.engine, step.step] = float(tokens) or tally.busy_s
+        placed = [s for s in self._plan.steps if self._gpus.places.get(s.engine or "")]
+        tallies = [self._steps[step.step] for step in placed]
+        by_tokens = all(tally.tokens for tally in tallies if tally.attempts)
+        work = {
+            (step.engine or "", step.step): tally.tokens if by_tokens else tally.busy_s
+            for step, tally in zip(placed, tallies, strict=True)
+        }
         joules = {gpu: reading.joules for gpu, reading in self._gpus.readings.items()}
         return share_by_tokens(joules, self._gpus.places, work)
 
@@ -224,6 +234,12 @@ class Recorder:
             "gpu_energy_j": self._gpu_joules(),
             "calls": sum(tally.calls for tally in self._steps.values()),
         }
+
+    def _gpu_use(self) -> list[dict[str, Any]]:
+        return [
+            {"gpu": gpu, "energy_j": r.joules, "basis": r.basis, "incomplete": r.lost}
+            for gpu, r in sorted(self._gpus.readings.items())
+        ]
 
     def _gpu_joules(self) -> float | None:
         readings = self._gpus.readings.values()

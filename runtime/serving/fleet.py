@@ -28,6 +28,11 @@ from .turns import Turns, conflicts, share_a_place, together
 from .warm import WarmServer, warm_servers
 from .worker import ServedWorker
 
+# A call without a `timeout_s` of its own is given up after this many times the plan's p99, and not
+# before it has had a quarter of an hour: a server that hangs is found by its health check.
+_PATIENCE = 20.0
+_LEAST_LIMIT_S = 900.0
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -55,9 +60,12 @@ class Fleet:
         """Start nothing yet; `executors` are those of the plan's steps and engines, by name."""
         self._executors = executors
         self._used: dict[str, set[str]] = {}
+        self._slowest_s: dict[str, list[float]] = {}
         for step in plan.steps:
             if step.executor is not None:
                 self._used.setdefault(step.engine or "", set()).add(step.executor)
+                slowest = self._slowest_s.setdefault(step.engine or "", [])
+                slowest.append(step.call_s.get("p99", 0.0))
         self._serving = serving
         self._client = HttpClient()
         served = [e for e in plan.engines if e.runner == "vllm" and e.endpoint is None]
@@ -90,7 +98,14 @@ class Fleet:
         found = Replicas(replicas, partial(self._changed, engine.name), problem)
         used = {name: self._executors[name] for name in self._used.get(engine.name, set())}
         worker = ServedWorker(
-            engine, used, found, self._turns, self._client, Allowance(where), self._urgency
+            engine,
+            used,
+            found,
+            self._turns,
+            self._client,
+            Allowance(where),
+            self._urgency,
+            self._limit_s(engine, executor),
         )
         self.replicas[engine.name] = found
         self.workers[engine.name] = worker
@@ -104,6 +119,14 @@ class Fleet:
             return engine
         known = engine.endpoint or EndpointPlan(url=url)
         return replace(engine, endpoint=replace(known, url=url), prestarted=True)
+
+    def _limit_s(self, engine: EnginePlan, executor: Executor) -> float:
+        """Return what a call may take: what the entry says, or far more than the plan expects."""
+        stated = dict(executor.settings).get("timeout_s")
+        if isinstance(stated, (int, float)):
+            return float(stated)
+        slowest_s = max(self._slowest_s.get(engine.name, (0.0,)))
+        return max(_LEAST_LIMIT_S, _PATIENCE * slowest_s)
 
     def _attached(self, where: EndpointPlan, executor: Executor) -> Replica:
         address = endpoint(where, executor, self._serving.environ)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -21,6 +21,7 @@ from .endpoint import Allowance
 from .prompting import chat_messages, input_text
 from .replica import Replica
 from .replicas import Replicas
+from .retrieval import DEFAULT_FOUND, embedded, nearest, ranked
 from .structured import read_answer, repair_messages, response_format
 from .turns import Turns
 
@@ -29,9 +30,10 @@ _SAMPLING = ("temperature", "top_p", "top_k", "seed", "max_tokens", "presence_pe
 _PATHS = {
     "chat": "/chat/completions",
     "embeddings": "/embeddings",
+    "rerank": "/rerank",
     "transcription": "/audio/transcriptions",
 }
-_SPEECH = ("transcribe", "transcribe_audio")
+_SLOW = "state a longer `timeout_s` in the executor's settings where it is only slow"
 _CHARACTERS_A_TOKEN = 4.0  # of English text, for rate limits only
 
 
@@ -42,6 +44,7 @@ class ServedWorker:
     with a prompt of its own.
     `urgency` are the seconds of work that depend on a step, its own included, by step name: what
     has most ahead of it goes first (vLLM's request priority) on servers that this program starts.
+    `limit_s` is what one attempt at a call may take, without the time it waits for a server.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class ServedWorker:
         client: HttpClient,
         allowance: Allowance,
         urgency: Mapping[str, float],
+        limit_s: float,
     ) -> None:
         """Prepare; nothing is started before `start`."""
         self._engine = engine
@@ -62,9 +66,18 @@ class ServedWorker:
         self._client = client
         self._allowance = allowance
         self._urgency = urgency
+        self._limit_s = limit_s
         self._settings = {
             name: {k: v for k, v in executor.settings if k in _SAMPLING}
             for name, executor in executors.items()
+        }
+        # interfaces that servers carry out by requests of their own
+        self._unprompted: Mapping[str, Callable[[Replica, Submit], Awaitable[Measured]]] = {
+            "embed": self._embedding,
+            "rank": self._ranking,
+            "search": self._search,
+            "transcribe": self._transcription,
+            "transcribe_audio": self._transcription,
         }
         self._rising: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
@@ -178,7 +191,11 @@ class ServedWorker:
             raise CallFailed(error.message, help=error.help) from None
         replica.in_flight += 1
         try:
-            return await self._ask(replica, call)
+            async with asyncio.timeout(self._limit_s):
+                return await self._ask(replica, call)
+        except TimeoutError:
+            message = f"no answer within {self._limit_s:g} s"
+            raise CallFailed(message, retryable=True, kind="timeout", help=_SLOW) from None
         except CallFailed as error:
             if error.retryable:
                 self._replicas.suspect(replica)
@@ -191,11 +208,10 @@ class ServedWorker:
     async def _ask(self, replica: Replica, call: Submit) -> Measured:
         step = call.step
         executor = self._executors[step.executor or ""]
-        prompted = step.task.prompt is not None or executor.prompt is not None
-        if not prompted and executor.interface == "embed":
-            return await self._embedding(replica, call)
-        if not prompted and executor.interface in _SPEECH:
-            return await self._transcription(replica, call)
+        if step.task.prompt is None and executor.prompt is None:
+            unprompted = self._unprompted.get(executor.interface)
+            if unprompted is not None:
+                return await unprompted(replica, call)
         return await self._chat(replica, call, executor)
 
     async def _chat(self, replica: Replica, call: Submit, executor: Executor) -> Measured:
@@ -261,14 +277,40 @@ class ServedWorker:
 
     async def _embedding(self, replica: Replica, call: Submit) -> Measured:
         text = input_text(call.step, _arguments(call))
-        await self._allowance.ask(len(text) / _CHARACTERS_A_TOKEN)
-        body = {"model": replica.endpoint.model, "input": text}
+        vectors, usage = await self._vectors(replica, call, [text])
+        return Measured(vectors[0], usage)
+
+    async def _search(self, replica: Replica, call: Submit) -> Measured:
+        arguments = _arguments(call)
+        passages = arguments["passages"]
+        texts = [arguments["query"], *passages]
+        vectors, usage = await self._vectors(replica, call, texts)
+        found = nearest(vectors, _wanted(call))
+        return Measured([passages[i] for i in found], usage)
+
+    async def _vectors(
+        self, replica: Replica, call: Submit, texts: list[str]
+    ) -> tuple[list[list[float]], Usage]:
+        await self._allowance.ask(sum(map(len, texts)) / _CHARACTERS_A_TOKEN)
+        body = {"model": replica.endpoint.model, "input": texts}
         document, usage = await self._post(replica, call, "embeddings", body)
         try:
-            vector = [float(number) for number in document["data"][0]["embedding"]]
+            return embedded(document, len(texts)), usage
         except (LookupError, TypeError, ValueError):
             raise self._strange(replica) from None
-        return Measured(vector, usage)
+
+    async def _ranking(self, replica: Replica, call: Submit) -> Measured:
+        arguments = _arguments(call)
+        query, passages = arguments["query"], arguments["passages"]
+        if not passages:
+            return Measured([], Usage())
+        await self._allowance.ask(sum(map(len, passages)) / _CHARACTERS_A_TOKEN)
+        body = {"model": replica.endpoint.model, "query": query, "documents": passages}
+        document, usage = await self._post(replica, call, "rerank", body)
+        try:
+            return Measured([passages[i] for i in ranked(document, len(passages))], usage)
+        except (LookupError, TypeError, ValueError):
+            raise self._strange(replica) from None
 
     async def _transcription(self, replica: Replica, call: Submit) -> Measured:
         import aiohttp
@@ -321,6 +363,11 @@ class ServedWorker:
 
 def _arguments(call: Submit) -> dict[str, Any]:
     return dict(zip(call.step.params, call.args, strict=True))
+
+
+def _wanted(call: Submit) -> int:
+    wanted = call.step.knobs.get("k")
+    return wanted if isinstance(wanted, int) else DEFAULT_FOUND
 
 
 def _usage(document: Mapping[str, Any]) -> Usage:
