@@ -20,6 +20,7 @@ import sys
 import time
 
 GRACE_S = 10.0  # between asking a server to end and ending it
+KILLED = 128 + signal.SIGKILL  # this process's exit status where the server's was killed, as shells
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -42,6 +43,8 @@ def _end(group: int) -> None:
     for number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
         try:
             os.killpg(group, number)
+            # a stopped process does not get what it is asked before it goes on
+            os.killpg(group, signal.SIGCONT)
         except ProcessLookupError:
             return
         until_s = time.monotonic() + patience_s
@@ -95,7 +98,9 @@ def main(arguments: list[str]) -> int:
             break
         code = server.poll()
     _end(server.pid)
-    return code if code is not None else 0
+    if code is None:
+        return 0
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":
