@@ -11,7 +11,7 @@ from typing import Any
 from lark import Lark, Token, UnexpectedToken
 from lark.parsers.lalr_analysis import Shift
 
-from ..grammar import MKB
+from ..grammar import MKB, parser
 from ..ir.diagnostics import CompileError, Diagnostic, Span
 from . import ast
 from .builder import Builder
@@ -49,10 +49,9 @@ def parse(text: str, path: str) -> ast.File:
 @cache
 def _tables() -> tuple[Lark, Builder]:
     builder = Builder()
-    lark = Lark(
-        MKB.read_text("utf-8"),
-        start="file",
-        parser="lalr",
+    lark = parser(
+        MKB,
+        "file",
         lexer="basic",
         transformer=builder,
         postlex=KeepAll(),

@@ -8,7 +8,7 @@ import threading
 from functools import cache
 from typing import Any, cast
 
-from lark import Lark, Token, Transformer, UnexpectedInput, v_args
+from lark import Token, Transformer, UnexpectedInput, v_args
 
 from .. import grammar
 from . import types as t
@@ -84,8 +84,7 @@ class _Parser(threading.local):
 
     def __init__(self) -> None:
         self.builder = _Builder()
-        text = grammar.IR.read_text("utf-8")
-        self.lark = Lark(text, parser="lalr", start="module", transformer=self.builder)
+        self.lark = grammar.parser(grammar.IR, "module", transformer=self.builder)
 
     def parse(self, text: str) -> Module:
         self.builder.restart()

@@ -67,8 +67,10 @@ def read_metrics(text: str) -> ServerMetrics | None:
 
     found: dict[str, float] = {}
     known = GAUGES | _TOTALS
+    # a server tells hundreds of figures, and reading them all takes 20 ms
+    lines = [line for line in text.splitlines() if line.startswith(tuple(known))]
     try:
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families("\n".join(lines) + "\n"):
             for sample in family.samples:
                 field = known.get(sample.name)
                 if field is not None:
