@@ -109,13 +109,18 @@ _EMPTY_WORDS = re.compile(r"Engine core initialization failed|See root cause abo
 _ERROR_LINE = re.compile(r"(?:^|\s)((?:[\w.]*(?:Error|Exception)|error): .+|Value error, .+)$")
 
 
-def diagnose(log: str) -> Diagnosis:
-    """Return what the end of a log tells of the end of its server."""
+def diagnose(log: str, *, killed: bool = False) -> Diagnosis:
+    """Return what the end of a log tells of the end of its server.
+
+    One that was `killed` (SIGKILL) could not tell why.
+    """
     for sign in _SIGNS:
         found = sign.pattern.search(log)
         if found is not None:
             cause = sign.cause.format(*(_short(group or "") for group in found.groups()))
             return Diagnosis(cause, sign.advice, sign.port_taken)
+    if killed:
+        return Diagnosis("it was killed, as the kernel does where memory runs out", _SMALLER)
     return Diagnosis(_last_error(log), "the end of the log tells more")
 
 

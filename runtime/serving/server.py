@@ -34,6 +34,7 @@ class Server:
     log: Path
     process: subprocess.Popen[bytes]
     started_s: float = 0.0  # how long it took to answer
+    log_from: int = 0  # where its part of the log begins, in bytes: former servers wrote there too
 
     @property
     def alive(self) -> bool:
@@ -70,7 +71,11 @@ async def start_server(
     """
     for attempt in range(1, _PORTS_TRIED + 1):
         began_s = monotonic()
-        server = _spawn(command, log, lasting)
+        try:
+            server = _spawn(command, log, lasting)
+        except OSError as error:
+            message = f"its server cannot be started with the log `{log}`: {error.strerror}"
+            raise CallFailed(message) from None
         try:
             await _ready(server, answers, began_s + within_s)
         except BaseException as error:
@@ -89,6 +94,7 @@ def _spawn(command: ServerCommand, log: Path, lasting: bool) -> Server:
     log.parent.mkdir(parents=True, exist_ok=True)
     lifeline = [] if lasting else ["--lifeline"]
     with log.open("ab") as output:
+        log_from = output.tell()
         process = subprocess.Popen(
             [sys.executable, "-I", keeper.__file__, *lifeline, *command.on_port(port)],
             stdin=subprocess.DEVNULL if lasting else subprocess.PIPE,
@@ -97,7 +103,7 @@ def _spawn(command: ServerCommand, log: Path, lasting: bool) -> Server:
             env=dict(command.environment),
             start_new_session=True,  # Ctrl-C in the terminal is the run's to answer
         )
-    return Server(f"http://127.0.0.1:{port}", log, process)
+    return Server(f"http://127.0.0.1:{port}", log, process, log_from=log_from)
 
 
 def _free_port() -> int:
@@ -115,26 +121,29 @@ async def _ready(server: Server, answers: Probe, until_s: float) -> None:
             message = f"the server did not get ready in time; its log is `{server.log}`"
             raise CallFailed(message, help="see what it is waiting for at the end of the log")
         await asyncio.sleep(_LOOK_EVERY_S)
+    if not server.alive:
+        raise failure(server)  # another program answers: it took the port
 
 
 def failure(server: Server) -> CallFailed:
     """Return what a server that has ended died of, as its log tells."""
-    found = diagnose(tail(server.log))
+    killed = server.process.poll() == keeper.KILLED
+    found = diagnose(tail(server.log, server.log_from), killed=killed)
     message = f"its server ended: {found.cause}; its log is `{server.log}`"
     return CallFailed(message, help=found.advice, retryable=found.port_taken)
 
 
-def tail(log: Path) -> str:
-    """Return the end of a log, whole lines."""
+def tail(log: Path, begin: int = 0) -> str:
+    """Return the end of a log, whole lines, from no earlier than byte `begin`."""
     try:
         with log.open("rb") as file:
-            return _last(file)
+            return _last(file, begin)
     except OSError:
         return ""
 
 
-def _last(file: IO[bytes]) -> str:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _LOG_TAIL_BYTES))
+def _last(file: IO[bytes], begin: int) -> str:
+    start = file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES
+    file.seek(max(begin, start))
     text = file.read().decode("utf-8", "replace")
-    return text if size <= _LOG_TAIL_BYTES else text.partition("\n")[2]
+    return text if start <= begin else text.partition("\n")[2]

@@ -105,7 +105,7 @@ def main() -> None:
     flags, _ = parser.parse_known_args()
     if flags.starts is not None:
         with flags.starts.open("a") as file:
-            file.write(f"{os.getpid()} {flags.port}\n")
+            file.write(f"{os.getpid()} {flags.port} {os.getppid()}\n")
     for line in flags.say:
         print(line, flush=True)
     if flags.exit is not None and not _spared(flags):
