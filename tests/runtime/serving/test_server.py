@@ -143,12 +143,16 @@ def test_a_stranger_that_answers_on_the_port_is_not_taken_for_the_server(tmp_pat
 
     async def work(client: HttpClient) -> None:
         async def answered_by_another(url: str) -> bool:
-            await until_soon(lambda: starts.exists() and starts.stat().st_size)
+            asked.append(url)
+            await until_soon(lambda: len(keepers()) == len(asked))
             await until_soon(lambda: not any(map(runs, keepers())))
             return True
 
         def keepers() -> list[int]:
-            return [int(line.split()[2]) for line in starts.read_text().splitlines()]
+            lines = starts.read_text().splitlines() if starts.exists() else []
+            return [int(line.split()[2]) for line in lines]
+
+        asked: list[str] = []
 
         flags = ["--say", BUSY, "--exit", "1", "--starts", str(starts)]
         with pytest.raises(CallFailed, match="its port was taken"):
