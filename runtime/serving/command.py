@@ -8,10 +8,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
 
 from ...targets.library import Executor
 from ...targets.plan import EnginePlan
+from ..errors import CallFailed
 
 WHOLE_GPU = 0.9  # the share of its memory that a server takes of a GPU it has to itself
 _DEFAULT_KV_BYTES = 2**30
@@ -65,6 +67,7 @@ def server_command(
 ) -> ServerCommand:
     """Return the command of a replica of an engine; `model` is a folder or a name on the hub.
 
+    Raises `CallFailed` where the plan puts it on a GPU that this process may not use.
     `memory_share` is that of each of its GPUs' memory. `sleeps` has it offer vLLM's sleep mode.
     `environ` is the environment of which the server gets what it may know.
     """
@@ -116,10 +119,9 @@ def _environment(
     }
     passed |= {"VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"}
     if engine.device == "gpu":
-        visible = passed.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        # the plan counts the GPUs that this process may see
-        named = [visible[gpu] if gpu < len(visible) and visible[0] else str(gpu) for gpu in gpus]
-        passed["CUDA_VISIBLE_DEVICES"] = ",".join(named)
+        visible = passed.get("CUDA_VISIBLE_DEVICES")
+        passed["CUDA_VISIBLE_DEVICES"] = ",".join(_named(engine.name, gpus, visible))
+        passed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # numbers as NVML and `nvidia-smi` give them
         if sleeps:
             passed["VLLM_SERVER_DEV_MODE"] = "1"  # without it the server has no `/sleep`
         return passed
@@ -129,3 +131,22 @@ def _environment(
     passed.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     passed["OMP_NUM_THREADS"] = str(max(1, engine.cores))
     return passed
+
+
+def _named(engine: str, gpus: tuple[int, ...], listed: str | None) -> list[str]:
+    """Return how CUDA is told of GPUs; the plan counts those that this process may see.
+
+    A list of visible GPUs ends at the first entry that is empty or -1, as CUDA reads it.
+    """
+    if listed is None:
+        return [str(gpu) for gpu in gpus]
+    entries = [entry.strip() for entry in listed.split(",")]
+    visible = list(takewhile(lambda entry: entry not in ("", "-1"), entries))
+    beyond = [str(gpu) for gpu in gpus if gpu >= len(visible)]
+    if not beyond:
+        return [visible[gpu] for gpu in gpus]
+    message = (
+        f"the plan puts engine `{engine}` on GPU {', '.join(beyond)}, but `CUDA_VISIBLE_DEVICES` "
+        f"(`{listed}`) lists {len(visible)}"
+    )
+    raise CallFailed(message, help="list every GPU of the plan there, or unset it")

@@ -63,10 +63,15 @@ def endpoint(plan: EndpointPlan, executor: Executor, environ: Mapping[str, str])
     """Return an endpoint with its key; raises `CallFailed` where the key's variable is not set."""
     key = None
     if plan.key_env is not None:
-        key = environ.get(plan.key_env)
+        key = environ.get(plan.key_env, "").strip()  # files with keys end with a new line
         if not key:
             message = (
                 f"the environment variable `{plan.key_env}` with the key of `{plan.url}` is not set"
+            )
+            raise CallFailed(message, help=f"export {plan.key_env}=…")
+        if not key.isprintable():
+            message = (
+                f"the key in the environment variable `{plan.key_env}` is no line of text"
             )
             raise CallFailed(message, help=f"export {plan.key_env}=…")
     model = plan.model or executor.model or executor.name
@@ -99,8 +104,11 @@ class Allowance:
             await self._requests.acquire()
         if self._tokens is not None:
             output = spent.output_tokens / spent.requests if spent.requests else 0.0
-            wanted = prompt_tokens + output
-            await self._tokens.acquire(min(max(wanted, 1.0), self._tokens.max_rate))
+            wanted = max(prompt_tokens + output, 1.0)
+            while wanted > 0.0:  # a limiter gives no more than a burst at once
+                portion = min(wanted, self._tokens.max_rate)
+                await self._tokens.acquire(portion)
+                wanted -= portion
 
     def used(self, usage: Usage) -> Usage:
         """Note what a request consumed; returns it with its price."""

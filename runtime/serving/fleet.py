@@ -68,7 +68,12 @@ class Fleet:
                 slowest.append(step.call_s.get("p99", 0.0))
         self._serving = serving
         self._client = HttpClient()
-        served = [e for e in plan.engines if e.runner == "vllm" and e.endpoint is None]
+        # one that the run was told another address for needs none of its places
+        served = [
+            e
+            for e in plan.engines
+            if e.runner == "vllm" and e.endpoint is None and self._told(e) is None
+        ]
         self._engines = served
         self._turns = Turns(conflicts(served))
         self._warm: list[WarmServer] | None = None  # those not yet spoken for
@@ -85,7 +90,7 @@ class Fleet:
     def worker(self, engine: EnginePlan, executor: Executor | None) -> ServedWorker:
         """Return the worker of an engine; what keeps it from having any is told when it starts."""
         assert executor is not None  # found before
-        engine = self._redirected(engine, executor)
+        engine = self._redirected(engine)
         where, replicas, problem = None, [], None
         try:
             if engine.endpoint is not None or engine.runner == "openai":
@@ -111,10 +116,14 @@ class Fleet:
         self.workers[engine.name] = worker
         return worker
 
-    def _redirected(self, engine: EnginePlan, executor: Executor) -> EnginePlan:
-        """Return the engine with the endpoint that the run was told for it, if any."""
+    def _told(self, engine: EnginePlan) -> str | None:
+        """Return the address that the run was told for an engine, if any."""
         endpoints = self._serving.endpoints
-        url = endpoints.get(engine.name, endpoints.get(executor.name))
+        return endpoints.get(engine.name, endpoints.get(engine.executor))
+
+    def _redirected(self, engine: EnginePlan) -> EnginePlan:
+        """Return the engine with the endpoint that the run was told for it, if any."""
+        url = self._told(engine)
         if url is None:
             return engine
         known = engine.endpoint or EndpointPlan(url=url)
@@ -202,6 +211,7 @@ class Fleet:
         """Close the connections; the workers have been stopped."""
         if self._ticking is not None:
             self._ticking.cancel()
+        await self._turns.close()
         if self._energy is not None:
             self._energy.sample()
             self._energy.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import add
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ COUNTERS = tuple(_TOTALS.values())
 def read_metrics(text: str) -> ServerMetrics | None:
     """Return what a Prometheus exposition tells, None where it is none of vLLM's.
 
-    Several engines of a server (data parallelism) are added up.
+    Several engines of a server (data parallelism) are added up, but for `kv_use`: the fullest.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -74,7 +75,9 @@ def read_metrics(text: str) -> ServerMetrics | None:
             for sample in family.samples:
                 field = known.get(sample.name)
                 if field is not None:
-                    found[field] = found.get(field, 0.0) + sample.value
-    except ValueError:
+                    before = found.get(field, 0.0)
+                    many = max if field == "kv_use" else add
+                    found[field] = many(before, sample.value)
+    except (ValueError, LookupError, TypeError):  # the parser trusts what it reads
         return None
     return ServerMetrics(**found) if found else None

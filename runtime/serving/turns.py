@@ -99,24 +99,31 @@ class Turns:
         await asyncio.shield(turn)
 
     def look(self) -> None:
-        """Give places to whom they can be given; call it when an engine's calls have changed."""
+        """Give places to whom they can be given; call it when an engine's calls have changed.
+
+        Nobody overtakes an engine that has come before and has calls: two that go back and forth
+        would keep a third, which needs the places of both, from ever having its turn.
+        """
+        ahead: set[str] = set()
         for name in list(self._waiting):
-            if name in self._leaving:
-                continue
-            blocking = self._excluded.get(name, frozenset()) & (
-                self._holding | self._leaving.keys()
-            )
-            if not blocking:
+            excluded = self._excluded.get(name, frozenset())
+            holding = excluded & (self._holding | self._leaving.keys())
+            if name not in self._leaving and not holding and not excluded & ahead:
                 self._holding.add(name)
                 self._waiting.pop(name).set_result(None)
                 continue
-            for other in sorted(blocking - self._leaving.keys()):
+            asked = frozenset() if excluded & ahead else holding - self._leaving.keys()
+            for other in sorted(asked):
                 self._ask(other, self._tenants[name])
+            if self._tenants[name].calls:
+                ahead.add(name)
 
     def _ask(self, holder: str, waiting: Tenant) -> None:
         tenant = self._tenants[holder]
+        if tenant.calls:
+            return
         if not tenant.retired:
-            if not waiting.calls or tenant.calls:
+            if not waiting.calls:
                 return
             if tenant.idle_s < IDLE_S:
                 self._look_again(IDLE_S - tenant.idle_s)
@@ -124,8 +131,12 @@ class Turns:
         self._leaving[holder] = asyncio.create_task(self._leave(holder, tenant))
 
     def _look_again(self, delay_s: float) -> None:
-        if self._look is None or self._look.cancelled() or self._look.when() < _now():
-            self._look = asyncio.get_running_loop().call_later(delay_s + 0.01, self.look)
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(delay_s + 0.01, self._looked_for)
+
+    def _looked_for(self) -> None:
+        self._look = None
+        self.look()
 
     async def _leave(self, name: str, tenant: Tenant) -> None:
         try:
@@ -135,6 +146,8 @@ class Turns:
             del self._leaving[name]
             self.look()
 
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+    async def close(self) -> None:
+        """Wait for those that are leaving; nobody looks any more."""
+        if self._look is not None:
+            self._look.cancel()
+        await asyncio.gather(*self._leaving.values(), return_exceptions=True)

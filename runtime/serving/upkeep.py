@@ -66,9 +66,10 @@ async def _up(
         await replicas.rise()
     except CallFailed as error:
         failures.append(_failure(engine, error))
-    for replica in replicas.all:
-        if replica.origin == "own" and replica.server is not None:
-            keep(folder, _warm(engine, replica))
+    finally:  # when interrupted, too: a server without a file could not be ended later
+        for replica in replicas.all:
+            if replica.origin == "own" and replica.server is not None:
+                keep(folder, _warm(engine, replica))
 
 
 def _failure(engine: EnginePlan, error: CallFailed) -> StepFailure:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -85,8 +86,9 @@ def _files(folder: Path) -> Iterator[tuple[Path, WarmServer]]:
 def end(folder: Path, servers: list[WarmServer]) -> None:
     """End servers and wait until they are gone."""
     for server in servers:
-        if server.alive:
-            os.kill(server.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            if server.alive:
+                os.kill(server.pid, signal.SIGTERM)
     until_s = monotonic() + 2.0 * keeper.GRACE_S + 5.0
     while any(server.alive for server in servers) and monotonic() < until_s:
         sleep(0.05)
