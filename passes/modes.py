@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..ir.ops import Attr, Op
+from ..targets.cluster import Pool
 from ..targets.cost import Estimate, Slot, Work
 from ..targets.library import Executor
 from ..targets.sizes import Size
@@ -194,9 +195,16 @@ def _loads(
 def _replicas(executor: Executor, slot: Slot, count: Count, service: bool) -> list[int]:
     if executor.runner not in RESIDENT_RUNNERS or slot.pool is None:
         return [1]
-    fit = slot.pool.nodes * (slot.pool.gpus // slot.gpus if slot.gpus else 1)
+    fit = slot.pool.nodes * _replicas_of_a_node(executor, slot, slot.pool)
     busy = REPLICAS[-1] if service else math.ceil(count.parallel)
     return [n for n in REPLICAS if n <= max(1, min(fit, busy))]
+
+
+def _replicas_of_a_node(executor: Executor, slot: Slot, pool: Pool) -> int:
+    """Return how many replicas fit a node; a CPU server of no stated cores takes all that help."""
+    if slot.gpus:
+        return pool.gpus // slot.gpus
+    return pool.cpu.cores // executor.cores if executor.cores else 1
 
 
 def _price(count: Count, slot: Slot, load: _Load, engine: EngineOption, terms: Terms) -> _Priced:
