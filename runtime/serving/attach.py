@@ -26,7 +26,7 @@ async def check(client: HttpClient, endpoint: Endpoint, any_model: bool) -> Endp
     headers = {} if endpoint.key is None else {"Authorization": f"Bearer {endpoint.key}"}
     timeout = aiohttp.ClientTimeout(total=_WITHIN_S)
     try:
-        async with client.session().get(url, headers=headers, timeout=timeout) as response:
+        async with client.session(url).get(url, headers=headers, timeout=timeout) as response:
             status, content = response.status, await response.read()
     except aiohttp.InvalidURL:
         raise CallFailed(f"`{endpoint.url}` is not a URL") from None

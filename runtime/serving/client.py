@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CallFailed
@@ -16,6 +17,8 @@ RETRYABLE_STATUS = frozenset({408, 425, 429})
 _SHOWN = 300  # characters of a server's own words in a message
 _MAX_ANSWER_BYTES = 256 * 1024 * 1024
 _PROBE_S = 5.0
+_KEEP_IDLE_S = 4.0  # vLLM closes connections that were idle for 5 s
+_LOOPBACK = re.compile(r"https?://(?:localhost|127(?:\.\d+){3}|\[::1\])(?=[:/]|$)", re.I)
 
 
 class HttpClient:
@@ -23,29 +26,35 @@ class HttpClient:
 
     def __init__(self) -> None:
         """Open nothing yet."""
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
-    def session(self) -> aiohttp.ClientSession:
-        """Return the session, opened at the first use (in the event loop)."""
-        if self._session is None:
+    def session(self, url: str) -> aiohttp.ClientSession:
+        """Return the session for an address, opened at the first use (in the event loop).
+
+        Servers of this machine are asked directly, others through the proxy of the environment.
+        """
+        here = _LOOPBACK.match(url) is not None
+        if here not in self._sessions:
             import aiohttp
 
             # Calls in flight are bounded by the plan, and time by each call's own limit.
-            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
-            self._session = aiohttp.ClientSession(
+            connector = aiohttp.TCPConnector(
+                limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEP_IDLE_S
+            )
+            self._sessions[here] = aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0),
                 headers={"User-Agent": "murakkab"},
-                trust_env=True,
+                trust_env=not here,
             )
-        return self._session
+        return self._sessions[here]
 
     async def answers(self, url: str, path: str = "/health") -> bool:
         """Tell whether a server answers a path with success."""
         import aiohttp
 
         try:
-            async with self.session().get(
+            async with self.session(url).get(
                 url + path, timeout=aiohttp.ClientTimeout(total=_PROBE_S)
             ) as response:
                 return response.status == 200
@@ -57,7 +66,7 @@ class HttpClient:
         import aiohttp
 
         try:
-            async with self.session().get(
+            async with self.session(url).get(
                 url, timeout=aiohttp.ClientTimeout(total=_PROBE_S)
             ) as response:
                 return await response.text() if response.status == 200 else None
@@ -66,8 +75,8 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
 
 async def post(
@@ -94,8 +103,8 @@ async def post(
         async with session.post(url, headers=headers, **sent) as response:
             content = await _content(response)
             if response.status != 200:
-                raise _refused(response, content, url, key, key_env)
-            return _object(content, url)
+                raise _refused(response, _without(key, content), url, key_env)
+            return _object(content, url, key)
     except aiohttp.ClientPayloadError:
         message = f"the answer of `{url}` was cut off in the middle"
         raise CallFailed(message, retryable=True, kind="cut") from None
@@ -118,11 +127,16 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
     return await response.read()
 
 
-def _object(content: bytes, url: str) -> dict[str, Any]:
+def _without(key: str | None, content: bytes) -> bytes:
+    """Return what may be told of an answer: some servers repeat the key that they refuse."""
+    return content.replace(key.encode(), b"***") if key else content
+
+
+def _object(content: bytes, url: str, key: str | None) -> dict[str, Any]:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        shown = _plain(content)
+        shown = _plain(_without(key, content))
         message = f"`{url}` answered with something other than JSON: `{shown}`"
         raise CallFailed(message, retryable=True, help=_SPEAKS, kind="malformed") from None
     if not isinstance(document, dict):
@@ -136,13 +150,11 @@ _SPEAKS = (
 
 
 def _refused(
-    response: aiohttp.ClientResponse, content: bytes, url: str, key: str | None, key_env: str | None
+    response: aiohttp.ClientResponse, content: bytes, url: str, key_env: str | None
 ) -> CallFailed:
     status = response.status
     said = _message(content)
-    if key:
-        said = said.replace(key, "***")  # some servers repeat the key that they refuse
-    message = f"`{url}` answered {status}" + (f": {said}" if said else f" {response.reason or ''}")
+    message = f"`{url}` answered {status}: {said or responses.get(status, 'nothing more')}"
     retryable = status in RETRYABLE_STATUS or status >= 500
     return CallFailed(
         message.rstrip(),

@@ -70,9 +70,7 @@ def endpoint(plan: EndpointPlan, executor: Executor, environ: Mapping[str, str])
             )
             raise CallFailed(message, help=f"export {plan.key_env}=…")
         if not key.isprintable():
-            message = (
-                f"the key in the environment variable `{plan.key_env}` is no line of text"
-            )
+            message = f"the key in the environment variable `{plan.key_env}` is no line of text"
             raise CallFailed(message, help=f"export {plan.key_env}=…")
     model = plan.model or executor.model or executor.name
     return Endpoint(plan.url.rstrip("/"), model, key, plan.key_env)

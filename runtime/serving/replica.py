@@ -41,6 +41,7 @@ class Replica:
     lasting: bool = False  # a started server stays when this process ends
     server: Server | None = None
     up: bool = False
+    doubted: bool = False  # its connections break; it has not answered since
     asleep: bool = False
     slept: bool = False  # it was asleep when it was found
     in_flight: int = 0
@@ -68,7 +69,7 @@ class Replica:
             await self._start()
         self._answered_s = monotonic()
         await self.look()  # what it has counted before this run
-        self.up = True
+        self.up, self.doubted = True, False
 
     async def _start(self) -> None:
         assert self.command is not None and self.log is not None  # of every one of our own
@@ -89,6 +90,7 @@ class Replica:
         text = await self.client.text(f"{self.base}/metrics")
         if text is not None:
             self._answered_s = monotonic()
+            self.doubted = False
             self.metrics = read_metrics(text)
             self.first = self.first or self.metrics
             return None

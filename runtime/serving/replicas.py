@@ -65,14 +65,14 @@ class Replicas:
         self._changed.set()
 
     async def pick(self) -> Replica:
-        """Return the server for a call, waiting while one is being started again.
+        """Return the server for a call, waiting while one is doubted or being started again.
 
         Raises `CallFailed` where none will be.
         """
         while True:
-            best = min((r for r in self.all if r.up), key=attrgetter("in_flight"), default=None)
-            if best is not None:
-                return best
+            sound = [r for r in self.all if r.up and not r.doubted]
+            if sound:
+                return min(sound, key=attrgetter("in_flight"))
             if self.problem is not None:
                 raise self.problem
             self._changed.clear()
@@ -80,9 +80,11 @@ class Replicas:
 
     @staticmethod
     def suspect(replica: Replica) -> None:
-        """Send no more calls to a server whose connections break because it has ended."""
-        if replica.server is not None and not replica.server.alive:
-            replica.up = False
+        """Send no more calls to a server whose connections break, until it answers again.
+
+        One that is ending would get them all: it has the fewest, because it refuses them at once.
+        """
+        replica.doubted = replica.origin != "attached"  # those may have nothing else to answer
 
     def metrics(self) -> ServerMetrics | None:
         """Return what the servers have told of themselves since the run began, added up."""
@@ -102,6 +104,8 @@ class Replicas:
             wrong = await replica.look()
             if wrong is not None and not await self._revive(replica, wrong):
                 return
+            if not replica.doubted:
+                self._changed.set()
 
     async def _revive(self, replica: Replica, why: CallFailed) -> bool:
         """Start a server again, later each time; tell whether that was given up."""

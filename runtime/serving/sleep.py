@@ -61,12 +61,15 @@ async def _discarded(client: HttpClient, base: str) -> bool:
     from prometheus_client.parser import text_string_to_metric_families
 
     text = await client.text(f"{base}/metrics") or ""
-    return any(
-        sample.value == 1.0 and sample.labels.get("sleep_state") == "discard_all"
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "vllm:engine_sleep_state"
-    )
+    try:
+        return any(
+            sample.value == 1.0 and sample.labels.get("sleep_state") == "discard_all"
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "vllm:engine_sleep_state"
+        )
+    except (ValueError, LookupError, TypeError):  # the parser trusts what it reads
+        return False
 
 
 async def _post(client: HttpClient, url: str, body: dict[str, str] | None = None) -> int | None:
@@ -74,7 +77,7 @@ async def _post(client: HttpClient, url: str, body: dict[str, str] | None = None
 
     timeout = aiohttp.ClientTimeout(total=_WITHIN_S)
     try:
-        async with client.session().post(url, json=body, timeout=timeout) as response:
+        async with client.session(url).post(url, json=body, timeout=timeout) as response:
             await response.read()
             return response.status
     except (TimeoutError, aiohttp.ClientError, OSError):

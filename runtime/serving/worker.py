@@ -158,7 +158,13 @@ class ServedWorker:
         return 0.0 if self._in_flight else monotonic() - self._idle_since_s
 
     async def park(self) -> None:
-        """Give up GPUs, cores and memory to an engine that waits for them."""
+        """Give up GPUs, cores and memory to an engine that waits for them.
+
+        Where no call waits for servers that are still being started, their start is given up.
+        """
+        if self._rising is not None:
+            self._rising.cancel()
+            await asyncio.wait([self._rising])
         await self._replicas.park(for_good=self.retired)
 
     # ---- servers
@@ -197,7 +203,7 @@ class ServedWorker:
             message = f"no answer within {self._limit_s:g} s"
             raise CallFailed(message, retryable=True, kind="timeout", help=_SLOW) from None
         except CallFailed as error:
-            if error.retryable:
+            if error.kind in ("connection", "cut"):
                 self._replicas.suspect(replica)
             if replica.log is not None and error.retryable:
                 error.message += f" (the server's log is `{replica.log}`)"
@@ -240,7 +246,7 @@ class ServedWorker:
         try:
             answer, more = await self._complete(replica, call, body)
         except CallFailed as error:
-            error.usage = usage
+            error.usage = usage if error.usage is None else usage.plus(error.usage)
             raise
         usage = usage.plus(more)
         try:
@@ -266,13 +272,13 @@ class ServedWorker:
             if choice.get("finish_reason") == "length":
                 usage = usage._replace(cut=1)
         except (LookupError, TypeError, AttributeError):
-            raise self._strange(replica) from None
+            raise self._strange(replica, usage) from None
         if text is None:
             refused = choice["message"].get("refusal")
             said = f"the model refused: {refused}" if refused else "the model answered nothing"
-            raise CallFailed(said, retryable=not refused)
+            raise CallFailed(said, retryable=not refused, usage=usage)
         if not isinstance(text, str):
-            raise self._strange(replica)
+            raise self._strange(replica, usage)
         return text, usage
 
     async def _embedding(self, replica: Replica, call: Submit) -> Measured:
@@ -297,7 +303,7 @@ class ServedWorker:
         try:
             return embedded(document, len(texts)), usage
         except (LookupError, TypeError, ValueError):
-            raise self._strange(replica) from None
+            raise self._strange(replica, usage) from None
 
     async def _ranking(self, replica: Replica, call: Submit) -> Measured:
         arguments = _arguments(call)
@@ -310,7 +316,7 @@ class ServedWorker:
         try:
             return Measured([passages[i] for i in ranked(document, len(passages))], usage)
         except (LookupError, TypeError, ValueError):
-            raise self._strange(replica) from None
+            raise self._strange(replica, usage) from None
 
     async def _transcription(self, replica: Replica, call: Submit) -> Measured:
         import aiohttp
@@ -325,7 +331,7 @@ class ServedWorker:
         await self._allowance.ask(0.0)
         document, usage = await self._post(replica, call, "transcription", form)
         if not isinstance(document.get("text"), str):
-            raise self._strange(replica)
+            raise self._strange(replica, usage)
         return Measured(document["text"].strip(), usage)
 
     async def _post(
@@ -336,7 +342,7 @@ class ServedWorker:
         endpoint = replica.endpoint
         try:
             document = await post(
-                self._client.session(),
+                self._client.session(endpoint.url),
                 endpoint.url + _PATHS[operation],
                 body,
                 key=endpoint.key,
@@ -353,12 +359,12 @@ class ServedWorker:
                 server = ModelServer(operation, provider, endpoint.model, endpoint.url)
                 self.trace.request(call, server, began_s, monotonic(), usage, error or None)
 
-    def _strange(self, replica: Replica) -> CallFailed:
+    def _strange(self, replica: Replica, usage: Usage) -> CallFailed:
         message = (
             f"`{replica.endpoint.url}` answered in a form that OpenAI's interface does not have"
         )
         hint = "check that it is an OpenAI-compatible server"
-        return CallFailed(message, retryable=True, help=hint, kind="malformed")
+        return CallFailed(message, retryable=True, help=hint, usage=usage, kind="malformed")
 
 
 def _arguments(call: Submit) -> dict[str, Any]:
