@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,8 @@ from .tracing import RunTrace, Tracing
 from .values import check_value
 from .worker import Seats, WorkerFactory
 
+# What turns Ctrl-C and SIGTERM into a call while it is entered, or nothing into anything.
+Listen = Callable[[Callable[[], None]], AbstractContextManager[object]]
 # Iterations alive of one `for`: enough to keep every engine busy with some waiting, and a floor
 # for plans whose steps need little.
 _LEAST_WINDOW = 64
@@ -84,40 +86,43 @@ async def run_plan(
     spans: AbstractContextManager[RunTrace | None] = nullcontext()
     if tracing is not None:
         spans = tracing.run(plan.workflow, plan.target, recorder.plan_sha256, clock.now)
+    listen: Listen = Interrupts if signals else lambda action: nullcontext()
     with spans as trace:
 
         async def work() -> Finish | Fail:
             fleet.begin(trace)
             dispatcher = Dispatcher(program, engines, clock, recorder, limits, on_event, trace)
             interrupt = partial(dispatcher.interrupt, on_interrupt)
-            with Interrupts(interrupt) if signals else nullcontext():
+            with listen(interrupt):
                 return await dispatcher.run(values)
 
-        outcome, elapsed_s = await _carry_out(engines.values(), fleet, recorder, clock, work)
+        start = partial(_start, engines.values(), listen)
+        outcome, elapsed_s = await _carry_out(engines, fleet, recorder, clock, start, work)
         return _report(outcome, recorder, record, elapsed_s)
 
 
 async def _carry_out(
-    engines: Collection[EngineLane],
+    engines: Mapping[str, EngineLane],
     fleet: Fleet,
     recorder: Recorder,
     clock: Clock,
+    start: Callable[[], Awaitable[Fail | None]],
     work: Callable[[], Awaitable[Finish | Fail]],
 ) -> tuple[Finish | Fail, float]:
     """Start the engines, do the work, stop what was started; return how long the work took."""
     began_s = clock.now()
     try:
         fleet.open()
-        failed = await _start(engines)
+        failed = await start()
         recorder.started(clock.now() - began_s)
         if failed is not None:
             return failed, 0.0
         began_s = clock.now()  # latency counts with the engines running
         outcome = await work()
-        await asyncio.gather(*(engine.worker.drain() for engine in engines))
+        await asyncio.gather(*(engine.worker.drain() for engine in engines.values()))
         return outcome, clock.now() - began_s
     finally:
-        await asyncio.gather(*(engine.worker.stop() for engine in engines))
+        await asyncio.gather(*(engine.worker.stop() for engine in engines.values()))
         await fleet.close()
         recorder.engines(fleet.report(), fleet.gpus())
 
@@ -212,10 +217,24 @@ def _lane(
     return EngineLane(engine.name, factory(engine, executor), engine.concurrency, limit_s)
 
 
-async def _start(engines: Iterable[EngineLane]) -> Fail | None:
-    """Start every worker, all at the same time; returns the failure of those that cannot."""
+async def _start(engines: Iterable[EngineLane], listen: Listen) -> Fail | None:
+    """Start every worker, all at the same time; returns why the run ends here, if it does."""
     lanes = list(engines)
-    results = await asyncio.gather(*(e.worker.start() for e in lanes), return_exceptions=True)
+    starting = asyncio.gather(*(e.worker.start() for e in lanes), return_exceptions=True)
+    interrupted = False
+
+    def give_up() -> None:
+        nonlocal interrupted
+        interrupted = True
+        starting.cancel()
+
+    try:
+        with listen(give_up):
+            results = await starting
+    except asyncio.CancelledError:
+        if not interrupted:
+            raise
+        return Fail((), interrupted=True)
     failures = []
     for engine, error in zip(lanes, results, strict=True):
         if isinstance(error, CallFailed):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
 
+import pytest
+
 from .models import write_library
 from .served import processes_of
 from .workflows import ASK, ENVIRONMENT, command, questions
@@ -88,3 +90,19 @@ def test_a_server_that_cannot_start_is_told_with_its_log(models: Path, tmp_path:
     message = json.loads(out)["diagnostics"][-1]["message"]
     assert "`small`" in message and "`--no-such-flag`" in message and ".log`" in message
     assert server_group(models / "small") is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_interrupted_while_its_server_starts_leaves_nothing(
+    models: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    library = write_library(models / "interrupted.toml", ["small"])
+    run = start(tmp_path, library)
+    assert until(lambda: server_group(models / "small") is not None, run), run.communicate()
+    group = server_group(models / "small")
+    assert group is not None
+    run.send_signal(number)
+    out, err = run.communicate(timeout=_PATIENCE_S)
+    assert run.returncode == 130, err
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "interrupted"
+    assert processes_of(group) == []
