@@ -58,11 +58,10 @@ class Replica:
         if self.up:
             return
         if self.asleep:
-            self.wake_s = await wake_up(self.client, self.base)
-            self.asleep = False
+            await self._wake()
         elif self.origin == "warm" and await is_asleep(self.client, self.base):
-            self.wake_s = await wake_up(self.client, self.base)
             self.slept = True
+            await self._wake()
         elif self.origin == "attached":
             self.endpoint = await check(self.client, self.endpoint, self.any_model)
         elif self.origin == "own":
@@ -70,6 +69,18 @@ class Replica:
         self._answered_s = monotonic()
         await self.look()  # what it has counted before this run
         self.up, self.doubted = True, False
+
+    async def _wake(self) -> None:
+        """Wake it; what takes the place of one that does not wake is this run's own."""
+        try:
+            self.wake_s = await wake_up(self.client, self.base)
+        except CallFailed:
+            self.origin, self.slept = "own", False
+            if self.server is not None:
+                await self.server.stop()
+                self.server = None
+            await self._start()
+        self.asleep = False
 
     async def _start(self) -> None:
         assert self.command is not None and self.log is not None  # of every one of our own

@@ -61,7 +61,7 @@ def failed(*answers: Any, submit: Submit | None = None, **options: Any) -> CallF
 
 def test_a_chat_is_sent_with_its_model_messages_and_key() -> None:
     value, server = answered(asking("hello"), said(" hi "), key=KEY)
-    assert value.value == " hi "
+    assert value.value == "hi"
     assert server.paths == ["/v1/chat/completions"]
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert server.headers[0]["Content-Type"] == "application/json"
