@@ -30,6 +30,18 @@ class UnusableInputs(Exception):
         super().__init__("\n".join(d.message for d in self.diagnostics))
 
 
+class FailedFetch(Exception):
+    """Models that could not be had: why not, and what the JSON document tells of the others."""
+
+    def __init__(
+        self, diagnostics: Iterable[Diagnostic], details: Mapping[str, Any] | None = None
+    ) -> None:
+        """Take every finding."""
+        self.diagnostics = tuple(diagnostics)
+        self.details = details or {}
+        super().__init__("\n".join(d.message for d in self.diagnostics))
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """How a command ended: exit code, what to say, and what else the JSON document holds."""
@@ -48,6 +60,8 @@ def failure_of(error: BaseException, arguments: Sequence[str] = ()) -> Failure:
             return Failure(INPUT_WRONG, error.diagnostics)
         case UnusableInputs():
             return Failure(RUN_FAILED, error.diagnostics)
+        case FailedFetch():
+            return Failure(RUN_FAILED, error.diagnostics, error.details)
         case click.UsageError():
             return Failure(INPUT_WRONG, (_usage(error),))
         case KeyboardInterrupt() | click.Abort():

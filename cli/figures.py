@@ -30,6 +30,11 @@ def joules(value: float) -> str:
     return _scaled(value, "J")
 
 
+def size(value: float) -> str:
+    """Return an amount of bytes, `282 kB`, `16.4 GB`."""
+    return _scaled(value, "B")
+
+
 def dollars(value: float) -> str:
     """Return `$0.0123`, `$4.20`; small amounts keep three digits."""
     if value == 0.0:

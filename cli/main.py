@@ -26,6 +26,8 @@ COMMANDS = {
     "fmt": "Lay out workflows in the standard form.",
     "compile": "Compile a workflow to a plan.",
     "run": "Run a plan or a workflow.",
+    "pull": "Fetch the models of a plan ahead of time.",
+    "lock": "Write down which versions of its models a workflow uses.",
     "up": "Start the model servers of a plan and keep them running.",
     "down": "End the model servers that `mkb up` keeps in this folder.",
     "show": "Show what a past run did.",

@@ -16,7 +16,7 @@ from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from ..targets.endpoint import unusable_url
 from .options import common, compile_flags
 from .output import Output
-from .plans import plan_of
+from .plans import plan_of, refuse_changed_weights
 
 if TYPE_CHECKING:
     from ..runtime.driver import RunResult
@@ -67,6 +67,8 @@ def command(
     from ..runtime.values import encode
     from . import report
 
+    if not _simulated(plan):
+        refuse_changed_weights(file, plan, flags["libraries"])
     path = record if record is not None else _fresh_record(plan.workflow)
     done = _carried_out(plan, values, path, output, flags)
     result = encode(done.value)

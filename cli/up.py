@@ -11,7 +11,7 @@ import click
 
 from .options import common, compile_flags
 from .output import Output
-from .plans import plan_of
+from .plans import plan_of, refuse_changed_weights
 
 if TYPE_CHECKING:
     from ..runtime.serving.warm import WarmServer
@@ -37,6 +37,7 @@ def command(output: Output, /, file: str, **flags: Any) -> None:
     from .live import shown_engines
 
     plan = plan_of(file, output, flags, of_plans=("--library",))
+    refuse_changed_weights(file, plan, flags["libraries"])
     with shown_engines(output) as on_engine:
         serving = Serving(
             environ=os.environ,

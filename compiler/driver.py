@@ -23,6 +23,7 @@ from ..targets.cluster import load_cluster
 from ..targets.costmodel import ProfileCostModel
 from ..targets.detect import detect_host
 from ..targets.library import availability, load_library
+from ..targets.lock_file import Lock, load_lock, lock_path, pinned, stale
 from ..targets.lower import lower, prediction
 from ..targets.plan import Alternative, Plan, Prediction
 from ..targets.profiles import load_profiles
@@ -39,7 +40,8 @@ class Request:
     a cluster is described, or else `vllm` where there are endpoints. `minimize` comes before,
     `require` in addition to, what the file says. `passes` overrides the pipeline of `level`.
     `effort` is the solver's deterministic time. `endpoints` are addresses at which executors run
-    already, by executor; they come before the cluster's.
+    already, by executor; they come before the cluster's. `locked` has the lock beside a source file
+    say which commits of models are meant.
     """
 
     source: Path | str
@@ -55,6 +57,7 @@ class Request:
     require: tuple[str, ...] = ()
     effort: float = 10.0
     endpoints: tuple[tuple[str, str], ...] = ()
+    locked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ def compile_workflow(
         digests=_digests(checked, context),
         notes=tuple(notes),
     )
-    return Compiled(flow, placed, plan, context, checked.warnings, checked.sources)
+    warnings = (*checked.warnings, *_stale_lock(request, plan, context))
+    return Compiled(flow, placed, plan, context, warnings, checked.sources)
 
 
 def stage(
@@ -147,7 +151,11 @@ def environment(request: Request) -> tuple[Target, Context]:
         )
     cluster = load_cluster(request.cluster) if request.cluster is not None else detect_host()
     cluster = with_endpoints(cluster, request.endpoints)
-    library = attach(load_library(request.libraries), cluster)
+    library = load_library(request.libraries)
+    lock = _lock(request)
+    if lock is not None:
+        library = pinned(library, lock[0], lock[1].parent)
+    library = attach(library, cluster)
     missing = {}
     if target.installed:
         found = {e.name: availability(e) for e in library.executors if e.runner in target.runners}
@@ -162,6 +170,25 @@ def environment(request: Request) -> tuple[Target, Context]:
         effort=request.effort,
     )
     return target, context
+
+
+def _lock(request: Request) -> tuple[Lock, Path] | None:
+    """Return the lock beside a workflow's file and where it is, if there is one."""
+    if not request.locked or not isinstance(request.source, Path):
+        return None
+    if request.source.suffix != ".mkb":
+        return None
+    lock = load_lock(request.source)
+    return None if lock is None else (lock, lock_path(request.source))
+
+
+def _stale_lock(request: Request, plan: Plan, context: Context) -> tuple[Diagnostic, ...]:
+    lock = _lock(request)
+    if lock is None:
+        return ()
+    names = [engine.executor for engine in plan.engines if engine.loads_model]
+    executors = [executor for name in names if (executor := context.library.get(name)) is not None]
+    return stale(*lock, context.library, executors)
 
 
 def _usual_target(request: Request) -> str:

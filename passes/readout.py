@@ -149,6 +149,7 @@ def _engine_attrs(label: str, hold: Hold | None, ways: list[Way]) -> Attrs:
             "executor_digest": executor.digest,
             "runner": executor.runner,
             "model": executor.model,
+            "revision": executor.revision,
             "slot": str(slot),
             "pool": slot.pool.name if slot.pool is not None else None,
             "device": slot.device,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,8 +171,12 @@ def bind_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> tuple[Any, ...
 
 
 def plan_executors(plan: Plan, library: Library) -> dict[str, Executor]:
-    """Return the executors the plan was made with; a changed one would not do what it says."""
+    """Return the executors the plan was made with; a changed one would not do what it says.
+
+    Their models are of the plan's revisions, which a lock may have made more exact.
+    """
     digests = {engine.executor: engine.executor_digest for engine in plan.engines}
+    revisions = _revisions(plan)
     used = {step.executor for step in plan.steps if step.executor is not None}
     found: dict[str, Executor] = {}
     problems: list[Diagnostic] = []
@@ -195,10 +199,18 @@ def plan_executors(plan: Plan, library: Library) -> dict[str, Executor]:
                 )
             )
         else:
-            found[name] = executor
+            found[name] = replace(executor, revision=revisions.get(name, executor.revision))
     if problems:
         raise InputError(problems)
     return found
+
+
+def _revisions(plan: Plan) -> dict[str, str]:
+    """Return the revisions of executors' models; those that share an engine share its model."""
+    of_engines = {e.name: e.revision for e in plan.engines if e.revision is not None}
+    users = [(engine.executor, engine.name) for engine in plan.engines]
+    users += [(s.executor, s.engine) for s in plan.steps if s.executor and s.engine]
+    return {executor: of_engines[engine] for executor, engine in users if engine in of_engines}
 
 
 def _lane(

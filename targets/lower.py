@@ -103,7 +103,7 @@ def prediction(module: Module) -> Prediction:
 
 def _engine(engine: Engine) -> EnginePlan:
     attrs = dict(engine.attrs)
-    model = attrs.get("model")
+    model, revision = attrs.get("model"), attrs.get("revision")
     pool = str(attrs.get("pool", ""))
     places = attrs.get("places", ())
     return EnginePlan(
@@ -126,6 +126,7 @@ def _engine(engine: Engine) -> EnginePlan:
         kv_cache_bytes=_number(attrs, "kv_cache_bytes"),
         prestarted=attrs.get("prestarted") is True,
         endpoint=_endpoint(attrs),
+        revision=None if revision is None else str(revision),
     )
 
 

@@ -63,7 +63,8 @@ class EnginePlan:
     Of one replica: `cores` of its node, `memory_share` of each of its GPUs' memory, and
     `kv_cache_bytes` of host memory for keys and values where it is a model server on a CPU.
     `prestarted` engines are up before the run's clock starts. `endpoint` is where it attaches
-    instead of starting anything.
+    instead of starting anything. `revision` is that of its model on the hub, where one is named: by
+    the workflow's lock, or else by the library.
     """
 
     name: str
@@ -85,6 +86,12 @@ class EnginePlan:
     kv_cache_bytes: float = 0.0
     prestarted: bool = True
     endpoint: EndpointPlan | None = None
+    revision: str | None = None
+
+    @property
+    def loads_model(self) -> bool:
+        """Whether it loads a model where it stands: its runner does, and it is not attached."""
+        return self.runner in ("vllm", "torch") and self.model is not None and self.endpoint is None
 
 
 @dataclass(frozen=True, slots=True)
