@@ -77,7 +77,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, WarmServer]]:
             document = json.loads(path.read_text(encoding="utf-8"))
             schema = document.pop("schema")
             server = WarmServer(**document)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             continue  # not written by us: none of our business
         if schema == _SCHEMA and type(server.pid) is int and server.pid > 1:
             yield path, server

@@ -89,6 +89,15 @@ class Handler(BaseHTTPRequestHandler):
         """Keep the log for what a test wants in it."""
 
 
+class Server(ThreadingHTTPServer):
+    """Answers in threads."""
+
+    request_queue_size = 128
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of clients that go away."""
+
+
 def main() -> None:
     """Serve, unless the flags say otherwise."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
@@ -115,7 +124,7 @@ def main() -> None:
         subprocess.Popen([sys.executable, "-S", "-c", code])
     Handler.flags = flags
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    ThreadingHTTPServer(("127.0.0.1", flags.port), Handler).serve_forever(0.01)
+    Server(("127.0.0.1", flags.port), Handler).serve_forever(0.01)
 
 
 def _spared(flags: argparse.Namespace) -> bool:
