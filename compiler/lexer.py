@@ -13,7 +13,6 @@ from . import ast
 MAX_NESTING = 128
 """Levels of brackets, and of nodes in the syntax tree, that a program may nest."""
 
-ALWAYS_LEXED = ("COMMENT", "WORD", "UNTERMINATED_STRING", "UNTERMINATED_LONGSTRING", "STRAY")
 CLOSING = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 
 _DOCUMENTED = {"TYPEDECL", "TASK", "EFFECT", "WORKFLOW"}
@@ -30,16 +29,6 @@ _STRAY_HELP = {
     "$": "an amount of money is `$` and a number: `$0.01`",
     "\u00a0": "this is a no-break space: write a plain one",
 }
-
-
-class KeepAll:
-    """Lark's hook between lexer and parser, used to keep terminals that no rule mentions."""
-
-    always_accept = ALWAYS_LEXED
-
-    def process(self, stream: Iterator[Token]) -> Iterator[Token]:
-        """Pass the tokens through."""
-        return stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ..grammar import MKB, parser
 from ..ir.diagnostics import CompileError, Diagnostic, Span
 from . import ast
 from .builder import Builder
-from .lexer import CLOSING, MAX_NESTING, KeepAll, Lexed, lex, token_span, too_deep
+from .lexer import CLOSING, MAX_NESTING, Lexed, lex, token_span, too_deep
 from .syntax_errors import AFTER_NAME, DECLARATIONS, Mistake, explain
 
 MAX_FINDINGS = 20
@@ -49,15 +49,7 @@ def parse(text: str, path: str) -> ast.File:
 @cache
 def _tables() -> tuple[Lark, Builder]:
     builder = Builder()
-    lark = parser(
-        MKB,
-        "file",
-        lexer="basic",
-        transformer=builder,
-        postlex=KeepAll(),
-        keep_all_tokens=True,
-        maybe_placeholders=True,
-    )
+    lark = parser(MKB, builder)
     return lark, builder
 
 

@@ -84,7 +84,7 @@ class _Parser(threading.local):
 
     def __init__(self) -> None:
         self.builder = _Builder()
-        self.lark = grammar.parser(grammar.IR, "module", transformer=self.builder)
+        self.lark = grammar.parser(grammar.IR, self.builder)
 
     def parse(self, text: str) -> Module:
         self.builder.restart()

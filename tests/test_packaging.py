@@ -25,6 +25,7 @@ SETUPTOOLS = PROJECT["tool"]["setuptools"]
 APART = {"tests", "docs", "benchmarks", "examples", "typings", "build", "dist"}
 ROOT_FILES = {"__init__.py", "__main__.py", "api.py", "py.typed"}
 DATA = (
+    "grammar/*.json",
     "grammar/*.lark",
     "compiler/std/*.mkb",
     "targets/catalog/*.toml",

@@ -102,7 +102,7 @@ def test_a_run_interrupted_while_its_server_starts_leaves_nothing(
     group = server_group(models / "small")
     assert group is not None
     run.send_signal(number)
-    out, err = run.communicate(timeout=_PATIENCE_S)
+    _, err = run.communicate(timeout=_PATIENCE_S)
     assert run.returncode == 130, err
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "interrupted"
     assert processes_of(group) == []
