@@ -110,8 +110,11 @@ def main() -> None:
     parser.add_argument("--once", type=Path, help="do `--exit` only until this file exists")
     parser.add_argument("--first", type=int, default=0, help="serve so often before `--exit`")
     parser.add_argument("--starts", type=Path, help="a line is added to this file at each start")
+    parser.add_argument("--alone", type=Path, help="fail if a server of this `--starts` runs")
     parser.add_argument("--lingering", type=float, help="seconds a child takes to end")
     flags, _ = parser.parse_known_args()
+    if flags.alone is not None and _company(flags.alone):
+        sys.exit("RuntimeError: another server is up at the same time")
     if flags.starts is not None:
         with flags.starts.open("a") as file:
             file.write(f"{os.getpid()} {flags.port} {os.getppid()}\n")
@@ -125,6 +128,11 @@ def main() -> None:
     Handler.flags = flags
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     Server(("127.0.0.1", flags.port), Handler).serve_forever(0.01)
+
+
+def _company(starts: Path) -> bool:
+    pids = [line.split()[0] for line in starts.read_text().splitlines()] if starts.exists() else []
+    return any(Path("/proc", pid).exists() for pid in pids)
 
 
 def _spared(flags: argparse.Namespace) -> bool:
