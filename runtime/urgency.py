@@ -25,27 +25,24 @@ class _Paths:
         self._after: dict[str, float] = {}  # by value: from when it is there to the result
         self.found: dict[str, float] = {}
 
-    def visit(self, region: Region, after_s: float) -> None:
-        """Walk a region backwards; its result is used by work of `after_s`."""
-        self._used(region.terminator, after_s)
-        for op in reversed(region.body):
-            self._op(op)
+    def visit(self, region: Region, after_s: float) -> float:
+        """Walk a region backwards; its result is used by work of `after_s`.
 
-    def _op(self, op: Op) -> None:
-        after_s = self._after.get(op.out().name, 0.0)
-        if op.regions:
-            for region in op.regions:
-                self.visit(region, after_s)
-                # what the region takes from the operation is there when the operand is
-                for arg, operand in zip(region.args, op.operands, strict=False):
-                    self._later(operand.name, self._after.get(arg.name, 0.0))
-            self._used(op, after_s)
-            return
-        own_s = 0.0
+        Returns the longest path from its start.
+        """
+        self._used(region.terminator, after_s)
+        return max([after_s, *map(self._op, reversed(region.body))])
+
+    def _op(self, op: Op) -> float:
+        """Return the longest path from an operation's start."""
+        path_s = self._after.get(op.out().name, 0.0)
         if op.kind in ("call", "invoke"):
-            own_s = self._call_s.get(op.out().name, 0.0)
-            self.found[op.out().name] = own_s + after_s
-        self._used(op, own_s + after_s)
+            path_s += self._call_s.get(op.out().name, 0.0)
+            self.found[op.out().name] = path_s
+        # nothing in a region begins before the operation's operands are there: an item, a condition
+        path_s = max([path_s, *(self.visit(region, path_s) for region in op.regions)])
+        self._used(op, path_s)
+        return path_s
 
     def _used(self, op: Op, path_s: float) -> None:
         for value in op.operands:
