@@ -116,7 +116,7 @@ def _busy(status: EngineStatus) -> str:
     if status.running is not None:
         parts.append(f"{status.running} running, {status.waiting} waiting")
     if status.hit_rate is not None:
-        parts.append(f"{figures.share(status.hit_rate)} of prompts cached")
+        parts.append(f"{status.hit_rate:.0%} of prompts cached")
     if status.watts is not None:
         parts.append(f"{status.watts:.0f} W")
     return ", ".join(parts) or safe(status.state)
@@ -124,9 +124,11 @@ def _busy(status: EngineStatus) -> str:
 
 @contextmanager
 def _bar(plan: Plan) -> Iterator[tuple[Callable[[RunEvent, Progress], None], OnEngine]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
 
     columns = (
         SpinnerColumn(),
@@ -134,20 +136,22 @@ def _bar(plan: Plan) -> Iterator[tuple[Callable[[RunEvent, Progress], None], OnE
         TimeElapsedColumn(),
         TextColumn("{task.description}", markup=False),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(plan.workflow, total=None)
+    console = Console(stderr=True)
+    bar = Bar(*columns, console=console)
+    task = bar.add_task(plan.workflow, total=None)
+    engines: dict[str, Text] = {}
 
-        def show(event: RunEvent, progress: Progress) -> None:
-            said = shorten(f"{_standing(progress)}  {event.instance}", 60)
-            bar.update(task, description=said, completed=progress.done, total=progress.expected)
+    def show(event: RunEvent, progress: Progress) -> None:
+        said = shorten(f"{_standing(progress)}  {event.instance}", 60)
+        bar.update(task, description=said, completed=progress.done, total=progress.expected)
 
-        lines: dict[str, TaskID] = {}
+    def engine(status: EngineStatus) -> None:
+        said = _busy(status) if status.state == "up" else safe(status.state)
+        line = f"  {status.engine}: {said}"
+        engines[status.engine] = Text(line, style="dim", no_wrap=True, overflow="ellipsis")
 
-        def engine(status: EngineStatus) -> None:
-            if status.engine not in lines:
-                lines[status.engine] = bar.add_task(status.engine, total=None)
-            said = _busy(status) if status.state == "up" else safe(status.state)
-            text = shorten(f"{status.engine}: {said}", 76)
-            bar.update(lines[status.engine], description=text)
+    def picture() -> Group:
+        return Group(bar, *engines.values())
 
+    with Live(get_renderable=picture, console=console, transient=True, refresh_per_second=8):
         yield show, engine
