@@ -36,6 +36,8 @@ class Handler(BaseHTTPRequestHandler):
             gate = self.flags.gate
             self.answer(200 if gate is None or gate.exists() else 503)
         elif path == "/metrics":
+            if self.flags.late is not None:
+                self.flags.late.with_suffix(".read").touch()
             model = f'model_name="{self.flags.served_model_name}"'
             lines = [
                 "# TYPE vllm:num_requests_running gauge",
@@ -111,6 +113,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="serve so often before `--exit`")
     parser.add_argument("--starts", type=Path, help="a line is added to this file at each start")
     parser.add_argument("--alone", type=Path, help="fail if a server of this `--starts` runs")
+    parser.add_argument("--late", type=Path, help="healthy if first, else when this file exists")
     parser.add_argument("--lingering", type=float, help="seconds a child takes to end")
     flags, _ = parser.parse_known_args()
     if flags.alone is not None and _company(flags.alone):
@@ -125,6 +128,8 @@ def main() -> None:
     if flags.lingering is not None:
         code = _LINGERS.format(flags.lingering) + "; time.sleep(1000)"
         subprocess.Popen([sys.executable, "-S", "-c", code])
+    if flags.late is not None and not _first(flags.late.with_suffix(".up")):
+        flags.gate = flags.late
     Handler.flags = flags
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     Server(("127.0.0.1", flags.port), Handler).serve_forever(0.01)
@@ -133,6 +138,14 @@ def main() -> None:
 def _company(starts: Path) -> bool:
     pids = [line.split()[0] for line in starts.read_text().splitlines()] if starts.exists() else []
     return any(Path("/proc", pid).exists() for pid in pids)
+
+
+def _first(mark: Path) -> bool:
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _spared(flags: argparse.Namespace) -> bool:
