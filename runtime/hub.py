@@ -129,7 +129,9 @@ def fetch(model: str, revision: str | None, *, quiet: bool) -> Snapshot:
     """
     hub = _hub()
     if quiet:
-        hub.utils.disable_progress_bars()
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        disable_progress_bars()
     try:
         listing = look_up(model, revision)
     except FetchFailed as failed:

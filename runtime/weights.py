@@ -74,7 +74,7 @@ def missing_parts(folder: Path) -> list[str]:
     Raises `InputError` where it has weights that are no safetensors files.
     """
     missing = [] if (folder / "config.json").is_file() else ["`config.json`"]
-    missing += [f"`{name}`" for name in _shards(folder) if not (folder / name).is_file()]
+    missing += _missing_shards(folder)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights and not missing:
         missing.append("weights in `*.safetensors`")
@@ -86,20 +86,24 @@ def missing_parts(folder: Path) -> list[str]:
     return missing
 
 
-def _shards(folder: Path) -> list[str]:
-    """Return the files that the index of a model's weights names."""
+def _missing_shards(folder: Path) -> list[str]:
+    """Return what is missing of the files that the index of a model's weights names."""
     try:
         mapped = json.loads((folder / _INDEX).read_bytes())["weight_map"]
-        return sorted({str(name) for name in mapped.values()})
+        names = sorted({str(name) for name in mapped.values()})
     except FileNotFoundError:
         return []
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return [_INDEX]  # there is one, and it cannot be read
+        return [f"an index of weights in `{_INDEX}`"]
+    return [f"`{name}`" for name in names if not (folder / name).is_file()]
 
 
 def _is_cut(path: Path) -> bool:
     """Tell whether a file of weights is shorter than its header says."""
-    return path.stat().st_size < 8 + sum(size for _, size in safetensors_sizes(path))
+    weights = sum(size for _, size in safetensors_sizes(path))
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    return path.stat().st_size < 8 + header + weights
 
 
 def folder_files(folder: Path) -> dict[str, Path]:

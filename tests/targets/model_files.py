@@ -17,7 +17,7 @@ LLAMA = {
 ASK = """task reply(question: Text) -> Text "Answer a question." prompt "{question}"
 
 workflow ask(question: Text) -> Text {
-    said = reply(question)
+    said = reply(question) with { executor: "tiny" }
     return said
 }
 """
@@ -60,19 +60,19 @@ def write_model(
     return folder
 
 
-def entry(model: str, *, name: str = "tiny", devices: tuple[str, ...] = ("cpu",), **more: str) -> str:
-    """Return the TOML of an executor of `generate` that a vLLM server carries out."""
-    said = {"model": model, **more}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in said.items()]
+def entry(model: str, *, device: str = "cpu", revision: str | None = None) -> str:
+    """Return the TOML of an executor of `generate`, `tiny`, that a vLLM server carries out."""
+    version = "" if revision is None else f'revision = "{revision}"'
     return f"""[[executor]]
-name = "{name}"
+name = "tiny"
 implements = "generate"
 description = "A language model"
 runner = "vllm"
-devices = {json.dumps(devices)}
+model = "{model}"
+{version}
+devices = ["{device}"]
 cores = 1
 context = 4096
-{chr(10).join(lines)}
 quality = {{ value = 1.0, metric = "m", source = "s" }}
 work = {{ prompt_tokens = "tokens(prompt)", output_tokens = 16 }}
 result = {{ tokens = 16 }}
@@ -81,7 +81,7 @@ result = {{ tokens = 16 }}
 
 def write_project(folder: Path, library: str) -> tuple[str, ...]:
     """Write a workflow, a cluster and a library; return the flags that compile with them."""
-    (folder / "ask.mkb").write_text(ASK.replace("reply(question)\n", 'reply(question) with { executor: "tiny" }\n'))
+    (folder / "ask.mkb").write_text(ASK)
     (folder / "cluster.toml").write_text(CLUSTER)
     (folder / "library.toml").write_text(library)
     return ("--target", "sim", "--cluster", "cluster.toml", "--library", "library.toml")

@@ -23,10 +23,10 @@ from murakkab.targets.model_folder import (
 from .model_files import LLAMA, entry, safetensors, write_model, write_project
 
 
-def model_at(folder: Path, model: str = "./model", **more: str) -> Model:
+def model_at(folder: Path, model: str = "./model", revision: str | None = None) -> Model:
     """Read the model that a library in a folder names."""
     library = folder / "library.toml"
-    library.write_text(entry(model, **more))
+    library.write_text(entry(model, revision=revision))
     executor = load_library([library], shipped=False).get("tiny")
     assert executor is not None
     return folder_model(executor)
@@ -235,7 +235,7 @@ def test_a_model_in_a_folder_is_placed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path / "model")
-    write_project(tmp_path, entry("./model", devices=(device,)))
+    write_project(tmp_path, entry("./model", device=device))
     request = Request(
         source=Path("ask.mkb"),
         target="sim",
