@@ -224,6 +224,22 @@ def test_a_server_killed_by_the_kernel_left_no_cause_in_its_log(tmp_path: Path) 
     with_client(work)
 
 
+def test_what_a_killed_keeper_leaves_is_ended_with_its_server(tmp_path: Path) -> None:
+    async def work(client: HttpClient) -> None:
+        flags = ["--lingering", "0"]
+        server = await start_server(standin(*flags), tmp_path / "log", client.answers)
+        first = server_of(server.process.pid)
+        await until_soon(lambda: children(first))
+        (second,) = children(first)
+        server.process.kill()
+        await until_soon(lambda: not server.alive and not runs(first))
+        assert runs(second)
+        await server.stop()
+        await until_soon(lambda: not runs(second))
+
+    with_client(work)
+
+
 def test_two_servers_started_at_once_do_not_hold_each_others_lifelines(tmp_path: Path) -> None:
     async def work(client: HttpClient) -> None:
         servers: list[Server] = await asyncio.gather(
