@@ -302,7 +302,7 @@ class ServedWorker:
         document, usage = await self._post(replica, call, "embeddings", body)
         try:
             return embedded(document, len(texts)), usage
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, OverflowError):
             raise self._strange(replica, usage) from None
 
     async def _ranking(self, replica: Replica, call: Submit) -> Measured:
@@ -315,7 +315,7 @@ class ServedWorker:
         document, usage = await self._post(replica, call, "rerank", body)
         try:
             return Measured([passages[i] for i in ranked(document, len(passages))], usage)
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, OverflowError):
             raise self._strange(replica, usage) from None
 
     async def _transcription(self, replica: Replica, call: Submit) -> Measured:
