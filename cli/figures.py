@@ -35,6 +35,11 @@ def size(value: float) -> str:
     return _scaled(value, "B")
 
 
+def parameters(value: float) -> str:
+    """Return how many parameters a model has, `8.2 G`."""
+    return _scaled(value, "").rstrip()
+
+
 def dollars(value: float) -> str:
     """Return `$0.0123`, `$4.20`; small amounts keep three digits."""
     if value == 0.0:

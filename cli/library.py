@@ -32,7 +32,7 @@ def command(output: Output, /, interface: str | None, libraries: tuple[Path, ...
     """
     from ..compiler.frontend import standard_interfaces
     from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
-    from ..targets.library import availability, load_library
+    from ..targets.library import load_library
 
     library = load_library(libraries)
     output.report(library.notes)
@@ -43,7 +43,7 @@ def command(output: Output, /, interface: str | None, libraries: tuple[Path, ...
         message = f"no interface is named `{interface}`"
         raise InputError(Diagnostic("unknown-interface", message, help=hint))
     shown = [name for name in names if interface in (None, name)]
-    missing = {e.name: availability(e) for e in library.executors}
+    missing = {e.name: _missing(e) for e in library.executors}
     parts = [
         _section(name, declared.get(name), library.implementing(name), missing) for name in shown
     ]
@@ -58,6 +58,22 @@ def command(output: Output, /, interface: str | None, libraries: tuple[Path, ...
         ]
     }
     output.result("\n\n".join(parts), document)
+
+
+def _missing(executor: Executor) -> str | None:
+    """Return why an executor cannot run here: a module is missing, or its model's folder is bad."""
+    from ..ir.diagnostics import InputError
+    from ..targets.library import availability
+    from ..targets.model_folder import folder_model, is_folder
+
+    why = availability(executor)
+    if why is not None or not is_folder(executor):
+        return why
+    try:
+        folder_model(executor)
+    except InputError as error:
+        return error.diagnostics[0].message
+    return None
 
 
 def _section(
@@ -85,10 +101,35 @@ def _section(
     ]
     header = ("", "executor", "runner", "runs on", "quality", "")
     lines = [title, indent(table(header, rows, left=len(header)))]
+    lines += [f"  {e.name}: {safe(_loads(e))}" for e in executors if _says_which(e)]
     # one line for each reason, not one for each executor
     for reason in dict.fromkeys(why for e in executors if (why := missing[e.name])):
         lines.append(f"  {_MISSING}: {safe(reason.removeprefix('missing '))}")
     return "\n".join(lines)
+
+
+def _says_which(executor: Executor) -> bool:
+    """Tell whether an executor says more of its model than the name: a folder, or a revision."""
+    from ..targets.model_folder import is_folder
+
+    return is_folder(executor) or executor.revision is not None
+
+
+def _loads(executor: Executor) -> str:
+    """Return which model an executor loads, and of a folder what is in it."""
+    from ..ir.diagnostics import InputError
+    from ..targets.model_folder import folder_model, is_folder, model_location
+    from . import figures
+
+    location = model_location(executor)
+    if not is_folder(executor):
+        return f"{location} at revision {executor.revision}"
+    try:
+        model = folder_model(executor)
+    except InputError:
+        return location
+    size = figures.size(model.weight_bytes)
+    return f"{location} ({figures.parameters(model.params)} parameters, {size})"
 
 
 def _signature(name: str, task: Task | None) -> str:
@@ -99,12 +140,15 @@ def _signature(name: str, task: Task | None) -> str:
 
 
 def _row(executor: Executor, missing: str | None) -> dict[str, object]:
+    from ..targets.model_folder import model_location
+
     return {
         "name": executor.name,
         "description": executor.description,
         "runner": executor.runner,
         "devices": list(executor.devices),
-        "model": executor.model,
+        "model": None if executor.model is None else model_location(executor),
+        "revision": executor.revision,
         "quality": executor.quality.value,
         "metric": executor.quality.metric,
         "source": executor.quality.source,

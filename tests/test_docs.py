@@ -206,7 +206,7 @@ def keys_of(schema: object) -> Iterator[str]:
             yield from keys_of(inner)
 
 
-@pytest.mark.parametrize("name", ["cluster", "library", "plan", "run"])
+@pytest.mark.parametrize("name", ["cluster", "library", "lock", "plan", "run"])
 def test_formats_name_every_key(name: str) -> None:
     schemas = {"plan": plan_schema, "run": run_schema}
     text = (ROOT / "targets/schemas" / f"{name}.json").read_text("utf-8")

@@ -36,7 +36,7 @@ def library_at(path: Path, text: str) -> Any:
 
 def test_the_text_does_not_depend_on_the_order() -> None:
     text = Lock(DIGEST, (HUB, FOLDER)).to_json()
-    turned = replace(FOLDER, files=dict(reversed(FOLDER.files.items())))
+    turned = replace(FOLDER, files={"a": DIGEST, "b": DIGEST})
     assert Lock(DIGEST, (turned, HUB)).to_json() == text
     assert text.index("./models/a") < text.index("Qwen") and text.endswith("}\n")
     read = lock_from_json(text.encode(), Path("l"))
