@@ -17,7 +17,7 @@ from ..values import ValueProblem
 from ..worker import Measured, Seats, Usage
 from .audio import audio_file
 from .client import HttpClient, post
-from .endpoint import Allowance
+from .endpoint import Allowance, Endpoint
 from .prompting import chat_messages, input_text
 from .replica import Replica
 from .replicas import Replicas
@@ -44,7 +44,8 @@ class ServedWorker:
     with a prompt of its own.
     `urgency` are the seconds of work that depend on a step, its own included, by step name: what
     has most ahead of it goes first (vLLM's request priority) on servers that this program starts.
-    `limit_s` is what one attempt at a call may take, without the time it waits for a server.
+    `limit_s` is what one request may take: waiting for a server, or for a rate limit, is no fault
+    of any server.
     """
 
     def __init__(
@@ -197,11 +198,7 @@ class ServedWorker:
             raise CallFailed(error.message, help=error.help) from None
         replica.in_flight += 1
         try:
-            async with asyncio.timeout(self._limit_s):
-                return await self._ask(replica, call)
-        except TimeoutError:
-            message = f"no answer within {self._limit_s:g} s"
-            raise CallFailed(message, retryable=True, kind="timeout", help=_SLOW) from None
+            return await self._ask(replica, call)
         except CallFailed as error:
             if error.kind in ("connection", "cut"):
                 self._replicas.suspect(replica)
@@ -341,13 +338,7 @@ class ServedWorker:
         began_s, usage, error = monotonic(), None, "cancelled"
         endpoint = replica.endpoint
         try:
-            document = await post(
-                self._client.session(endpoint.url),
-                endpoint.url + _PATHS[operation],
-                body,
-                key=endpoint.key,
-                key_env=endpoint.key_env,
-            )
+            document = await self._answer(endpoint, _PATHS[operation], body)
             usage, error = self._allowance.used(_usage(document)), ""
             return document, usage
         except CallFailed as failed:
@@ -358,6 +349,21 @@ class ServedWorker:
                 provider = "openai" if replica.origin == "attached" else "vllm"
                 server = ModelServer(operation, provider, endpoint.model, endpoint.url)
                 self.trace.request(call, server, began_s, monotonic(), usage, error or None)
+
+    async def _answer(self, endpoint: Endpoint, path: str, body: Any) -> dict[str, Any]:
+        """Return the answer to a request; raises `CallFailed` where it takes too long."""
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await post(
+                    self._client.session(endpoint.url),
+                    endpoint.url + path,
+                    body,
+                    key=endpoint.key,
+                    key_env=endpoint.key_env,
+                )
+        except TimeoutError:
+            message = f"no answer within {self._limit_s:g} s"
+            raise CallFailed(message, retryable=True, kind="timeout", help=_SLOW) from None
 
     def _strange(self, replica: Replica, usage: Usage) -> CallFailed:
         message = (

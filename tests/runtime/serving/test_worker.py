@@ -381,6 +381,16 @@ def test_an_answer_that_does_not_come_in_time_is_given_up() -> None:
     run(work, limit_s=0.2)
 
 
+def test_waiting_for_a_rate_limit_is_not_waiting_for_an_answer() -> None:
+    plan = EndpointPlan("http://x", requests_per_min=300.0)
+
+    async def work(worker: ServedWorker, server: Receiver) -> None:
+        found = await asyncio.gather(*(worker.submit(asking("hello")) for _ in range(8)))
+        assert [one.value for one in found] == ["yes"] * 8
+
+    run(work, plan=plan, limit_s=1.0)
+
+
 def test_cancelling_a_call_closes_its_connection() -> None:
     async def work(worker: ServedWorker, server: Receiver) -> None:
         server.answers.append(never)
