@@ -200,7 +200,7 @@ def _pinned(op: Op) -> str:
 def _reasons(op: Op, terms: Terms) -> list[str]:
     context = terms.context
     named = op.attr("candidates", ())
-    reasons = []
+    reasons: dict[str, list[str]] = {}  # those of one reason together: none hides another
     for label in named if isinstance(named, tuple) else ():
         executor = context.library.get(str(label).partition("{")[0])
         if executor is None:
@@ -211,8 +211,13 @@ def _reasons(op: Op, terms: Terms) -> list[str]:
             why = context.missing[executor.name]
         else:
             why = context.costs.why_not(executor, context.cluster)
-        reasons.append(f"`{executor.name}`: {why or _unplaced(op, executor, terms)}")
-    return reasons[:4]
+        reasons.setdefault(why or _unplaced(op, executor, terms), []).append(executor.name)
+    return [f"{_listed(names)}: {why}" for why, names in list(reasons.items())[:4]]
+
+
+def _listed(names: list[str]) -> str:
+    first = f"`{names[0]}`"
+    return first if len(names) == 1 else f"{first} and {len(names) - 1} more"
 
 
 def _unplaced(op: Op, executor: Executor, terms: Terms) -> str:

@@ -6,6 +6,7 @@ be replaced without touching a pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -15,6 +16,14 @@ from .cluster import Cluster, Pool
 from .library import Executor
 
 Provenance = Literal["measured", "shipped", "analytic", "declared"]
+BANDS: Mapping[Provenance, float] = {
+    "measured": 0.10,
+    "shipped": 0.20,
+    "analytic": 0.30,
+    "declared": 1.0,
+}
+# standard normal quantiles: the tail beyond p90 is taken as log-normal
+_Z90, _Z95, _Z99 = 1.2816, 1.6449, 2.3263
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,13 @@ class Latency:
     p90: float
     p95: float
     p99: float
+
+    @staticmethod
+    def log_normal(p50: float, p90: float) -> Latency:
+        """Return the percentiles of the log-normal through the median and the 90th percentile."""
+        p90 = max(p50, p90)
+        spread = math.log(p90 / p50) / _Z90 if p50 > 0 else 0.0
+        return Latency(p50, p90, p50 * math.exp(_Z95 * spread), p50 * math.exp(_Z99 * spread))
 
     def at(self, percentile: str) -> float:
         """Return the value at `p50`, `p90`, `p95` or `p99`."""

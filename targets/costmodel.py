@@ -17,13 +17,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..ir.diagnostics import InputError
 from ..ir.ops import Attr
 from .catalog import Catalog, Model, load_catalog
 from .cluster import Cluster, Pool
-from .cost import Estimate, Latency, Provenance, Slot, Work
+from .cost import BANDS, Estimate, Latency, Provenance, Slot, Work
 from .library import Executor
 from .model_folder import folder_model, is_folder
 from .profiles import Curve, ItemPoint, Profiles, TokenPoint, load_profiles, token_curve
+from .remote import remote_estimate
 from .roofline import Device, Roofline, cpu_device, gpu_device
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # 256 is vLLM's default max_num_seqs
@@ -41,17 +43,7 @@ CPU_SERVER_CORES = 32  # more cores than this add no bandwidth to one CPU server
 TAIL = 1.15  # p90 over p50 of a step where it was not measured
 CALL_S = 0.0002  # handing a call to a worker process and back, measured on a 2-core x86 VM
 UNKNOWN_ITEM_S = 0.1  # one item of a tool nobody has measured; declared
-REMOTE_FIRST_S, REMOTE_TOKEN_S = 0.6, 0.015  # a hosted model; declared
-REMOTE_CALL_S = 0.5  # another hosted service; declared
-BANDS: Mapping[Provenance, float] = {
-    "measured": 0.10,
-    "shipped": 0.20,
-    "analytic": 0.30,
-    "declared": 1.0,
-}
-# standard normal quantiles: the tail beyond p90 is taken as log-normal
 GIB = 2.0**30
-_Z90, _Z95, _Z99 = 1.2816, 1.6449, 2.3263
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +133,7 @@ class ProfileCostModel:
             bounded = (min(work.output_tokens[0], limit), min(work.output_tokens[1], limit))
             work = Work(work.prompt_tokens, bounded, work.items)
         if slot.pool is None:
-            return _remote(executor, work, concurrency)
+            return remote_estimate(executor, work, concurrency)
         if executor.runner == "python":
             return self._tool(executor, slot.pool, work, concurrency)
         return _serve(self._server(executor, slot), work, concurrency)
@@ -152,7 +144,7 @@ class ProfileCostModel:
             return None
         model = self._model(executor)
         if executor.model is not None and model is None:
-            return f"the model catalogue has no figures for `{executor.model}`"
+            return _no_figures(executor)
         if model is not None and "gpu" in executor.devices and any(p.gpu for p in cluster.pools):
             need = model.weight_bytes / 1e9
             return (
@@ -179,9 +171,12 @@ class ProfileCostModel:
 
     def _model(self, executor: Executor) -> Model | None:
         """Return the figures of an executor's model: its folder's, or the catalogue's."""
-        if is_folder(executor):
+        if not is_folder(executor):
+            return self._catalog.models.get(executor.model or "")
+        try:
             return folder_model(executor)
-        return self._catalog.models.get(executor.model or "")
+        except InputError:
+            return None  # `why_not` tells
 
     def _server(self, executor: Executor, slot: Slot) -> _Server:
         """Return the prepared server of an executor in a slot, preparing it the first time."""
@@ -242,7 +237,9 @@ class ProfileCostModel:
         cores = min(concurrency * executor.cores, pool.cpu.cores)
         turns = max(1.0, concurrency * executor.cores / pool.cpu.cores)
         least = CALL_S * turns
-        latency = _latency(least + work.items[0] * p50 * turns, least + work.items[1] * p90 * turns)
+        latency = Latency.log_normal(
+            least + work.items[0] * p50 * turns, least + work.items[1] * p90 * turns
+        )
         share = cores / pool.cpu.cores
         processes = concurrency if executor.pooling == "process" else 1
         return Estimate(
@@ -259,6 +256,15 @@ class ProfileCostModel:
             source=origin,
             error_band=BANDS[origin],
         )
+
+
+def _no_figures(executor: Executor) -> str:
+    if not is_folder(executor):
+        return f"the model catalogue has no figures for `{executor.model}`"
+    try:
+        return f"`{folder_model(executor).name}` is not there any more"
+    except InputError as error:
+        return error.diagnostics[0].message
 
 
 def _device(pool: Pool, gpus: int, executor: Executor) -> Device:
@@ -330,7 +336,7 @@ def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
     keys = (device.memory - server.weight_bytes) * held / max(held, room)
     kv_bytes = 0.0 if server.gpus else _kv_cache_bytes(server, keys)
     return Estimate(
-        latency=_latency(p50, p90),
+        latency=Latency.log_normal(p50, p90),
         calls_per_s=concurrency / p50,
         startup_s=server.startup_s,
         busy_w=power + server.cpu_busy_w,
@@ -355,33 +361,6 @@ def _kv_cache_bytes(server: _Server, used: float) -> float:
     return min(max(1.0, math.ceil(used / GIB)), most // GIB) * GIB
 
 
-def _remote(executor: Executor, work: Work, concurrency: int) -> Estimate:
-    """Return the declared figures of a hosted service: latency by output tokens, price by token."""
-    prices = executor.usd_per_mtok
-    if executor.runner in ("openai", "vllm"):
-        p50 = REMOTE_FIRST_S + REMOTE_TOKEN_S * work.output_tokens[0]
-        p90 = (REMOTE_FIRST_S + REMOTE_TOKEN_S * work.output_tokens[1]) * 2
-    else:
-        p50, p90 = REMOTE_CALL_S, 2 * REMOTE_CALL_S
-    usd = 0.0
-    if prices is not None:
-        usd = (work.prompt_tokens[0] * prices[0] + work.output_tokens[0] * prices[1]) / 1e6
-    return Estimate(
-        latency=_latency(p50, p90),
-        calls_per_s=concurrency / p50,
-        startup_s=0.0,
-        busy_w=0.0,
-        idle_w=0.0,
-        usd_per_s=0.0,
-        usd_per_call=usd,
-        cores=0,
-        memory_bytes=0.0,
-        gpu_memory_bytes=0.0,
-        source="declared",
-        error_band=BANDS["declared"],
-    )
-
-
 def _item_seconds(points: tuple[ItemPoint, ...]) -> tuple[float, float]:
     """Return the seconds of one item at p50 and p90, at the least load that was measured."""
     if not points:
@@ -389,10 +368,3 @@ def _item_seconds(points: tuple[ItemPoint, ...]) -> tuple[float, float]:
     p50, p90 = points[0].latency_s[:2]
     median = UNKNOWN_ITEM_S if p50 is None else p50
     return median, median * TAIL if p90 is None else p90
-
-
-def _latency(p50: float, p90: float) -> Latency:
-    """Return the percentiles of the log-normal through the median and the 90th percentile."""
-    p90 = max(p50, p90)
-    spread = math.log(p90 / p50) / _Z90 if p50 > 0 else 0.0
-    return Latency(p50, p90, p50 * math.exp(_Z95 * spread), p50 * math.exp(_Z99 * spread))

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from ..errors import CallFailed
-from .client import HttpClient
+from .client import HttpClient, why
 from .endpoint import Endpoint
 
 _WITHIN_S = 15.0
@@ -31,8 +31,7 @@ async def check(client: HttpClient, endpoint: Endpoint, any_model: bool) -> Endp
     except aiohttp.InvalidURL:
         raise CallFailed(f"`{endpoint.url}` is not a URL") from None
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
-        message = f"the endpoint `{endpoint.url}` cannot be reached: {reason}"
+        message = f"the endpoint `{endpoint.url}` cannot be reached: {why(error)}"
         raise CallFailed(message, help="check that the server runs and its address") from None
     if status in (401, 403):
         where = f"`{endpoint.key_env}`" if endpoint.key_env else "`key_env` of the endpoint"

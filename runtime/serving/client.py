@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from http.client import responses
@@ -13,7 +14,8 @@ from ..errors import CallFailed
 if TYPE_CHECKING:
     import aiohttp
 
-RETRYABLE_STATUS = frozenset({408, 425, 429})
+# 529 is how some hosted services say that they are overloaded.
+RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _SHOWN = 300  # characters of a server's own words in a message
 _MAX_ANSWER_BYTES = 256 * 1024 * 1024
 _PROBE_S = 5.0
@@ -109,7 +111,7 @@ async def post(
         message = f"the answer of `{url}` was cut off in the middle"
         raise CallFailed(message, retryable=True, kind="cut") from None
     except aiohttp.ClientConnectorError as error:
-        message = f"`{url}` cannot be reached: {error.strerror or error}"
+        message = f"`{url}` cannot be reached: {why(error)}"
         raise CallFailed(message, retryable=True, help=_UNREACHABLE, kind="connection") from None
     except aiohttp.InvalidURL:
         raise CallFailed(f"`{url}` is not a URL") from None
@@ -155,7 +157,7 @@ def _refused(
     status = response.status
     said = _message(content)
     message = f"`{url}` answered {status}: {said or responses.get(status, 'nothing more')}"
-    retryable = status in RETRYABLE_STATUS or status >= 500
+    retryable = status in RETRYABLE_STATUS
     return CallFailed(
         message.rstrip(),
         retryable=retryable,
@@ -165,12 +167,21 @@ def _refused(
     )
 
 
+def why(error: Exception) -> str:
+    """Return why a server cannot be reached, as the system calls it."""
+    number = getattr(error, "errno", None)
+    said = os.strerror(number).lower() if isinstance(number, int) and number > 0 else str(error)
+    return said or "no answer in time"
+
+
 def _advice(status: int, said: str, key_env: str | None) -> str | None:
     if status in (401, 403):
         where = (
             f"the environment variable `{key_env}`" if key_env else "`key_env` in the cluster file"
         )
         return f"check the key: {where}"
+    if status in (405, 501):
+        return _SPEAKS
     if status == 404 and said == "Not Found":
         return "this server does not offer such requests: its model is of another kind"
     if status == 404:
