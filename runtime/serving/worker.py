@@ -24,6 +24,7 @@ from .replicas import Replicas
 from .retrieval import DEFAULT_FOUND, embedded, nearest, ranked
 from .structured import read_answer, repair_messages, response_format
 from .turns import Turns
+from .usage import usage_of
 
 # What a call may say of sampling: a knob or pin of the step, else the executor's setting.
 _SAMPLING = ("temperature", "top_p", "top_k", "seed", "max_tokens", "presence_penalty", "stop")
@@ -339,7 +340,7 @@ class ServedWorker:
         endpoint = replica.endpoint
         try:
             document = await self._answer(endpoint, _PATHS[operation], body)
-            usage, error = self._allowance.used(_usage(document)), ""
+            usage, error = self._allowance.used(usage_of(document)), ""
             return document, usage
         except CallFailed as failed:
             error = failed.kind
@@ -380,24 +381,6 @@ def _arguments(call: Submit) -> dict[str, Any]:
 def _wanted(call: Submit) -> int:
     wanted = call.step.knobs.get("k")
     return wanted if isinstance(wanted, int) else DEFAULT_FOUND
-
-
-def _usage(document: Mapping[str, Any]) -> Usage:
-    """Return what an answer says that it took; servers that do not say leave zeros."""
-    said = document.get("usage")
-    used = said if isinstance(said, dict) else {}
-    details = used.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    return Usage(
-        requests=1,
-        prompt_tokens=_count(used.get("prompt_tokens")),
-        cached_tokens=_count(cached),
-        output_tokens=_count(used.get("completion_tokens")),
-    )
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _seen(task: asyncio.Task[None]) -> None:
