@@ -18,12 +18,14 @@ FIRST, SECOND = "1" * 40, "2" * 40
 class Hub:
     """Repositories by name: commits, oldest first, each with its files; what was asked for.
 
-    `refusals` are statuses and error codes by repository, `broken` a status for everything.
+    `refusals` are statuses and error codes by repository, `broken` a status for everything. A
+    repository in `gated` tells what it has, and gives none of it.
     """
 
     repositories: dict[str, dict[str, dict[str, bytes]]]
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     broken: int | None = None
+    gated: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -120,6 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, name: str, revision: str, path: str, *, body: bool) -> None:
         commit = self._found(name, revision, body=body)
         if commit is None:
+            return
+        if name in self.of.gated:
+            self._send(403, b"", body=body, headers={"X-Error-Code": "GatedRepo"})
             return
         content = self.of.repositories[name][commit].get(path)
         if content is None:

@@ -51,6 +51,7 @@ def mkb(tmp_path: Path, hub: Hub) -> Command:
             "HF_HOME": str(tmp_path / "hf"),
             "HF_ENDPOINT": hub.url,
             "COLUMNS": "200",
+            "NO_PROXY": "127.0.0.1",
             **more,
         }
         given = flags if any(name.endswith(".mkb") for name in arguments) else ()
@@ -145,6 +146,16 @@ def test_what_the_hub_refuses(mkb: Command, hub: Hub, status: int, code: str, sa
     document = told(mkb("pull", "ask.mkb", "--json", exit_code=3))
     assert [d["id"] for d in document["diagnostics"]] == ["fetch-failed"]
     assert document["models"] == []
+
+
+def test_a_gated_model_can_be_locked_and_not_fetched(
+    mkb: Command, hub: Hub, tmp_path: Path
+) -> None:
+    hub.gated.add(MODEL)
+    said = mkb("pull", "ask.mkb", exit_code=3).stderr
+    assert "is gated" in said and f"accept them at {hub.url}/{MODEL}, and set `HF_TOKEN`" in said
+    mkb("lock", "ask.mkb")
+    assert lock_of(tmp_path)["models"][0]["revision"] == SECOND
 
 
 def test_a_revision_that_is_not_there(mkb: Command, tmp_path: Path) -> None:
