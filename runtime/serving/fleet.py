@@ -19,6 +19,7 @@ from ..nvml import GpuEnergy, GpuUse, gpu_energy
 from ..progress import EngineStatus, OnEngine
 from ..tracing import RunTrace
 from ..urgency import remaining_s
+from .asking import Asker
 from .client import HttpClient
 from .command import WHOLE_GPU, server_command
 from .endpoint import Allowance, Endpoint, attached, endpoint
@@ -102,16 +103,9 @@ class Fleet:
             problem = error
         found = Replicas(replicas, partial(self._changed, engine.name), problem)
         used = {name: self._executors[name] for name in self._used.get(engine.name, set())}
-        worker = ServedWorker(
-            engine,
-            used,
-            found,
-            self._turns,
-            self._client,
-            Allowance(where),
-            self._urgency,
-            self._limit_s(engine, executor),
-        )
+        limit_s = self._limit_s(engine, executor)
+        asker = Asker(used, self._client, Allowance(where), self._urgency, limit_s)
+        worker = ServedWorker(engine, asker, found, self._turns)
         self.replicas[engine.name] = found
         self.workers[engine.name] = worker
         return worker
@@ -204,8 +198,7 @@ class Fleet:
     def begin(self, trace: RunTrace | None) -> None:
         """Learn that the run's clock starts, and where requests are told of."""
         for worker in self.workers.values():
-            worker.trace = trace
-            worker.begin()
+            worker.begin(trace)
 
     async def close(self) -> None:
         """Close the connections; the workers have been stopped."""

@@ -10,6 +10,7 @@ from murakkab.ir.ops import Attr, Value
 from murakkab.ir.types import TEXT, Type
 from murakkab.ir.workflow import Task
 from murakkab.runtime.program import Step
+from murakkab.runtime.serving.asking import Asker
 from murakkab.runtime.serving.client import HttpClient
 from murakkab.runtime.serving.endpoint import Allowance, Endpoint
 from murakkab.runtime.serving.replica import Origin, Replica
@@ -97,9 +98,8 @@ async def worker_at(
     replicas.risen = True
     executors = {"tiny": with_executor or executor()}
     allowance = Allowance(plan)
-    worker = ServedWorker(
-        engine(), executors, replicas, Turns({}), client, allowance, urgency or {}, limit_s
-    )
+    asker = Asker(executors, client, allowance, urgency or {}, limit_s)
+    worker = ServedWorker(engine(), asker, replicas, Turns({}))
     try:
         yield worker
     finally:

@@ -16,6 +16,7 @@ import pytest
 
 from murakkab.runtime.errors import CallFailed
 from murakkab.runtime.serving import client, replica, replicas
+from murakkab.runtime.serving.asking import Asker
 from murakkab.runtime.serving.client import HttpClient
 from murakkab.runtime.serving.command import ServerCommand
 from murakkab.runtime.serving.endpoint import Allowance, Endpoint
@@ -67,9 +68,8 @@ async def servers(folder: Path, *flags: list[str], lasting: bool = False) -> Asy
         for index, given in enumerate(flags)
     ]
     found = Replicas(made, told.append)
-    worker = ServedWorker(
-        *(engine(), {"tiny": executor()}, found, Turns({}), http, Allowance(None), {}, 30.0)
-    )
+    asker = Asker({"tiny": executor()}, http, Allowance(None), {}, 30.0)
+    worker = ServedWorker(engine(), asker, found, Turns({}))
     try:
         yield Servers(found, worker, told)
     finally:
