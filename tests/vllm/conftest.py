@@ -21,6 +21,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def models_apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same models in a folder of their own: what serves them has been started by a run."""
+    folder = tmp_path_factory.mktemp("apart")
+    write_models(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def library(models: Path) -> Path:
     """An executor library of the two models."""
     return write_library(models / "library.toml")

@@ -33,11 +33,11 @@ def _gpu() -> None:
 
 
 def test_a_server_sleeps_and_wakes(
-    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models_apart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VLLM_SERVER_DEV_MODE", "1")
     arguments = "--enforce-eager --max-model-len 1024 --enable-sleep-mode"
-    with served(models / "small", arguments, tmp_path / "log") as url:
+    with served(models_apart / "small", arguments, tmp_path / "log") as url:
         assert asyncio.run(_sleeps_and_wakes(url)) == [False, True, False]
 
 
@@ -53,8 +53,8 @@ async def _sleeps_and_wakes(url: str) -> list[bool]:
         await client.close()
 
 
-def test_a_run_measures_what_its_gpus_use(models: Path, tmp_path: Path) -> None:
-    library = write_library(models / "gpu.toml", ["small"])
+def test_a_run_measures_what_its_gpus_use(models_apart: Path, tmp_path: Path) -> None:
+    library = write_library(models_apart / "gpu.toml", ["small"])
     library.write_text(library.read_text().replace('devices = ["cpu"]', 'devices = ["gpu"]'))
     arguments = command(tmp_path, ASK, questions(50), library)
     done = subprocess.run(
@@ -67,8 +67,8 @@ def test_a_run_measures_what_its_gpus_use(models: Path, tmp_path: Path) -> None:
     assert run["totals"]["measured"]["gpu_energy_j"] >= step["energy_j"]
 
 
-def test_servers_kept_on_a_gpu_are_found_by_runs(models: Path, tmp_path: Path) -> None:
-    library = write_library(models / "kept.toml", ["small"])
+def test_servers_kept_on_a_gpu_are_found_by_runs(models_apart: Path, tmp_path: Path) -> None:
+    library = write_library(models_apart / "kept.toml", ["small"])
     library.write_text(library.read_text().replace('devices = ["cpu"]', 'devices = ["gpu"]'))
     run = command(tmp_path, ASK, questions(10), library)
     kept = [sys.executable, "-m", "murakkab", "up", "w.mkb", "--target", "vllm"]

@@ -28,8 +28,8 @@ def mkb(folder: Path, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_servers_are_kept_found_and_ended(models: Path, tmp_path: Path) -> None:
-    library = write_library(models / "kept.toml", ["small"])
+def test_servers_are_kept_found_and_ended(models_apart: Path, tmp_path: Path) -> None:
+    library = write_library(models_apart / "kept.toml", ["small"])
     run = command(tmp_path, ASK.replace("minimize latency", ""), questions(20), library)
     up = mkb(tmp_path, "up", "w.mkb", "--target", "vllm", "--library", str(library))
     try:
@@ -42,7 +42,7 @@ def test_servers_are_kept_found_and_ended(models: Path, tmp_path: Path) -> None:
             assert engine["servers"][0]["url"] == server["url"]
         again = mkb(tmp_path, "up", "w.mkb", "--target", "vllm", "--library", str(library))
         assert again["servers"] == up["servers"]
-        groups = groups_of(models / "small")
+        groups = groups_of(models_apart / "small")
         assert len(groups) == 1
     finally:
         down = mkb(tmp_path, "down")

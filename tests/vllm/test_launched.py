@@ -57,11 +57,13 @@ def until(true: Callable[[], bool], run: subprocess.Popen[str] | None = None) ->
     return True
 
 
-def test_a_run_starts_its_server_and_leaves_nothing_of_it(models: Path, tmp_path: Path) -> None:
-    library = write_library(models / "launched.toml", ["small"])
+def test_a_run_starts_its_server_and_leaves_nothing_of_it(
+    models_apart: Path, tmp_path: Path
+) -> None:
+    library = write_library(models_apart / "launched.toml", ["small"])
     run = start(tmp_path, library)
-    assert until(lambda: server_group(models / "small") is not None, run), run.communicate()
-    group = server_group(models / "small")
+    assert until(lambda: server_group(models_apart / "small") is not None, run), run.communicate()
+    group = server_group(models_apart / "small")
     assert group is not None and group != os.getpgid(run.pid)
     out, err = run.communicate(timeout=_PATIENCE_S)
     assert run.returncode == 0, err
@@ -69,37 +71,39 @@ def test_a_run_starts_its_server_and_leaves_nothing_of_it(models: Path, tmp_path
     assert processes_of(group) == []
 
 
-def test_no_server_outlives_a_killed_run(models: Path, tmp_path: Path) -> None:
-    library = write_library(models / "killed.toml", ["small"])
+def test_no_server_outlives_a_killed_run(models_apart: Path, tmp_path: Path) -> None:
+    library = write_library(models_apart / "killed.toml", ["small"])
     run = start(tmp_path, library)
     # by then the server has processes below its first one
-    assert until(lambda: len(processes_of(server_group(models / "small") or -1)) > 2, run)
-    group = server_group(models / "small")
+    assert until(lambda: len(processes_of(server_group(models_apart / "small") or -1)) > 2, run)
+    group = server_group(models_apart / "small")
     assert group is not None
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
     assert until(lambda: processes_of(group) == [])
 
 
-def test_a_server_that_cannot_start_is_told_with_its_log(models: Path, tmp_path: Path) -> None:
-    library = write_library(models / "failing.toml", ["small"])
+def test_a_server_that_cannot_start_is_told_with_its_log(
+    models_apart: Path, tmp_path: Path
+) -> None:
+    library = write_library(models_apart / "failing.toml", ["small"])
     library.write_text(library.read_text().replace("--enforce-eager", "--no-such-flag"))
     run = start(tmp_path, library)
     out, _ = run.communicate(timeout=_PATIENCE_S)
     assert run.returncode == 3
     message = json.loads(out)["diagnostics"][-1]["message"]
     assert "`small`" in message and "`--no-such-flag`" in message and ".log`" in message
-    assert server_group(models / "small") is None
+    assert server_group(models_apart / "small") is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_interrupted_while_its_server_starts_leaves_nothing(
-    models: Path, tmp_path: Path, number: signal.Signals
+    models_apart: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    library = write_library(models / "interrupted.toml", ["small"])
+    library = write_library(models_apart / "interrupted.toml", ["small"])
     run = start(tmp_path, library)
-    assert until(lambda: server_group(models / "small") is not None, run), run.communicate()
-    group = server_group(models / "small")
+    assert until(lambda: server_group(models_apart / "small") is not None, run), run.communicate()
+    group = server_group(models_apart / "small")
     assert group is not None
     run.send_signal(number)
     _, err = run.communicate(timeout=_PATIENCE_S)

@@ -32,9 +32,11 @@ def groups_of(model: Path) -> set[int]:
     return found
 
 
-def test_a_run_survives_the_end_of_one_of_its_servers(models: Path, tmp_path: Path) -> None:
+def test_a_run_survives_the_end_of_one_of_its_servers(models_apart: Path, tmp_path: Path) -> None:
     # long answers, so that most calls are still to be done when the server goes
-    library = write_library(models / "replicas.toml", ["small"], max_tokens=1500, timeout_s=200)
+    library = write_library(
+        models_apart / "replicas.toml", ["small"], max_tokens=1500, timeout_s=200
+    )
     run = subprocess.Popen(
         command(tmp_path, ASK, questions(NUMBER), library, "--record", "run/run.json"),
         cwd=tmp_path,
@@ -48,7 +50,7 @@ def test_a_run_survives_the_end_of_one_of_its_servers(models: Path, tmp_path: Pa
     logs = tmp_path / "run/logs"
     both = until(lambda: _serving(logs / "small-0.log") and _serving(logs / "small-1.log"), run)
     assert both, run.communicate()
-    victims = groups_of(models / "small")
+    victims = groups_of(models_apart / "small")
     assert len(victims) == 2
     os.killpg(min(victims), signal.SIGKILL)
     out, err = run.communicate(timeout=_PATIENCE_S)
@@ -64,7 +66,7 @@ def test_a_run_survives_the_end_of_one_of_its_servers(models: Path, tmp_path: Pa
     (engine,) = document["run"]["engines"]
     assert [server["origin"] for server in engine["servers"]] == ["own", "own"]
     assert all(processes_of(group) == [] for group in victims)
-    assert groups_of(models / "small") == set()
+    assert groups_of(models_apart / "small") == set()
 
 
 def _serving(log: Path) -> bool:
