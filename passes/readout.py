@@ -196,9 +196,12 @@ def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) ->
         if way.engine is not None and way.estimate is not None and not way.engine.resident
     }
     started.append(sum(in_process.values()))
-    energies = [(w.energy_j, w.estimate.error_band) for w in ways if w.estimate is not None]
-    total = sum(energy for energy, _ in energies)
-    band = sum(e * b for e, b in energies) / total if total else 0.0
+    bands = [(w.energy_j, w.estimate.error_band) for w in ways if w.estimate is not None]
+    total = sum(energy for energy, _ in bands)
+    # where nothing takes energy that is known of, the least certain step counts
+    band = max((b for _, b in bands), default=0.0)
+    if total:
+        band = sum(e * b for e, b in bands) / total
     attrs: dict[str, Attr] = {
         "predicted.energy_j": _short(metrics.energy_j),
         "predicted.cost_usd": _short(metrics.cost_usd),
