@@ -150,6 +150,7 @@ def _engine_attrs(label: str, hold: Hold | None, ways: list[Way]) -> Attrs:
             "runner": executor.runner,
             "model": executor.model,
             "revision": executor.revision,
+            "gpu": slot.pool.gpu.type if slot.gpus and slot.pool and slot.pool.gpu else None,
             "slot": str(slot),
             "pool": slot.pool.name if slot.pool is not None else None,
             "device": slot.device,

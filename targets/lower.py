@@ -127,6 +127,7 @@ def _engine(engine: Engine) -> EnginePlan:
         prestarted=attrs.get("prestarted") is True,
         endpoint=_endpoint(attrs),
         revision=None if revision is None else str(revision),
+        gpu=_text(attrs.get("gpu")),
     )
 
 

@@ -63,8 +63,8 @@ class EnginePlan:
     Of one replica: `cores` of its node, `memory_share` of each of its GPUs' memory, and
     `kv_cache_bytes` of host memory for keys and values where it is a model server on a CPU.
     `prestarted` engines are up before the run's clock starts. `endpoint` is where it attaches
-    instead of starting anything. `revision` is that of its model on the hub, where one is named: by
-    the workflow's lock, or else by the library.
+    instead of starting anything. `gpu` is the type of its GPUs. `revision` is that of its model on
+    the hub, where one is named: by the workflow's lock, or else by the library.
     """
 
     name: str
@@ -87,6 +87,7 @@ class EnginePlan:
     prestarted: bool = True
     endpoint: EndpointPlan | None = None
     revision: str | None = None
+    gpu: str | None = None
 
     @property
     def loads_model(self) -> bool:

@@ -80,6 +80,7 @@ class Fleet:
         self._warm: list[WarmServer] | None = None  # those not yet spoken for
         calls_s = {step.step: step.call_s.get("p50", 0.0) for step in plan.steps}
         self._urgency = remaining_s(plan.module().sole(), calls_s)
+        self._models: dict[str, dict[str, Any]] = {}  # by engine: as profiles name them
         self._states: dict[str, str] = {}
         self._rates: dict[str, _Rate] = {}
         self._ticking: asyncio.Task[None] | None = None
@@ -106,6 +107,11 @@ class Fleet:
         limit_s = self._limit_s(engine, executor)
         asker = Asker(used, self._client, Allowance(where), self._urgency, limit_s)
         worker = ServedWorker(engine, asker, found, self._turns)
+        self._models[engine.name] = {
+            "model": engine.model,
+            "device": engine.gpu or engine.device,
+            "tp": engine.tp if engine.device == "gpu" else 0,
+        }
         self.replicas[engine.name] = found
         self.workers[engine.name] = worker
         return worker
@@ -251,7 +257,10 @@ class Fleet:
 
     def report(self) -> list[dict[str, Any]]:
         """Return what a run record keeps of the servers."""
-        return [_engine_report(name, replicas) for name, replicas in self.replicas.items()]
+        return [
+            {"engine": name, **self._models[name], **_servers(replicas)}
+            for name, replicas in self.replicas.items()
+        ]
 
     def gpus(self) -> GpuUse:
         """Return what the plan's GPUs used up; empty where that cannot be measured."""
@@ -281,7 +290,7 @@ def _base(url: str) -> str:
     return url.rstrip("/").removesuffix("/v1")
 
 
-def _engine_report(name: str, replicas: Replicas) -> dict[str, Any]:
+def _servers(replicas: Replicas) -> dict[str, Any]:
     metrics = replicas.metrics()
     counted = None
     if metrics is not None:
@@ -293,7 +302,6 @@ def _engine_report(name: str, replicas: Replicas) -> dict[str, Any]:
             "preemptions": metrics.preemptions,
         }
     return {
-        "engine": name,
         "servers": [
             {
                 "url": replica.endpoint.url or None,
