@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 from .models import write_library
 from .served import processes_of
@@ -32,6 +34,31 @@ def groups_of(model: Path) -> set[int]:
     return found
 
 
+def at_work(model: Path) -> list[str]:
+    """Return the addresses of the servers of a model's folder that have requests at work."""
+    return [url for url in addresses_of(model) if busy(url)]
+
+
+def addresses_of(model: Path) -> set[str]:
+    """Return where the servers of a model's folder listen, by their command lines."""
+    found = set()
+    for group in groups_of(model):
+        words = Path(f"/proc/{group}/cmdline").read_bytes().decode().split("\0")
+        found.add(f"http://127.0.0.1:{words[words.index('--port') + 1]}")
+    return found
+
+
+def busy(url: str) -> bool:
+    """Tell whether the server at a URL counts requests that run."""
+    try:
+        with urlopen(f"{url}/metrics", timeout=5.0) as answer:
+            lines = answer.read().decode().splitlines()
+    except (URLError, OSError):
+        return False
+    running = [line for line in lines if line.startswith("vllm:num_requests_running{")]
+    return any(float(line.split()[-1]) > 0.0 for line in running)
+
+
 def test_a_run_survives_the_end_of_one_of_its_servers(models_apart: Path, tmp_path: Path) -> None:
     # long answers, so that most calls are still to be done when the server goes
     library = write_library(
@@ -47,11 +74,10 @@ def test_a_run_survives_the_end_of_one_of_its_servers(models_apart: Path, tmp_pa
         start_new_session=True,
     )
     calls = tmp_path / "run/run.json.values/calls.jsonl"
-    logs = tmp_path / "run/logs"
-    both = until(lambda: _serving(logs / "small-0.log") and _serving(logs / "small-1.log"), run)
+    model = models_apart / "small"
+    both = until(lambda: len(at_work(model)) == 2, run)
     assert both, run.communicate()
-    victims = groups_of(models_apart / "small")
-    assert len(victims) == 2
+    victims = groups_of(model)
     os.killpg(min(victims), signal.SIGKILL)
     out, err = run.communicate(timeout=_PATIENCE_S)
     assert run.returncode == 0, err
@@ -66,9 +92,4 @@ def test_a_run_survives_the_end_of_one_of_its_servers(models_apart: Path, tmp_pa
     (engine,) = document["run"]["engines"]
     assert [server["origin"] for server in engine["servers"]] == ["own", "own"]
     assert all(processes_of(group) == [] for group in victims)
-    assert groups_of(models_apart / "small") == set()
-
-
-def _serving(log: Path) -> bool:
-    """Tell whether a server's log shows that its engine has been at work."""
-    return log.exists() and "Running: " in log.read_text("utf-8", "replace")
+    assert groups_of(model) == set()
