@@ -101,7 +101,12 @@ def _entry(name: str, max_tokens: int, timeout_s: int) -> str:
         "quality": {"value": _QUALITY[name], "metric": "none", "source": "weights are random"},
         "work": {"prompt_tokens": "tokens(prompt) + 10", "output_tokens": max_tokens},
         "result": {"tokens": max_tokens},
-        "settings": {"server_args": SERVER_ARGS, "max_tokens": max_tokens, "timeout_s": timeout_s},
+        "settings": {
+            "server_args": SERVER_ARGS,
+            "max_tokens": max_tokens,
+            "temperature": 0.0,
+            "timeout_s": timeout_s,
+        },
     }
     lines = ["[[executor]]", *_assignments(rows)]
     for table, content in tables.items():
