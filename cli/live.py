@@ -146,7 +146,7 @@ def _bar(plan: Plan) -> Iterator[tuple[Callable[[RunEvent, Progress], None], OnE
         bar.update(task, description=said, completed=progress.done, total=progress.expected)
 
     def engine(status: EngineStatus) -> None:
-        said = _busy(status) if status.state == "up" else safe(status.state)
+        said = _busy(status) if status.state.startswith("up") else safe(status.state)
         line = f"  {status.engine}: {said}"
         engines[status.engine] = Text(line, style="dim", no_wrap=True, overflow="ellipsis")
 
