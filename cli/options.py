@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from ..compiler.driver import Request
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")  # of an executor or an engine
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -23,11 +25,16 @@ def together(*decorators: Decorator) -> Decorator:
 def _endpoints(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    pairs = [value.partition("=") for value in values]
-    for value, (name, _, url) in zip(values, pairs, strict=True):
-        if not name or not url:
-            raise click.BadParameter(f"`{value}` is not of the form NAME=URL", ctx, param)
-    return tuple((name, url) for name, _, url in pairs)
+    found: dict[str, str] = {}
+    for value in values:
+        name, _, url = value.partition("=")
+        if not _NAME.fullmatch(name) or not url:
+            # not shown: where the name was left out, this is a URL, and keys hide in those
+            raise click.BadParameter("what it was given is not of the form NAME=URL", ctx, param)
+        if name in found:
+            raise click.BadParameter(f"`{name}` is given twice", ctx, param)
+        found[name] = url
+    return tuple(found.items())
 
 
 # `Output.of` reads these three from the raw arguments, so that they count for usage errors too

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, InputError, Span, did_you_mean
-from .endpoint import EndpointPlan, unusable_url
+from .endpoint import EndpointPlan, base_url, unusable_url
 
 if TYPE_CHECKING:
     from .catalog import Catalog
@@ -129,7 +129,7 @@ def _pool(row: dict[str, Any], catalog: Catalog, memory_bytes: float, usd_per_s:
 def _endpoint(source: TomlSource, i: int, row: dict[str, Any]) -> Endpoint:
     price = row.get("price")
     plan = EndpointPlan(
-        url=row["url"].rstrip("/"),
+        url=base_url(row["url"]),
         key_env=row.get("key_env"),
         model=row.get("model"),
         requests_per_min=row.get("requests_per_min"),
@@ -191,7 +191,35 @@ def to_toml(cluster: Cluster) -> str:
             lines.append(f'price = "${pool.usd_per_s * 3600:.4f} / h"')
         if pool.spot:
             lines.append("spot = true")
+    for endpoint in cluster.endpoints:
+        lines += _endpoint_lines(endpoint)
     return "\n".join(lines) + "\n"
+
+
+def _endpoint_lines(endpoint: Endpoint) -> list[str]:
+    plan = endpoint.plan
+    lines = [
+        "",
+        "[[endpoint]]",
+        f"name = {_string(endpoint.executor)}",
+        f"url = {_string(plan.url)}",
+    ]
+    for key, text in (("key_env", plan.key_env), ("model", plan.model)):
+        if text is not None:
+            lines.append(f"{key} = {_string(text)}")
+    for key, number in (
+        ("concurrency", endpoint.concurrency),
+        ("requests_per_min", plan.requests_per_min),
+        ("tokens_per_min", plan.tokens_per_min),
+        ("max_usd", plan.max_usd),
+    ):
+        if number is not None:
+            lines.append(f"{key} = {number!r}")
+    if plan.usd_per_mtok is not None:
+        prompt, output = plan.usd_per_mtok
+        price = f"usd_per_mtok_prompt = {prompt!r}, usd_per_mtok_output = {output!r}"
+        lines.append(f"price = {{ {price} }}")
+    return lines
 
 
 def _string(text: str) -> str:

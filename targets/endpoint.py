@@ -25,6 +25,15 @@ class EndpointPlan:
     usd_per_mtok: tuple[float, float] | None = None
 
 
+_MAX_URL = 2000  # characters; the schema of plans has the same bound
+
+
+def base_url(url: str) -> str:
+    """Return a usable URL as plans hold it: scheme in lower case, no slash at the end."""
+    scheme, rest = url.split("://", 1)
+    return f"{scheme.lower()}://{rest.rstrip('/')}"
+
+
 def unusable_url(url: str) -> str | None:
     """Return what keeps a URL from being the address of an endpoint, None where nothing does.
 
@@ -39,8 +48,11 @@ def unusable_url(url: str) -> str | None:
         return "it is not an `http://` or `https://` URL"
     if parts.username is not None or parts.password is not None:
         return "it holds a user name; put a key into an environment variable (`key_env`)"
-    if parts.query or parts.fragment:
+    # the marks, not what follows: `http://host/v1?` would ask for `/v1?/chat/completions`
+    if any(mark in url for mark in "?#@"):
         return "it holds more than a path; put a key into an environment variable (`key_env`)"
+    if len(url) > _MAX_URL:
+        return f"it has over {_MAX_URL} characters"
     if any(character.isspace() or not character.isprintable() for character in url):
         return "it holds a space or a control character"
     return None

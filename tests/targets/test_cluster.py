@@ -8,6 +8,7 @@ from murakkab.ir.diagnostics import InputError
 from murakkab.targets.catalog import load_catalog
 from murakkab.targets.cluster import Cluster, Pool, load_cluster, to_toml
 from murakkab.targets.detect import detect_host
+from murakkab.targets.endpoint import EndpointPlan
 from murakkab.targets.toml_source import shipped_toml
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "clusters"
@@ -60,6 +61,56 @@ def test_awkward_names_read_back(tmp_path: Path) -> None:
     assert load_cluster(path).pools == (pool,)
 
 
+def test_endpoints_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(GOOD + ENDPOINT + '[[endpoint]]\nname = "b"\nurl = "http://[::1]:8000/v1"\n')
+    cluster = load_cluster(path)
+    full, bare = cluster.endpoints
+    assert full.plan == EndpointPlan(
+        "https://h/v1", "KEY", "theirs \u00e9", 60, 1e5, 2.5, (0.25, 0.75)
+    )
+    assert full.concurrency == 32
+    assert (bare.plan, bare.concurrency) == (EndpointPlan("http://[::1]:8000/v1"), None)
+    path.write_text(to_toml(cluster))
+    again = load_cluster(path).endpoints
+    assert [(e.executor, e.plan, e.concurrency) for e in again] == [
+        (e.executor, e.plan, e.concurrency) for e in cluster.endpoints
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "id", "at"),
+    [
+        ('url = "http://h/v1?"', "bad-value", "11:7"),
+        ('url = "http://me:k@h/v1"', "bad-value", "11:7"),
+        ('url = "http://h"\nkey = "k"', "unknown-key", "12:1"),
+        ('url = "http://h"\nkey_env = "A B"', "bad-value", "12:11"),
+        ('url = "http://h"\nconcurrency = 0', "bad-value", "12:15"),
+        ("", "missing-key", "9:1"),
+        (
+            'url = "http://h"\n[[endpoint]]\nname = "a"\nurl = "http://g"',
+            "duplicate-endpoint",
+            "13:8",
+        ),
+    ],
+)
+def test_wrong_endpoints_are_found(line: str, id: str, at: str, tmp_path: Path) -> None:
+    found = findings(tmp_path, f'{GOOD}[[endpoint]]\nname = "a"\n{line}\n')
+    assert [(d[0], d[1]) for d in found] == [(id, at)]
+
+
+ENDPOINT = """\
+[[endpoint]]
+name = "a"
+url = "HTTPS://h/v1//"
+key_env = "KEY"
+model = "theirs \u00e9"
+concurrency = 32
+requests_per_min = 60
+tokens_per_min = 1e5
+max_usd = 2.5
+price = { usd_per_mtok_prompt = 0.25, usd_per_mtok_output = 0.75 }
+"""
 GOOD = """\
 name = "c"
 [[pool]]
