@@ -29,6 +29,7 @@ from ..targets.plan import Alternative, Plan, Prediction
 from ..targets.profiles import load_profiles
 from ..targets.registry import target_named
 from ..targets.target import Target
+from .entries import clashing_knobs, misspelt_interfaces
 from .frontend import Checked, check_file, check_text, select, standard_interfaces
 
 
@@ -89,7 +90,12 @@ def compile_workflow(
     target, context = environment(request)
     checked = _checked(request, texts)
     flow = _with_flags(select(checked, request.workflow), request)
-    placed, others = _placed(flow, checked, passes, context, observe)
+    misspelt = misspelt_interfaces(context.library, context.interfaces, checked.module.tasks)
+    try:
+        placed, others = _placed(flow, checked, passes, context, observe)
+    except CompileError as error:
+        # an entry for a misspelt interface is what a task that nothing carries out may lack
+        raise CompileError([*error.diagnostics, *misspelt]) from None
     baseline, why = _baseline(flow, checked, context, request)
     notes = [*_notes(placed, context), *why]
     if baseline is not None and _is_better(baseline[1], prediction(placed), flow.sole()):
@@ -106,7 +112,7 @@ def compile_workflow(
         digests=_digests(checked, context),
         notes=tuple(notes),
     )
-    warnings = (*checked.warnings, *_stale_lock(request, plan, context))
+    warnings = (*checked.warnings, *misspelt, *_stale_lock(request, plan, context))
     return Compiled(flow, placed, plan, context, warnings, checked.sources)
 
 
@@ -152,6 +158,10 @@ def environment(request: Request) -> tuple[Target, Context]:
     cluster = load_cluster(request.cluster) if request.cluster is not None else detect_host()
     cluster = with_endpoints(cluster, request.endpoints)
     library = load_library(request.libraries)
+    interfaces = standard_interfaces()
+    clashing = clashing_knobs(library, interfaces)
+    if clashing:
+        raise InputError(clashing)
     lock = _lock(request)
     if lock is not None:
         library = pinned(library, lock[0], lock[1].parent)
@@ -161,7 +171,7 @@ def environment(request: Request) -> tuple[Target, Context]:
         found = {e.name: availability(e) for e in library.executors if e.runner in target.runners}
         missing = {name: why for name, why in found.items() if why is not None}
     context = Context(
-        interfaces=standard_interfaces(),
+        interfaces=interfaces,
         library=library,
         cluster=cluster,
         costs=ProfileCostModel(load_profiles(request.profiles)),
