@@ -246,7 +246,10 @@ def _server(executor: Executor) -> str:
     if executor.runner != "vllm":
         told.append(f"by {executor.runner}")
     if executor.endpoint is not None:
-        told.append(f"of {executor.endpoint.url}")
+        there = executor.endpoint
+        told.append(f"of {there.url}")
+        # one address may serve several models, and several accounts
+        told += [part for part in (there.model, there.key_env) if part is not None]
     flags = dict(executor.settings).get("server_args")
     if flags is not None:
         told.append(str(flags))

@@ -155,6 +155,26 @@ def test_servers_of_stated_cores_stand_side_by_side(tmp_path: Path) -> None:
     assert one.start_s < two.end_s and two.start_s < one.end_s
 
 
+def test_what_one_address_serves_is_told_apart(tmp_path: Path) -> None:
+    library = tmp_path / "l.toml"
+    library.write_text(
+        "".join(SERVER.format(name=n, model="Qwen/Qwen3-8B", device="gpu") for n in ("one", "two"))
+    )
+    served = "".join(
+        f'[[endpoint]]\nname = "{n}"\nurl = "{URL}"\nmodel = "served-{n}"\nkey_env = "KEY_{n}"\n'
+        for n in ("one", "two")
+    )
+    plan = planned(TWO, cluster=cluster(tmp_path, served), libraries=(library,), target="vllm")
+    reached = {engine.name: engine.endpoint for engine in plan.engines}
+    for step in plan.steps:
+        endpoint = reached[step.engine or ""]
+        assert endpoint is not None
+        assert (endpoint.model, endpoint.key_env) == (
+            f"served-{step.executor}",
+            f"KEY_{step.executor}",
+        )
+
+
 def test_a_gpu_server_takes_a_share_of_memory(tmp_path: Path) -> None:
     library = tmp_path / "l.toml"
     library.write_text(SERVER.format(name="one", model="Qwen/Qwen3-8B", device="gpu"))
