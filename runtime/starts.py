@@ -37,7 +37,7 @@ def start_profile(records: Iterable[Mapping[str, Any]]) -> str:
 def _add(
     times: dict[Key, dict[str, list[float]]], engine: Mapping[str, Any], server: Mapping[str, Any]
 ) -> None:
-    if server["origin"] == "attached" or engine["model"] is None:
+    if server["origin"] != "own" or engine["model"] is None:
         return
     key = (engine["model"], engine["device"], engine["tp"])
     found = times.setdefault(key, {name: [] for name in _TIMES})

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from .cluster import Cluster, Endpoint
-from .endpoint import EndpointPlan, base_url, unusable_url
+from .endpoint import EndpointPlan, moved, unusable_url
 from .library import Executor, Library
 
 _ATTACHES = ("vllm", "openai")
@@ -27,7 +27,7 @@ def with_endpoints(cluster: Cluster, endpoints: Sequence[tuple[str, str]]) -> Cl
         if why is not None:
             raise InputError(Diagnostic("usage", f"`--endpoint {name}=…`: {why}"))
         found = known.get(name, Endpoint(name, EndpointPlan(url)))
-        known[name] = replace(found, plan=replace(found.plan, url=base_url(url)))
+        known[name] = replace(found, plan=moved(found.plan, url))
     said = "".join(f"{name}={url}\n" for name, url in endpoints)
     digest = hashlib.sha256((cluster.digest + said).encode()).hexdigest()
     return replace(cluster, endpoints=tuple(known.values()), digest=digest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 
@@ -56,3 +56,10 @@ def unusable_url(url: str) -> str | None:
     if any(character.isspace() or not character.isprintable() for character in url):
         return "it holds a space or a control character"
     return None
+
+
+def moved(plan: EndpointPlan, url: str) -> EndpointPlan:
+    """Return an endpoint at another address; to another host the key does not go along."""
+    here = base_url(url)
+    same = urlsplit(here).netloc == urlsplit(plan.url).netloc
+    return replace(plan, url=here, key_env=plan.key_env if same else None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ...targets.endpoint import EndpointPlan
+from ...targets.endpoint import EndpointPlan, moved
 from ...targets.library import Executor
 from ...targets.model_folder import is_folder, model_location
 from ...targets.plan import EnginePlan, Plan
@@ -127,7 +127,7 @@ class Fleet:
         if url is None:
             return engine
         known = engine.endpoint or EndpointPlan(url=url)
-        return replace(engine, endpoint=replace(known, url=url), prestarted=True)
+        return replace(engine, endpoint=moved(known, url), prestarted=True)
 
     def _limit_s(self, engine: EnginePlan, executor: Executor) -> float:
         """Return what a call may take: what the entry says, or far more than the plan expects."""
