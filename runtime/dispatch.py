@@ -26,6 +26,7 @@ from .state import (
     Finish,
     Interrupted,
     Limits,
+    Partial,
     Retired,
     Retry,
     RunState,
@@ -183,12 +184,16 @@ class Dispatcher:
             self._tell("started", started_s, call, engine)
         if self._trace is not None:
             self._trace.begin(call, self._began_s + started_s)
-        future = engine.worker.submit(call)
+        offer = partial(self._offered, call.id) if call.step.streams else None
+        future = engine.worker.submit(call, offer)
         timer = None
         if engine.timeout_s is not None:
             timer = self._clock.later(engine.timeout_s, partial(self._time_out, call.id, future))
         self._at_work[future] = timer
         future.add_done_callback(partial(self._done, engine, call, started_s))
+
+    def _offered(self, call: int, items: Sequence[Any]) -> None:
+        self._take(Partial(call, items))
 
     def _time_out(self, call: int, future: asyncio.Future[Any]) -> None:
         self._timed_out.add(call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .program import PENDING, Block
@@ -69,7 +70,8 @@ class Stream:
 
     A filter leaves `DROPPED` at the indices it takes out, so that what reads the list never waits
     to learn where an item will stand; they close up only in the finished list. A `sole` stream has
-    one reader and hands its items over without keeping them.
+    one reader and hands its items over without keeping them. The `producer` of a stream that a map
+    makes is that map; a call, which makes its list at its own pace, has none.
     """
 
     __slots__ = (
@@ -77,8 +79,8 @@ class Stream:
         *("readers", "sole", "total", "waiting"),
     )
 
-    def __init__(self, sole: bool, producer: Reader) -> None:
-        """Start empty, its length not known; `producer` puts the items in."""
+    def __init__(self, sole: bool, producer: Reader | None = None) -> None:
+        """Start empty, its length not known."""
         self.sole = sole
         self.producer = producer
         self.items: list[Any] = []
@@ -102,6 +104,11 @@ class Stream:
             reader.offer(state, index, value)
         if self.arrived == self.total:
             self._finish(state)
+
+    def extend(self, state: RunState, values: Iterable[Any]) -> None:
+        """Add items that follow those which are there, in their order."""
+        for value in values:
+            self.put(state, self.arrived, value)
 
     def _keep(self, index: int, value: Any) -> None:
         items = self.items

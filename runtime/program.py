@@ -57,7 +57,8 @@ class Step:
     `params` are the names the executor knows the arguments by. `knobs` are the chosen knobs and
     the pins that ask for one exact value. `check` tells what is wrong with a result, if anything.
     `fed` is the link to the step before in a chain (pass `fuse`), `feeds` says that another
-    follows: a worker may leave the value between the two where it was made.
+    follows: a worker may leave the value between the two where it was made. A result that
+    `streams` is a list which a `for` or `where` reads: its items are wanted as soon as they exist.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Step:
     check: Callable[[Any], str | None]
     fed: Feed | None = None
     feeds: bool = False
+    streams: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class _Compiler:
         self._tasks = {task.name: task for task in module.tasks}
         self._idempotent = idempotent
         self._effects: dict[int, bool] = {}
+        self._streamed = _streamed(module.sole().body)
         self.steps: list[Step] = []
 
     def program(self, workflow: Workflow) -> Program:
@@ -177,6 +180,7 @@ class _Compiler:
             check=checker(op.out().type),
             fed=None if before is None else Feed(before, taken[before]),
             feeds=feeds,
+            streams=op.out().name in self._streamed and not task.effect,
         )
         self.steps.append(found)
         return found
@@ -360,6 +364,17 @@ def _chained(region: Region) -> dict[str, str]:
                 before[op.out().name] = value.name
         chains[op.out().name] = chain
     return before
+
+
+def _streamed(body: Region) -> frozenset[str]:
+    """Return the values that a map or filter reads as its list, itself or through branches."""
+    found: set[str] = set()
+    for op in reversed([op for top in body.ops for op in top.walk()]):
+        if op.kind in ("map", "filter"):
+            found.add(op.operands[0].name)
+        elif op.kind == "if" and op.out().name in found:
+            found.update(r.terminator.operands[0].name for r in op.regions)
+    return frozenset(found)
 
 
 def _streamed_once(region: Region) -> frozenset[str]:

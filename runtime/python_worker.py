@@ -12,7 +12,7 @@ from .entries import source_of
 from .lane_pool import LanePool
 from .lanes import Job
 from .state import Submit
-from .worker import Seats
+from .worker import Offer, Seats
 
 
 class LanePools:
@@ -55,7 +55,7 @@ class PythonWorker:
         """Return when the pool is ready."""
         await self._pool.start()
 
-    def submit(self, call: Submit) -> asyncio.Future[Any]:
+    def submit(self, call: Submit, offer: Offer | None = None) -> asyncio.Future[Any]:
         """Queue a call for the next free lane."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._in_flight.add(future)

@@ -15,7 +15,7 @@ from .driver import RunResult, run_plan
 from .progress import OnEvent
 from .state import Submit
 from .synthetic import plain_value
-from .worker import Seats
+from .worker import Offer, Seats
 
 
 class SimulatedWorker:
@@ -41,7 +41,7 @@ class SimulatedWorker:
     async def start(self) -> None:
         """Nothing takes time before the first call: predictions count from running engines."""
 
-    def submit(self, call: Submit) -> asyncio.Future[Any]:
+    def submit(self, call: Submit, offer: Offer | None = None) -> asyncio.Future[Any]:
         """Set a timer for the end of the call."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._in_flight.add(future)

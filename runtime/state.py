@@ -32,13 +32,17 @@ class Limits:
 
 
 class Submit(NamedTuple):
-    """Have a step done; `args` are in the order of `step.params`, `attempt` counts from 1."""
+    """Have a step done; `args` are in the order of `step.params`, `attempt` counts from 1.
+
+    `given` are the items that earlier attempts at a list have handed over: the list begins so.
+    """
 
     id: int
     instance: str
     step: Step
     args: tuple[Any, ...]
     attempt: int
+    given: tuple[Any, ...] = ()
 
 
 class Retry(NamedTuple):
@@ -88,8 +92,15 @@ Command = Submit | Retry | Retired | Finish | Fail
 # ---- events
 
 
+class Partial(NamedTuple):
+    """A submitted step whose result `streams` has the next items of it, of the items' type."""
+
+    id: int
+    items: Sequence[Any]
+
+
 class Completed(NamedTuple):
-    """A submitted step has a result, of the step's type."""
+    """A submitted step has a result, of the step's type; a list begins as its partial results."""
 
     id: int
     value: Any
@@ -124,7 +135,7 @@ class Interrupted(NamedTuple):
     """The user wants no more steps to begin."""
 
 
-Event = Completed | Failed | Due | Dropped | Interrupted
+Event = Partial | Completed | Failed | Due | Dropped | Interrupted
 
 
 class RunState:
@@ -174,6 +185,8 @@ class RunState:
     def apply(self, event: Event) -> list[Command]:
         """Take an event; returns the commands it leads to, in the order to be carried out."""
         match event:
+            case Partial():
+                self._partial(event)
             case Completed():
                 self._completed(event)
             case Failed():
@@ -188,11 +201,26 @@ class RunState:
 
     # ---- events
 
+    def _partial(self, event: Partial) -> None:
+        frame, instruction, _ = self._calls[event.id]
+        if self.closing:
+            return
+        growing = frame.values[instruction.result]
+        if growing is PENDING:
+            growing = Stream(sole=False)
+            self.resolve(frame, instruction.result, growing)
+        growing.extend(self, event.items)
+
     def _completed(self, event: Completed) -> None:
         frame, instruction, _ = self._calls.pop(event.id)
         if self.closing:
             return
-        self.resolve(frame, instruction.result, event.value)
+        growing = frame.values[instruction.result]
+        if growing is PENDING:
+            self.resolve(frame, instruction.result, event.value)
+        else:
+            growing.extend(self, event.value[growing.arrived :])
+            growing.expect(self, len(event.value))
         if instruction.token_out != NO_SLOT:
             self.resolve(frame, instruction.token_out, True)
         self.finish(frame, instruction)
@@ -202,6 +230,9 @@ class RunState:
         again = event.retryable and submit.step.repeatable and not self.closing
         if again and submit.attempt < self.limits.attempts:
             following = submit._replace(attempt=submit.attempt + 1)
+            growing = frame.values[instruction.result]
+            if growing is not PENDING:
+                following = following._replace(given=tuple(growing.items))
             self._calls[event.id] = (frame, instruction, following)
             self._commands.append(Retry(event.id, following, event.error, event.after_s))
             return

@@ -23,6 +23,7 @@ from .child_process import ChildProcess, pickled, unpickled
 from .errors import CallFailed
 from .state import Submit
 from .torch_models import FAMILIES
+from .worker import Offer
 
 _DEFAULT_BATCH = 8
 # Settings that are this worker's own, or the driver's; the model gets the others with the knobs.
@@ -163,7 +164,7 @@ class TorchWorker:
         # more are never in flight than the plan allows, and the replicas share those out
         return max(1, min(batch, math.ceil(self._concurrency / len(self._replicas))))
 
-    def submit(self, call: Submit) -> asyncio.Future[Any]:
+    def submit(self, call: Submit, offer: Offer | None = None) -> asyncio.Future[Any]:
         """Queue a call; those queued in the same turn of the event loop can share a batch."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()

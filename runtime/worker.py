@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -57,6 +57,10 @@ class Measured(NamedTuple):
     usage: Usage
 
 
+# Takes the next items of a list that is still being made, each of the type of the list's items.
+Offer = Callable[[Sequence[Any]], None]
+
+
 class Worker(Protocol):
     """Does the calls of one engine. Everything is called in the driver's event loop."""
 
@@ -67,10 +71,12 @@ class Worker(Protocol):
     async def start(self) -> None:
         """Make ready for calls; raises `CallFailed` where that cannot be."""
 
-    def submit(self, call: Submit) -> asyncio.Future[Any]:
+    def submit(self, call: Submit, offer: Offer | None = None) -> asyncio.Future[Any]:
         """Begin a call; the future gives its value, bare or `Measured`, or raises `CallFailed`.
 
-        Cancelling the future gives the call up: the work is stopped where it can be.
+        Cancelling the future gives the call up: the work is stopped where it can be. `offer` is
+        there where the result `streams`: a worker that has some items of the list before the rest
+        may hand them over, each once, beyond `call.given`. The value begins with them all.
         """
 
     def health(self) -> str | None:

@@ -13,14 +13,16 @@ from ..errors import CallFailed
 from ..state import Submit
 from ..tracing import ModelServer, RunTrace
 from ..values import ValueProblem
-from ..worker import Measured, Usage
+from ..worker import Measured, Offer, Usage
 from .audio import audio_file
 from .client import HttpClient, post
+from .dialogue import Dialogue
 from .endpoint import Allowance, Endpoint
+from .events import Hear
 from .prompting import chat_messages, input_text
 from .replica import Replica
 from .retrieval import DEFAULT_FOUND, embedded, nearest, ranked
-from .structured import read_answer, repair_messages, response_format
+from .structured import response_format
 from .usage import usage_of
 
 # What a call may say of sampling: a knob or pin of the step, else the executor's setting.
@@ -74,9 +76,10 @@ class Asker:
         }
         self.trace: RunTrace | None = None  # where requests are told of
 
-    async def ask(self, replica: Replica, call: Submit) -> Measured:
+    async def ask(self, replica: Replica, call: Submit, offer: Offer | None = None) -> Measured:
         """Return a call's value and what it consumed; raises `CallFailed`.
 
+        `offer` takes the items of a list while the model writes it, beyond `call.given`.
         Cancelling closes the connection, which ends the request on the server too.
         """
         step = call.step
@@ -85,9 +88,11 @@ class Asker:
             unprompted = self._unprompted.get(executor.interface)
             if unprompted is not None:
                 return await unprompted(replica, call)
-        return await self._chat(replica, call, executor)
+        return await self._chat(replica, call, executor, offer)
 
-    async def _chat(self, replica: Replica, call: Submit, executor: Executor) -> Measured:
+    async def _chat(
+        self, replica: Replica, call: Submit, executor: Executor, offer: Offer | None
+    ) -> Measured:
         step, arguments = call.step, _arguments(call)
         if any(contains_media(p.type) for p in step.task.params):
             # reading and cutting films is no work for the event loop
@@ -99,39 +104,45 @@ class Asker:
         body |= {name: step.knobs[name] for name in _SAMPLING if name in step.knobs}
         if replica.origin != "attached":
             body["priority"] = -round(self._urgency.get(step.name, 0.0) * 1000)
-        kind = step.task.result
-        form = response_format(kind)
+        form = response_format(step.task.result)
         if form is not None:
             body["response_format"] = form
-        answer, usage = await self._complete(replica, call, body)
-        try:
-            return Measured(read_answer(kind, answer), usage)
-        except ValueProblem as problem:
-            first = str(problem)
-        body["messages"] = repair_messages(messages, answer, first)
-        try:
-            answer, more = await self._complete(replica, call, body)
-        except CallFailed as error:
-            error.usage = usage if error.usage is None else usage.plus(error.usage)
-            raise
-        usage = usage.plus(more)
-        try:
-            return Measured(read_answer(kind, answer), usage)
-        except ValueProblem as problem:
-            cut = ": it was cut short by its limit" if usage.cut else ""
-            message = f"the model's answer is no {kind}, asked twice{cut}: {problem}"
-            hint = "raise `max_tokens`" if usage.cut else "use a better model, or a simpler type"
-            raise CallFailed(
-                message, retryable=True, help=hint, usage=usage, kind="malformed"
-            ) from None
+        heard = offer if dict(executor.settings).get("stream", True) else None
+        dialogue = Dialogue(step.task.result, messages, call.given, heard)
+        if dialogue.streams:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return await self._converse(replica, call, body, dialogue)
+
+    async def _converse(
+        self, replica: Replica, call: Submit, body: dict[str, Any], dialogue: Dialogue
+    ) -> Measured:
+        """Return the value of the first usable answer, of two, and what both consumed."""
+        usage, problem = Usage(), ""
+        for _ in range(2):
+            body["messages"] = dialogue.messages
+            try:
+                answer, more = await self._complete(replica, call, body, dialogue.listen())
+            except CallFailed as error:
+                if usage.requests:
+                    error.usage = usage if error.usage is None else usage.plus(error.usage)
+                raise
+            usage = usage.plus(more)
+            try:
+                return Measured(dialogue.read(answer), usage)
+            except ValueProblem as found:
+                problem = str(found)
+        cut = ": it was cut short by its limit" if usage.cut else ""
+        message = f"the model's answer is no {call.step.task.result}, asked twice{cut}: {problem}"
+        hint = "raise `max_tokens`" if usage.cut else "use a better model, or a simpler type"
+        raise CallFailed(message, retryable=True, help=hint, usage=usage, kind="malformed")
 
     async def _complete(
-        self, replica: Replica, call: Submit, body: dict[str, Any]
+        self, replica: Replica, call: Submit, body: dict[str, Any], hear: Hear | None
     ) -> tuple[str, Usage]:
         """Return the text of one chat completion and what it consumed."""
         length = sum(len(str(message["content"])) for message in body["messages"])
         await self._allowance.ask(length / _CHARACTERS_A_TOKEN)
-        document, usage = await self._post(replica, call, "chat", body)
+        document, usage = await self._post(replica, call, "chat", body, hear)
         try:
             choice = document["choices"][0]
             text = choice["message"]["content"]
@@ -201,13 +212,13 @@ class Asker:
         return Measured(document["text"].strip(), usage)
 
     async def _post(
-        self, replica: Replica, call: Submit, operation: str, body: Any
+        self, replica: Replica, call: Submit, operation: str, body: Any, hear: Hear | None = None
     ) -> tuple[dict[str, Any], Usage]:
         """Send a request; return the answer, and what it consumed."""
         began_s, usage, error = monotonic(), None, "cancelled"
         endpoint = replica.endpoint
         try:
-            document = await self._answer(endpoint, _PATHS[operation], body)
+            document = await self._answer(endpoint, _PATHS[operation], body, hear)
             usage, error = self._allowance.used(usage_of(document)), ""
             return document, usage
         except CallFailed as failed:
@@ -219,7 +230,9 @@ class Asker:
                 server = ModelServer(operation, provider, endpoint.model, endpoint.url)
                 self.trace.request(call, server, began_s, monotonic(), usage, error or None)
 
-    async def _answer(self, endpoint: Endpoint, path: str, body: Any) -> dict[str, Any]:
+    async def _answer(
+        self, endpoint: Endpoint, path: str, body: Any, hear: Hear | None
+    ) -> dict[str, Any]:
         """Return the answer to a request; raises `CallFailed` where it takes too long."""
         try:
             async with asyncio.timeout(self._limit_s):
@@ -229,6 +242,7 @@ class Asker:
                     body,
                     key=endpoint.key,
                     key_env=endpoint.key_env,
+                    hear=hear,
                 )
         except TimeoutError:
             message = f"no answer within {self._limit_s:g} s"

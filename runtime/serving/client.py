@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from http.client import responses
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CallFailed
+from .events import Gathered, Hear, StreamError, events
 
 if TYPE_CHECKING:
     import aiohttp
@@ -88,11 +89,13 @@ async def post(
     *,
     key: str | None = None,
     key_env: str | None = None,
+    hear: Hear | None = None,
 ) -> dict[str, Any]:
     """Send a request and return the answer's JSON object.
 
-    Cancelling closes the connection, at which the server gives up the request. Raises `CallFailed`;
-    no message holds the key.
+    Where the server answers with the events of a chat completion, `hear` takes its text as it
+    comes, and the object is in the form of a whole answer. Cancelling closes the connection, at
+    which the server gives up the request. Raises `CallFailed`; no message holds the key.
     """
     import aiohttp
 
@@ -103,13 +106,14 @@ async def post(
         sent["data"] = json.dumps(body, ensure_ascii=False).encode()
     try:
         async with session.post(url, headers=headers, **sent) as response:
+            if hear is not None and response.content_type == "text/event-stream":
+                return await _gathered(response, hear, url, key)
             content = await _content(response)
             if response.status != 200:
                 raise _refused(response, _without(key, content), url, key_env)
             return _object(content, url, key)
     except aiohttp.ClientPayloadError:
-        message = f"the answer of `{url}` was cut off in the middle"
-        raise CallFailed(message, retryable=True, kind="cut") from None
+        raise _cut_off(url) from None
     except aiohttp.ClientConnectorError as error:
         message = f"`{url}` cannot be reached: {why(error)}"
         raise CallFailed(message, retryable=True, help=_UNREACHABLE, kind="connection") from None
@@ -125,8 +129,47 @@ _UNREACHABLE = "check that the server runs and that its address is right"
 
 async def _content(response: aiohttp.ClientResponse) -> bytes:
     if (response.content_length or 0) > _MAX_ANSWER_BYTES:
-        raise CallFailed(f"the answer of `{response.url}` is over {_MAX_ANSWER_BYTES >> 20} MiB")
+        raise CallFailed(_too_long(response))
     return await response.read()
+
+
+async def _gathered(
+    response: aiohttp.ClientResponse, hear: Hear, url: str, key: str | None
+) -> dict[str, Any]:
+    gathered = Gathered()
+    async for event in events(_bounded(response)):
+        try:
+            text = gathered.take(event)
+        except StreamError as error:
+            message = _message(_without(key, str(error).encode()))
+            message = f"`{url}` broke its answer off: {message}"
+            raise CallFailed(message, retryable=True, kind="cut") from None
+        except ValueError:
+            message = f"`{url}` answered with events that are none of a chat completion"
+            raise CallFailed(message, retryable=True, help=_SPEAKS, kind="malformed") from None
+        if text:
+            hear(text)
+    if not gathered.complete:
+        raise _cut_off(url)
+    return gathered.document()
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > _MAX_ANSWER_BYTES:
+            raise CallFailed(_too_long(response))
+        yield chunk
+
+
+def _too_long(response: aiohttp.ClientResponse) -> str:
+    return f"the answer of `{response.url}` is over {_MAX_ANSWER_BYTES >> 20} MiB"
+
+
+def _cut_off(url: str) -> CallFailed:
+    message = f"the answer of `{url}` was cut off in the middle"
+    return CallFailed(message, retryable=True, kind="cut")
 
 
 def _without(key: str | None, content: bytes) -> bytes:

@@ -17,7 +17,7 @@ from ..evaluate import INT_LIMIT
 from ..values import ValueProblem, check_value, describe
 
 # The root of a schema must be an object (OpenAI, Structured Outputs, "Supported schemas").
-_ROOT = "result"
+ROOT = "result"
 _NAME = "answer"
 _MAX_DEPTH = 100  # nobody asks for more, and what reads values further on is recursive
 _REPEATED = 2_000  # characters of a wrong answer that the model is shown again
@@ -67,7 +67,7 @@ def response_format(kind: Type) -> dict[str, Any] | None:
         raise ValueError(reason)
     if kind == TEXT:
         return None
-    root = kind if isinstance(kind, Record) else Record(((_ROOT, kind),))
+    root = kind if isinstance(kind, Record) else Record(((ROOT, kind),))
     form = {"name": _NAME, "strict": not _holds_json(kind), "schema": _schema(root)}
     return {"type": "json_schema", "json_schema": form}
 
@@ -126,6 +126,15 @@ def read_answer(kind: Type, text: str) -> Any:
     if isinstance(bare, Enum) and answer in bare.values:
         return answer
     raise ValueProblem(_cut(problem, _TOLD))
+
+
+def read_item(kind: Type, text: str) -> Any:
+    """Return the value that one item of a list in an answer stands for; raises `ValueProblem`."""
+    value = _fitted(kind, _document(kind, text))
+    problem = check_value(kind, value)
+    if problem is not None:
+        raise ValueProblem(problem)
+    return value
 
 
 def _cut(text: str, length: int) -> str:
@@ -207,8 +216,8 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _unwrapped(kind: Type, document: Any) -> Any:
     wraps = not isinstance(kind, Record)
-    if wraps and isinstance(document, dict) and document.keys() == {_ROOT}:
-        return document[_ROOT]
+    if wraps and isinstance(document, dict) and document.keys() == {ROOT}:
+        return document[ROOT]
     return document
 
 

@@ -10,7 +10,7 @@ from ...targets.plan import EnginePlan
 from ..errors import CallFailed
 from ..state import Submit
 from ..tracing import RunTrace
-from ..worker import Seats
+from ..worker import Offer, Seats
 from .asking import Asker
 from .replicas import Replicas
 from .turns import Turns
@@ -54,9 +54,12 @@ class ServedWorker:
             loop = asyncio.get_running_loop()
             self._later = loop.call_later(self._engine.start_s, self._rise)
 
-    def submit(self, call: Submit) -> asyncio.Future[Any]:
-        """Begin a call; cancelling it closes its connection, which ends it on the server too."""
-        task = asyncio.get_running_loop().create_task(self._call(call))
+    def submit(self, call: Submit, offer: Offer | None = None) -> asyncio.Future[Any]:
+        """Begin a call; cancelling it closes its connection, which ends it on the server too.
+
+        A list is handed over item by item, as the model writes it.
+        """
+        task = asyncio.get_running_loop().create_task(self._call(call, offer))
         self._in_flight.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -137,7 +140,7 @@ class ServedWorker:
 
     # ---- calls
 
-    async def _call(self, call: Submit) -> Any:
+    async def _call(self, call: Submit, offer: Offer | None) -> Any:
         self._turns.look()
         try:
             await self._ready()
@@ -146,7 +149,7 @@ class ServedWorker:
             raise CallFailed(error.message, help=error.help) from None
         replica.in_flight += 1
         try:
-            return await self._asker.ask(replica, call)
+            return await self._asker.ask(replica, call, offer)
         except CallFailed as error:
             if error.kind in ("connection", "cut"):
                 self._replicas.suspect(replica)

@@ -20,6 +20,7 @@ from murakkab.runtime.state import (
     Finish,
     Interrupted,
     Limits,
+    Partial,
     Retry,
     RunState,
     Submit,
@@ -66,6 +67,9 @@ class Hand:
 
     def complete(self, instance: str, value: Any) -> None:
         self.take(self.state.apply(Completed(self.open.pop(instance).id, value)))
+
+    def offer(self, instance: str, *items: Any) -> None:
+        self.take(self.state.apply(Partial(self.open[instance].id, items)))
 
     def result(self) -> Any:
         assert isinstance(self.end, Finish), self.end
@@ -442,3 +446,102 @@ def test_a_division_by_zero_names_its_place() -> None:
     (failure,) = hand.end.failures
     assert failure.instance == "w.mkb:3:9, iteration 1"
     assert failure.message == "cannot compute this: division by zero"
+
+
+STREAMED = """workflow @w(%x: Int) -> [Int]
+{
+  %row = invoke @list(%x) $AT : [Int]
+  %cells = map(%row) { ^(%c: Int)
+    %v = invoke @f(%c) $AT : Int
+    yield(%v)
+  } : [Int]
+  return(%cells)
+}
+"""
+
+
+def test_a_list_that_a_map_reads_flows_on_while_it_is_made() -> None:
+    (row, _) = program_of(STREAMED).steps
+    assert row.streams
+    hand = Hand(state_of(STREAMED), 7)
+    hand.offer("row", 1, 2)
+    assert hand.submitted == ["row", "v[0]", "v[1]"]
+    hand.complete("v[1]", 20)
+    hand.offer("row", 3)
+    hand.complete("row", [1, 2, 3, 4])
+    assert hand.submitted == ["row", "v[0]", "v[1]", "v[2]", "v[3]"]
+    assert hand.open["v[3]"].args == (4,)
+    for index in (3, 0, 2):
+        hand.complete(f"v[{index}]", 10 * (index + 1))
+    assert hand.result() == [10, 20, 30, 40]
+
+
+def test_a_list_that_only_a_call_reads_is_handed_over_whole() -> None:
+    body = """workflow @w(%x: Int) -> Int
+{
+  %row = invoke @list(%x) $AT : [Int]
+  %all = invoke @total(%row) $AT : Int
+  return(%all)
+}
+"""
+    assert not any(step.streams for step in program_of(body).steps)
+
+
+def test_a_list_is_streamed_through_a_branch_and_read_whole_beside() -> None:
+    body = """workflow @w(%x: Int, %long: Bool) -> Int
+{
+  %some = if(%long) {
+    %row = invoke @list(%x) $AT : [Int]
+    yield(%row)
+  } {
+    %none = list() : [Int]
+    yield(%none)
+  } : [Int]
+  %cells = map(%some) { ^(%c: Int)
+    %v = invoke @f(%c) $AT : Int
+    yield(%v)
+  } : [Int]
+  %all = invoke @total(%some) $AT : Int
+  %more = invoke @total(%cells) $AT : Int
+  %sum = add(%all, %more) : Int
+  return(%sum)
+}
+"""
+    hand = Hand(state_of(body), 7, True)
+    hand.offer("row", 1)
+    assert hand.submitted == ["row", "v[0]"]
+    hand.complete("row", [1, 2])
+    assert hand.open["all"].args == ([1, 2],)
+    hand.complete("v[0]", 10)
+    hand.complete("v[1]", 20)
+    assert hand.open["more"].args == ([10, 20],)
+    hand.complete("all", 3)
+    hand.complete("more", 30)
+    assert hand.result() == 33
+
+
+def test_a_further_attempt_at_a_list_knows_what_was_handed_over() -> None:
+    hand = Hand(state_of(STREAMED), 7)
+    hand.offer("row", 1, 2)
+    (retry,) = hand.state.apply(Failed(hand.open["row"].id, "cut off", True))
+    assert isinstance(retry, Retry) and retry.submit.given == (1, 2)
+    (again,) = hand.state.apply(Due(retry.id))
+    assert again == retry.submit
+    hand.offer("row", 3)
+    (retry,) = hand.state.apply(Failed(hand.open["row"].id, "cut off", True))
+    assert isinstance(retry, Retry) and retry.submit.given == (1, 2, 3)
+    hand.take(hand.state.apply(Due(retry.id)))
+    hand.complete("row", [1, 2, 3])
+    for index in range(3):
+        hand.complete(f"v[{index}]", index)
+    assert hand.submitted.count("v[0]") == 1 and hand.result() == [0, 1, 2]
+
+
+def test_items_that_come_while_a_run_ends_begin_nothing() -> None:
+    hand = Hand(state_of(STREAMED), 7)
+    hand.offer("row", 1)
+    hand.take(hand.state.apply(Failed(hand.open.pop("v[0]").id, "no", False)))
+    hand.offer("row", 2)
+    assert hand.submitted == ["row", "v[0]"] and hand.end is None
+    hand.complete("row", [1, 2])
+    assert isinstance(hand.end, Fail)

@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from .processes import until_soon
+
 Answer = Callable[[web.Request], Any]  # gives a response, or awaits one
 
 
@@ -84,6 +86,58 @@ def said(
     message = {"role": "assistant", "content": content}
     whole = {"message": message, "finish_reason": "stop", **choice}
     return web.json_response({"choices": [whole], "usage": usage})
+
+
+def telling(
+    *pieces: str,
+    until: Callable[[], object] = lambda: True,
+    tokens: tuple[int, int] = (10, 5),
+    end: str = "stop",
+) -> Answer:
+    """Tell a chat completion piece by piece; the last only when something has come true."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = await events(request)
+        for piece in pieces[:-1]:
+            await event(response, {"choices": [{"index": 0, "delta": {"content": piece}}]})
+        await until_soon(until)
+        last = {"index": 0, "delta": {"content": pieces[-1]}, "finish_reason": end}
+        await event(response, {"choices": [last]})
+        usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
+        await event(response, {"choices": [], "usage": usage})
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    return answer
+
+
+def breaking(*pieces: str, with_error: str | None = None) -> Answer:
+    """Tell a chat completion that breaks off, with an error for an event or without."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = await events(request)
+        for piece in pieces:
+            await event(response, {"choices": [{"index": 0, "delta": {"content": piece}}]})
+        if with_error is not None:
+            await event(response, error(with_error))
+            return response
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return answer
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """Begin an answer of events."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+    await response.prepare(request)
+    return response
+
+
+async def event(response: web.StreamResponse, data: Any) -> None:
+    """Send an event."""
+    await response.write(f"data: {json.dumps(data)}\n\n".encode())
 
 
 def refusal(status: int, body: Any, **headers: str) -> web.Response:
