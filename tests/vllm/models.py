@@ -79,13 +79,15 @@ def write_library(
     *,
     max_tokens: int = 32,
     timeout_s: int = 60,
+    temperature: float = 0.0,
 ) -> Path:
     """Write an executor library of models that stand in folders of their names beside it."""
-    path.write_text("\n".join(_entry(name, max_tokens, timeout_s) for name in names), "utf-8")
+    entries = [_entry(name, max_tokens, timeout_s, temperature) for name in names]
+    path.write_text("\n".join(entries), "utf-8")
     return path
 
 
-def _entry(name: str, max_tokens: int, timeout_s: int) -> str:
+def _entry(name: str, max_tokens: int, timeout_s: int, temperature: float) -> str:
     # JSON's strings, numbers and arrays are TOML's too
     rows: dict[str, object] = {
         "name": name,
@@ -104,7 +106,7 @@ def _entry(name: str, max_tokens: int, timeout_s: int) -> str:
         "settings": {
             "server_args": SERVER_ARGS,
             "max_tokens": max_tokens,
-            "temperature": 0.0,
+            "temperature": temperature,
             "timeout_s": timeout_s,
         },
     }

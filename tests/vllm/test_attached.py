@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .models import write_library
 from .proxy import Fault, FaultProxy
 from .served import free_port
-from .workflows import ASK, SORT, mkb, questions
+from .workflows import ASK, LIST, SORT, mkb, questions
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +63,46 @@ def test_a_result_type_is_enforced_by_the_server(
     assert len(document["result"]) == 20
     for found in document["result"]:
         assert found["city"] in ("Prague", "Vienna") and isinstance(found["urgent"], bool)
+
+
+@pytest.fixture(scope="session")
+def rambling(models: Path) -> Path:
+    """A library whose model ends its lists after a while, as one drawn at random does."""
+    return write_library(models / "rambling.toml", ["small"], max_tokens=256, temperature=1.0)
+
+
+def calls(folder: Path, step: str) -> list[Any]:
+    lines = (folder / "run.json.values" / "calls.jsonl").read_text().splitlines()
+    return [call for call in map(json.loads, lines) if call["step"] == step]
+
+
+def test_the_items_of_a_list_are_worked_on_while_the_model_writes_it(
+    server_small: str, rambling: Path, tmp_path: Path
+) -> None:
+    endpoint = f"small={server_small}"
+    done, document = mkb(tmp_path, LIST, questions(24), rambling, endpoint, "--record", "run.json")
+    assert done.returncode == 0, done.stderr
+    ended = {call["instance"].removeprefix("found"): call for call in calls(tmp_path, "found")}
+    told = calls(tmp_path, "text")
+    assert len(told) == sum(len(call["result"]["value"]) for call in ended.values())
+    assert len(told) == sum(map(len, document["result"]))
+    early = [t for t in told if t["start_s"] < ended[t["instance"][4:].rpartition("[")[0]]["end_s"]]
+    assert early
+
+
+def test_a_list_that_is_cut_off_is_continued_and_no_item_is_worked_on_twice(
+    proxy: FaultProxy, rambling: Path, tmp_path: Path
+) -> None:
+    proxy.plan([Fault("cut")] * 6)
+    endpoint = f"small={proxy.url}"
+    done, document = mkb(tmp_path, LIST, questions(24), rambling, endpoint, "--record", "run.json")
+    assert done.returncode == 0, done.stderr
+    found = calls(tmp_path, "found")
+    assert len([call for call in found if "error" in call]) == 6
+    lengths = {c["instance"]: len(c["result"]["value"]) for c in found if "result" in c}
+    assert sorted(lengths.values()) == sorted(map(len, document["result"]))
+    told = [call["instance"] for call in calls(tmp_path, "text") if "result" in call]
+    assert len(told) == len(set(told)) == sum(lengths.values())
 
 
 def test_a_server_that_always_fails_ends_the_run_with_the_cause(

@@ -38,6 +38,23 @@ workflow sorted(questions: [Text]) -> [{ city: "Prague" | "Vienna", urgent: Bool
     return sorts
 }
 """
+LIST = """
+task cities(question: Text) -> ["Prague" | "Vienna"] "List cities."
+    prompt "Where to, and where then? {question}"
+task answer(city: "Prague" | "Vienna") -> Text "Tell of a city." prompt "What of {city}?"
+
+workflow listed(questions: [Text]) -> [[Text]]
+    expect len(questions) = 4
+    expect questions.tokens = 40
+{
+    lists = for question in questions {
+        found = cities(question)
+        told = for city in found { text = answer(city) yield text }
+        yield told
+    }
+    return lists
+}
+"""
 
 
 def questions(number: int) -> list[str]:
@@ -53,11 +70,11 @@ def command(folder: Path, source: str, asked: list[str], library: Path, *flags: 
 
 
 def mkb(
-    folder: Path, source: str, asked: list[str], library: Path, endpoint: str
+    folder: Path, source: str, asked: list[str], library: Path, endpoint: str, *flags: str
 ) -> tuple[subprocess.CompletedProcess[str], Any]:
     """Run a workflow with a model at an endpoint, `NAME=URL`; return its JSON document too."""
     done = subprocess.run(
-        command(folder, source, asked, library, "--endpoint", f"{endpoint}/v1"),
+        command(folder, source, asked, library, "--endpoint", f"{endpoint}/v1", *flags),
         cwd=folder,
         env=ENVIRONMENT,
         capture_output=True,
