@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..targets.library import Executor
-from ..targets.model_folder import is_folder, model_location, safetensors_sizes
+from ..targets.model_folder import is_folder, model_location
 from ..targets.plan import Plan
+from ..targets.safetensors_file import read_header, weight_names
 
 _INDEX = "model.safetensors.index.json"
 # `pytorch_model.bin` and its like may run code when they are read: they are never asked for.
 _TEXTS = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja")
-_USUAL = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 # What turns text, images or sound into a model's input; each family has one of them.
 _PROCESSORS = (
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt"),
@@ -56,16 +55,10 @@ def models_of(plan: Plan, executors: Mapping[str, Executor]) -> tuple[ModelNeed,
 
 
 def needed_files(names: Iterable[str]) -> list[str]:
-    """Return which of a model's files are needed, by their names within it, sorted.
-
-    Where weights go by their usual name, other `*.safetensors` are the same weights in another
-    precision or layout.
-    """
-    known = sorted(name for name in names if not name.startswith("."))
-    weights = [name for name in known if name.endswith(".safetensors")]
-    usual = [name for name in weights if _USUAL.fullmatch(name.rpartition("/")[2])]
+    """Return which of a model's files are needed, by their names within it, sorted."""
+    known = [name for name in names if not name.startswith(".")]
     texts = [name for name in known if any(fnmatchcase(name, shape) for shape in _TEXTS)]
-    return sorted({*(usual or weights), *texts})
+    return sorted({*weight_names(known), *texts})
 
 
 def missing_parts(folder: Path) -> list[str]:
@@ -100,7 +93,7 @@ def _missing_shards(folder: Path) -> list[str]:
 
 def _is_cut(path: Path) -> bool:
     """Tell whether a file of weights is shorter than its header says."""
-    weights = sum(size for _, size in safetensors_sizes(path))
+    weights = sum(tensor.bytes for tensor in read_header(path).values())
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
     return path.stat().st_size < 8 + header + weights

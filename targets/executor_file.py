@@ -6,16 +6,20 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from ..ir.ops import Attr
 from .formula import Formula, FormulaError, constant, parse_formula
 from .library import Amount, Executor, Quality
-from .model_folder import config_digest, names_folder
+from .model_folder import LOADING_RUNNERS, config_digest, folder_model, is_folder, names_folder
 from .toml_places import Path as KeyPath
 from .toml_source import TomlSource
+
+if TYPE_CHECKING:
+    from .catalog import Model
 
 RESULT_FACTS = ("tokens", "len", "duration", "pixels", "bytes", "fps", "images")
 _UNSUPPORTED = "is not supported by this version"
@@ -101,8 +105,9 @@ def _inconsistent(
     yield from _bad_knobs(source, i, row)
     if "file" in row:
         yield from _bad_file(source, i, row, folder)
-    if "revision" in row and names_folder(row.get("model", "")):
-        message = "`revision` belongs to a model on a hub, and this one is a folder"
+    if "revision" in row and (runner not in LOADING_RUNNERS or names_folder(row.get("model", ""))):
+        what = "this one is a folder" if runner in LOADING_RUNNERS else f"`{runner}` loads none"
+        message = f"`revision` belongs to a model on a hub, and {what}"
         yield source.finding("bad-value", message, ("executor", i, "revision"), key=True)
     yield from _bad_arguments(source, i, row)
 
@@ -174,9 +179,11 @@ def _bad_file(
 
 def _code(row: Mapping[str, Any], folder: Path | None) -> str:
     """Return the digest of what an entry of the user's own brings along: code, or a model."""
-    if folder is not None and names_folder(row.get("model", "")):
-        return config_digest(folder / Path(row["model"]).expanduser())
-    if "file" not in row or folder is None:
+    if folder is None:
+        return ""
+    if row["runner"] in LOADING_RUNNERS and names_folder(row.get("model", "")):
+        return config_digest(row["model"], folder)
+    if "file" not in row:
         return ""
     return hashlib.sha256((folder / row["file"]).read_bytes()).hexdigest()
 
@@ -185,7 +192,7 @@ def _executor(source: TomlSource, i: int, row: Mapping[str, Any], code: str) -> 
     at: KeyPath = ("executor", i)
     price = row.get("price")
     runner = row["runner"]
-    return Executor(
+    executor = Executor(
         name=row["name"],
         interface=row["implements"],
         description=row["description"],
@@ -208,7 +215,7 @@ def _executor(source: TomlSource, i: int, row: Mapping[str, Any], code: str) -> 
         install=row.get("install", ""),
         open=row.get("open", False),
         idempotent=row.get("idempotent", False),
-        context_tokens=row.get("context", _model_context(row.get("model"))),
+        context_tokens=row.get("context"),
         usd_per_mtok=price and (price["usd_per_mtok_prompt"], price["usd_per_mtok_output"]),
         settings=tuple(sorted(row.get("settings", {}).items())),
         digest=_digest(row, code),
@@ -216,13 +223,22 @@ def _executor(source: TomlSource, i: int, row: Mapping[str, Any], code: str) -> 
         modalities=tuple(row.get("modalities", ("text",))),
         revision=row.get("revision"),
     )
+    if executor.context_tokens is not None:
+        return executor
+    return replace(executor, context_tokens=_model_context(executor))
 
 
-def _model_context(model: str | None) -> int | None:
+def _model_context(executor: Executor) -> int | None:
     """Return a language model's context; others cut their input up or read it piece by piece."""
     from .catalog import load_catalog
 
-    known = load_catalog().models.get(model or "")
+    if is_folder(executor):
+        try:
+            known: Model | None = folder_model(executor)
+        except InputError:
+            return None  # placement tells what is wrong with the folder, if it is wanted
+    else:
+        known = load_catalog().models.get(executor.model or "")
     return known.context_tokens if known is not None and known.kind == "llm" else None
 
 

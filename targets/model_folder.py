@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..ir.diagnostics import Diagnostic, InputError
 from .catalog import Model
 from .library import Executor
+from .safetensors_file import read_header, unusable, weight_names
 
+LOADING_RUNNERS = ("vllm", "torch")
 _MARKS = ("./", "../", "/", "~")
 _MAX_CONFIG_BYTES = 16 * 2**20
-_MAX_HEADER_BYTES = 100 * 2**20  # the limit of the safetensors format
-# The bits of a number, by its name in a safetensors header.
-_BITS: Mapping[str, int] = {
-    **dict.fromkeys(("F64", "I64", "U64"), 64),
-    **dict.fromkeys(("F32", "I32", "U32"), 32),
-    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
-    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
-    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
-    "F4": 4,
-}
+# Routed experts, whether each has tensors of its own or all are in one; not those that all tokens
+# meet (`shared_experts`).
+_ROUTED = re.compile(r"(^|\.)experts\.")
+# Tensors that hold several numbers in one: of GPTQ and AWQ, compressed-tensors, and MXFP4.
+_PACKED = re.compile(r"(\.qweight|\.weight_packed|_blocks)$")
 
 
 def names_folder(model: str) -> bool:
@@ -34,8 +31,9 @@ def names_folder(model: str) -> bool:
 
 
 def is_folder(executor: Executor) -> bool:
-    """Tell whether an executor's model is a folder."""
-    return executor.model is not None and names_folder(executor.model)
+    """Tell whether an executor's model is a folder; a name that is sent elsewhere never is."""
+    loads = executor.runner in LOADING_RUNNERS and executor.model is not None
+    return loads and names_folder(executor.model or "")
 
 
 def model_location(executor: Executor) -> str:
@@ -48,7 +46,7 @@ def model_location(executor: Executor) -> str:
     if not is_folder(executor):
         return executor.model
     beside = Path(executor.loc.file).parent if executor.loc is not None else Path()
-    return str((beside / Path(executor.model).expanduser()).absolute())
+    return str((beside / _expanded(executor.model)).absolute())
 
 
 def folder_model(executor: Executor) -> Model:
@@ -60,18 +58,30 @@ def folder_model(executor: Executor) -> Model:
     return _model(str(folder), executor.model or "", _stamp(folder))
 
 
-def config_digest(folder: Path) -> str:
-    """Return the SHA-256 of a model's configuration; that of nothing where it cannot be read."""
+def config_digest(model: str, beside: Path) -> str:
+    """Return the SHA-256 of the configuration of a model that a library in folder `beside` names.
+
+    It is that of nothing where it cannot be read.
+    """
     try:
-        return hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
-    except OSError:
-        return hashlib.sha256(b"").hexdigest()
+        content = (beside / _expanded(model) / "config.json").read_bytes()
+    except (OSError, ValueError):
+        content = b""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _expanded(model: str) -> Path:
+    # unlike `Path.expanduser`, this leaves the name of a user that is none as it is
+    return Path(os.path.expanduser(model))
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Return what changes when a folder's figures may have: names, times and sizes of its files."""
-    paths = (folder / "config.json", *sorted(folder.glob("*.safetensors")))
-    stats = ((path, path.stat()) for path in paths if path.is_file())
+    try:
+        paths = (folder / "config.json", *sorted(folder.glob("*.safetensors")))
+        stats = [(path, path.stat()) for path in paths if path.is_file()]
+    except OSError as error:
+        raise unusable(folder, error.strerror or "it cannot be read") from None
     return tuple((path.name, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
 
 
@@ -84,30 +94,31 @@ def _model(folder: str, name: str, stamp: object) -> Model:
     words = {**config, **text} if isinstance(text, dict) else config
     try:
         return _figures(path, name, config, words)
-    except (LookupError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
-        raise _unusable(path / "config.json", f"it lacks or garbles {error}") from None
+    except LookupError as error:
+        named = f" of `{_architecture(config)[:60]}`" if _architecture(config) else ""
+        raise unusable(path / "config.json", f"its figures{named} lack {error.args[0]}") from None
+    except ValueError as error:
+        raise unusable(path / "config.json", str(error)) from None
 
 
 def _figures(folder: Path, name: str, config: Mapping[str, Any], words: Mapping[str, Any]) -> Model:
-    layers = _positive(words, "num_hidden_layers", "decoder_layers", "n_layer")
-    hidden = _positive(words, "hidden_size", "d_model", "n_embd")
-    heads = _positive(words, "num_attention_heads", "decoder_attention_heads", "n_head")
-    kv_heads = _positive(words, "num_key_value_heads", default=heads)
-    params, weight_bytes = _weights(folder)
-    experts = _positive(words, "num_experts", "num_local_experts", "n_routed_experts", default=0)
-    routed = _routed(words, layers, hidden, experts)
-    used = _positive(words, "num_experts_per_tok", default=1 if experts else 0)
+    hidden = _count(words, "hidden_size", "d_model", "n_embd")
+    heads = _count(words, "num_attention_heads", "decoder_attention_heads", "n_head")
+    kv_heads, head_dim = _kv_shape(words, hidden, heads)
+    params, routed, weight_bytes = _weights(folder, _packed_bits(config))
+    experts, used = _experts(words) if routed else (0, 0)
+    window_tokens, window_fraction = _windows(words)
     return Model(
         name=name,
         kind=_kind(config),
         params=params,
-        active_params=params - routed + (routed * used / experts if experts else 0.0),
-        layers=layers,
+        active_params=params - (routed * (1 - used / experts) if experts else 0.0),
+        layers=_count(words, "num_hidden_layers", "decoder_layers", "n_layer"),
         hidden=hidden,
         q_heads=heads,
         kv_heads=kv_heads,
-        head_dim=_positive(words, "head_dim", default=hidden // heads),
-        context_tokens=_positive(
+        head_dim=head_dim,
+        context_tokens=_count(
             words,
             *("max_position_embeddings", "max_target_positions", "n_positions"),
             default=2048,
@@ -116,36 +127,84 @@ def _figures(folder: Path, name: str, config: Mapping[str, Any], words: Mapping[
         source=f"config.json and weights of `{name}`",
         experts=experts,
         experts_per_token=used,
-        routed_params=min(routed, params),
+        routed_params=routed,
+        window_tokens=window_tokens,
+        window_fraction=window_fraction,
     )
 
 
-def _routed(words: Mapping[str, Any], layers: int, hidden: int, experts: int) -> float:
-    """Return the parameters of all experts: three matrices each, in the layers that have them."""
-    if not experts:
-        return 0.0
-    width = _positive(words, "moe_intermediate_size", "intermediate_size")
-    dense = _positive(words, "first_k_dense_replace", default=0)
-    return 3.0 * hidden * width * experts * max(layers - dense, 0)
+def _kv_shape(words: Mapping[str, Any], hidden: int, heads: int) -> tuple[int, int]:
+    """Return the heads of keys and values, and the numbers in each.
+
+    Multi-head latent attention keeps one compressed vector and one rotary key for all heads
+    (DeepSeek-V2, arXiv 2405.04434, section 2.1): half of them each as if key and value.
+    """
+    latent = words.get("kv_lora_rank")
+    if latent is not None:
+        return 1, (_count(words, "kv_lora_rank") + _count(words, "qk_rope_head_dim")) // 2
+    kv_heads = _count(words, "num_key_value_heads", default=heads)
+    return kv_heads, _count(words, "head_dim", default=max(hidden // heads, 1))
 
 
-def _positive(words: Mapping[str, Any], *names: str, default: int | None = None) -> int:
+def _experts(words: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many experts a layer has, and how many of them a token meets."""
+    experts = _count(words, "num_experts", "num_local_experts", "n_routed_experts")
+    used = _count(words, "num_experts_per_tok", "experts_per_token", "moe_topk", default=1)
+    if used > experts:
+        raise ValueError(f"a token meets {used} of its {experts} experts")
+    return experts, used
+
+
+def _windows(words: Mapping[str, Any]) -> tuple[int, float]:
+    """Return the tokens that layers with a window see, and their share of the layers."""
+    kinds, window = words.get("layer_types"), words.get("sliding_window")
+    if not isinstance(kinds, list) or not kinds or window is None:
+        return 0, 0.0
+    share = kinds.count("sliding_attention") / len(kinds)
+    return (_count(words, "sliding_window"), share) if share else (0, 0.0)
+
+
+def _packed_bits(config: Mapping[str, Any]) -> int | None:
+    """Return the bits of a number in packed tensors, None where the model has none."""
+    said = config.get("quantization_config")
+    if not isinstance(said, dict):
+        return None
+    groups = said.get("config_groups")
+    for group in groups.values() if isinstance(groups, dict) else ():
+        if isinstance(group, dict) and isinstance(group.get("weights"), dict):
+            return _bits(group["weights"], "num_bits")
+    return _bits(said, "bits", "w_bit", default=4)  # of MXFP4, whose name says it
+
+
+def _bits(words: Mapping[str, Any], *names: str, default: int | None = None) -> int:
+    bits = _count(words, *names, default=default)
+    if bits > 8:
+        raise ValueError(f"its weights are packed, with {bits} bits each")
+    return bits
+
+
+def _count(words: Mapping[str, Any], *names: str, default: int | None = None) -> int:
+    """Return the first figure that is given, of these names; at least 1."""
     for name in names:
         value = words.get(name)
         if value is None:
             continue
-        if type(value) is not int or not 0 <= value < 2**40 or (value == 0 and default is None):
-            raise ValueError(f"`{name}`")
+        if type(value) is not int or not 0 < value < 2**40:
+            raise ValueError(f"`{name}` is no positive integer")
         return value
     if default is None:
         raise LookupError(f"`{names[0]}`")
     return default
 
 
-def _kind(config: Mapping[str, Any]) -> str:
+def _architecture(config: Mapping[str, Any]) -> str:
     named = config.get("architectures")
-    architecture = str(named[0]) if isinstance(named, list) and named else ""
-    if "Whisper" in architecture or "Speech" in architecture:
+    return str(named[0]) if isinstance(named, list) and named else ""
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    architecture = _architecture(config)
+    if "Whisper" in architecture or "Speech" in architecture or architecture.endswith("CTC"):
         return "asr"
     if architecture.endswith("ForSequenceClassification"):
         return "reranker"
@@ -157,66 +216,37 @@ def _kind(config: Mapping[str, Any]) -> str:
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not folder.is_dir():
-        raise _unusable(folder, "it does not exist" if not folder.exists() else "it is no folder")
+        raise unusable(folder, "it does not exist" if not folder.exists() else "it is no folder")
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_CONFIG_BYTES)
         document = json.loads(content)
     except OSError as error:
-        raise _unusable(path, error.strerror or "it cannot be read") from None
+        raise unusable(path, error.strerror or "it cannot be read") from None
     except (ValueError, RecursionError):
-        raise _unusable(path, "it is not valid JSON") from None
+        raise unusable(path, "it is not valid JSON") from None
     if not isinstance(document, dict):
-        raise _unusable(path, "it is no JSON object")
+        raise unusable(path, "it is no JSON object")
     return document
 
 
-def _weights(folder: Path) -> tuple[float, float]:
-    """Return the number of parameters and the bytes of a model's weights.
+def _weights(folder: Path, packed_bits: int | None) -> tuple[float, float, float]:
+    """Return the parameters of a model, those of its routed experts, and the bytes of all.
 
     Weights in other formats than safetensors may run code when they are read, and are not looked
     at.
     """
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        raise _unusable(folder, "it has no weights in `*.safetensors`")
-    params = weight_bytes = 0.0
-    for path in paths:
-        for count, size in safetensors_sizes(path):
+    names = weight_names(path.name for path in folder.glob("*.safetensors"))
+    if not names:
+        raise unusable(folder, "it has no weights in `*.safetensors`")
+    params = routed = weight_bytes = 0.0
+    for file in names:
+        for name, tensor in read_header(folder / file).items():
+            packed = packed_bits is not None and _PACKED.search(name)
+            count = tensor.bytes * 8 / packed_bits if packed and packed_bits else tensor.count
             params += count
-            weight_bytes += size
+            routed += count if _ROUTED.search(name) else 0.0
+            weight_bytes += tensor.bytes
     if not params:
-        raise _unusable(paths[0], "it holds no weights")
-    return params, weight_bytes
-
-
-def safetensors_sizes(path: Path) -> list[tuple[float, float]]:
-    """Return the numbers and the bytes of each tensor, from the file's header alone.
-
-    Raises `InputError` for a file that is no safetensors file. The format: eight bytes of header
-    length, little-endian, then a JSON object of tensors by name
-    (https://github.com/huggingface/safetensors).
-    """
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = file.read(length) if length <= _MAX_HEADER_BYTES else b""
-        tensors = json.loads(header)
-        return [_size(tensor) for name, tensor in tensors.items() if name != "__metadata__"]
-    except OSError as error:
-        raise _unusable(path, error.strerror or "it cannot be read") from None
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
-        raise _unusable(path, "it is no safetensors file") from None
-
-
-def _size(tensor: Mapping[str, Any]) -> tuple[float, float]:
-    shape = tensor["shape"]
-    if not all(type(extent) is int and 0 <= extent < 2**40 for extent in shape):
-        raise ValueError("shape")
-    count = float(math.prod(shape))
-    return count, count * _BITS[tensor["dtype"]] / 8
-
-
-def _unusable(path: Path, why: str) -> InputError:
-    hint = "a model folder holds `config.json` and `*.safetensors`, as the hub has them"
-    return InputError(Diagnostic("unusable-model", f"cannot use model `{path}`: {why}", help=hint))
+        raise unusable(folder / names[0], "it holds no weights")
+    return params, routed, weight_bytes
