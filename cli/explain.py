@@ -99,13 +99,14 @@ def _alternatives(found: tuple[Alternative, ...], now: Prediction) -> str:
             figures.difference(figures.joules, a.energy_j, now.energy_j),
             figures.difference(figures.dollars, a.cost_usd, now.cost_usd),
             figures.difference(figures.share, a.accuracy, now.accuracy),
+            figures.difference(figures.count, a.gpus, now.gpus),
         ]
         for a in found
         if a.why_not is None
     ]
     lines = []
     if rows:
-        header = ("instead", "where", "latency", "energy", "cost", "accuracy")
+        header = ("instead", "where", "latency", "energy", "cost", "accuracy", "GPUs")
         lines.append(table(header, rows, left=2))
     for a in found:
         if a.why_not is not None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from ..ir.workflow import MetricName
 from ..targets.plan import Alternative
 from .formulate import Formulation
+from .greedy import rank
 from .modes import Way
-from .problem import Metrics
+from .problem import Placement, stated
 from .schedule import Reason, broken, evaluate
 
 # How many alternatives of a step are worth telling.
 MOST = 6
+# Steps laid out in all, about two seconds; bounds the loads that are tried in large jobs.
+LAID_OUT = 100_000
 
 
 def alternatives(
@@ -19,47 +23,62 @@ def alternatives(
 ) -> dict[str, tuple[Alternative, ...]]:
     """Return, for each step, what one change there alone would make of the whole plan.
 
-    Each configuration and slot other than the chosen one is laid out at its fastest load with
-    everything else as it is. One that breaks a requirement, does not fit, or changes what later
-    steps were planned for says so.
+    Each configuration and slot other than the chosen one is laid out with everything else as it is,
+    at the load that does best by requirements and objectives. One that breaks a requirement, does
+    not fit, or changes what later steps were planned for says so.
     """
+    steps = len(formulation.steps)
+    loads = max(1, LAID_OUT // (steps * steps * MOST))
     found = {}
     for index, (step, listed) in enumerate(zip(formulation.steps, formulation.ways, strict=True)):
-        now = listed[chosen[index]]
-        others = _others(formulation, listed, now)
+        others = _others(listed, listed[chosen[index]])
         found[step.op.out().name] = tuple(
-            _priced(formulation, chosen, index, other) for other in others[:MOST]
+            _best(formulation, chosen, index, _spread(others[key], loads))
+            for key in sorted(others, key=lambda key: _order(listed[others[key][0]]))[:MOST]
         )
     return found
 
 
-def _others(formulation: Formulation, listed: Sequence[Way], now: Way) -> list[int]:
-    """Return one way for each other (configuration, slot), the fastest in the plan's case."""
-    best: dict[tuple[str, str], int] = {}
+def _others(listed: Sequence[Way], now: Way) -> Mapping[tuple[str, str], list[int]]:
+    """Return the ways of each other (configuration, slot) in the plan's case, fastest first."""
     mine = (now.configuration.label, str(now.slot))
-    for index, way in enumerate(listed):
+    found: dict[tuple[str, str], list[int]] = {}
+    for index in sorted(range(len(listed)), key=lambda i: listed[i].times[0].duration_s):
+        way = listed[index]
         key = (way.configuration.label, str(way.slot))
-        if key == mine or way.case != now.case:
-            continue
-        known = best.get(key)
-        if known is None or way.times[0].duration_s < listed[known].times[0].duration_s:
-            best[key] = index
-    return sorted(best.values(), key=lambda i: (-listed[i].quality, listed[i].energy_j, i))
+        if key != mine and way.case == now.case:
+            found.setdefault(key, []).append(index)
+    return found
 
 
-def _priced(formulation: Formulation, chosen: Sequence[int], index: int, other: int) -> Alternative:
-    problem = formulation.problem
-    way = formulation.ways[index][other]
+def _order(way: Way) -> tuple[float, float, str, str]:
+    return (-way.quality, way.energy_j, way.configuration.label, str(way.slot))
+
+
+def _spread(loads: Sequence[int], most: int) -> Sequence[int]:
+    """Return `most` of the loads at equal distances, the fastest among them."""
+    if len(loads) <= most:
+        return loads
+    return [loads[k * len(loads) // most] for k in range(most)]
+
+
+def _best(
+    formulation: Formulation, chosen: Sequence[int], index: int, others: Sequence[int]
+) -> Alternative:
+    """Return the best of the ways of one configuration in one slot, laid out in the plan."""
+    way = formulation.ways[index][others[0]]
     label, slot = way.configuration.label, str(way.slot) if way.slot is not None else ""
-    modes = list(chosen)
-    modes[index] = other
-    if way.emits != formulation.ways[index][chosen[index]].emits:
-        modes = _followed(formulation, modes)
-    outcome = evaluate(problem, modes)
-    if isinstance(outcome, Reason):
-        return Alternative(label, slot, why_not=outcome.text)
-    metrics: Metrics = outcome.metrics
-    unmet = broken(problem, metrics)
+    laid = [_laid_out(formulation, chosen, index, other) for other in others]
+    placed = [found for found in laid if not isinstance(found, Reason)]
+    if not placed:
+        reason = next(found for found in laid if isinstance(found, Reason))
+        return Alternative(label, slot, why_not=reason.text)
+    problem = formulation.problem
+    metrics = min(placed, key=lambda found: rank(problem, found)).metrics
+    missed = [
+        f"`{x.text}` ({_value(formulation, x.metric, metrics.of(x.metric, x.percentile))})"
+        for x in broken(problem, metrics)
+    ]
     return Alternative(
         variant=label,
         slot=slot,
@@ -67,8 +86,23 @@ def _priced(formulation: Formulation, chosen: Sequence[int], index: int, other: 
         energy_j=metrics.energy_j,
         cost_usd=metrics.cost_usd,
         accuracy=metrics.accuracy * formulation.accuracy,
-        why_not=f"it would break {' and '.join(f'`{x.text}`' for x in unmet)}" if unmet else None,
+        gpus=metrics.gpus,
+        why_not=f"it would break {' and '.join(missed)}" if missed else None,
     )
+
+
+def _value(formulation: Formulation, metric: MetricName, value: float) -> str:
+    return stated(metric, value * (formulation.accuracy if metric == "accuracy" else 1.0))
+
+
+def _laid_out(
+    formulation: Formulation, chosen: Sequence[int], index: int, other: int
+) -> Placement | Reason:
+    modes = list(chosen)
+    modes[index] = other
+    if formulation.ways[index][other].emits != formulation.ways[index][chosen[index]].emits:
+        modes = _followed(formulation, modes)
+    return evaluate(formulation.problem, modes)
 
 
 def _followed(formulation: Formulation, modes: list[int]) -> list[int]:

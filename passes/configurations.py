@@ -137,10 +137,12 @@ def work_of(
         unit: (_value(amount.p50, sizes, knobs), _value(amount.p90, sizes, knobs))
         for unit, amount in executor.work
     }
+    prompt = amounts.get("prompt_tokens", (0.0, 0.0))
+    if executor.runner == "torch":  # a model server too, though no language model
+        return Work(prompt_tokens=prompt, output_tokens=amounts.get("output_tokens", (0.0, 0.0)))
     if executor.runner not in LANGUAGE_RUNNERS:
         return Work(items=amounts.get("items", (1.0, 1.0)))
     written = sizes.get("prompt")
-    prompt = amounts.get("prompt_tokens", (0.0, 0.0))
     if written is not None and executor.interface != "generate":
         # the author's prompt replaces the library's
         tokens = written.total("tokens") + IMAGE_TOKENS * written.total("images")

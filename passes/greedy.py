@@ -46,10 +46,10 @@ def closest(problem: Problem) -> Placement | None:
             search.improve_weights()
             search.improve_steps()
             found.append(search.best)
-    return min(found, key=lambda placed: _rank(problem, placed), default=None)
+    return min(found, key=lambda placed: rank(problem, placed), default=None)
 
 
-def _rank(problem: Problem, placed: Placement) -> tuple[float, ...]:
+def rank(problem: Problem, placed: Placement) -> tuple[float, ...]:
     """Order placements: limits broken the least, then the objectives in their order."""
     values = (placed.metrics.of(metric) for metric in problem.objectives)
     signs = (-1.0 if metric == "accuracy" else 1.0 for metric in problem.objectives)

@@ -11,7 +11,7 @@ from ..ir.ops import Level, attributes
 from ..ir.workflow import TIERS, Module, Requirement, Workflow
 from .base import Context, Pass
 from .formulate import Formulation, formulate
-from .problem import Conflict, Infeasible, Placement
+from .problem import Conflict, Infeasible, Placement, stated
 from .readout import read_out
 from .reference import reference_modes, serial
 
@@ -113,7 +113,4 @@ def _reason(reason: str, stated: Mapping[str, Requirement], formulation: Formula
 def _readable(text: str, value: float, formulation: Formulation) -> str:
     limit = next((x for x in formulation.problem.limits if x.text == text), None)
     metric = limit.metric if limit is not None else "latency"
-    if metric == "accuracy":
-        return f"{value * formulation.accuracy:.4g}"
-    units = {"latency": " s", "energy": " J", "gpus": "", "cost": ""}
-    return f"${value:.4g}" if metric == "cost" else f"{value:.4g}{units[metric]}"
+    return stated(metric, value * (formulation.accuracy if metric == "accuracy" else 1.0))

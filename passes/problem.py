@@ -142,6 +142,12 @@ class Metrics:
         return self.accuracy
 
 
+def stated(metric: MetricName, value: float) -> str:
+    """Return a metric's value in base units as requirements state it, with four digits."""
+    units = {"latency": " s", "energy": " J"}
+    return f"${value:.4g}" if metric == "cost" else f"{value:.4g}{units.get(metric, '')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """When a used engine is held, and the node of each replica with the GPUs it takes there."""

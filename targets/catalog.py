@@ -15,9 +15,10 @@ from .toml_source import TomlSource, shipped_toml
 class Model:
     """A model's architecture.
 
-    kind: `llm`, `asr`, `embedding` or `reranker`. Sizes are parameters (not billions), bytes and
-    tokens. A mixture of experts has `experts` in each layer, `experts_per_token` of them used, and
-    `routed_params` in all of them. `window_fraction` of the layers see `window_tokens` only.
+    kind: `llm`, `asr`, `embedding`, `reranker` or `detector`. Sizes are parameters (not billions),
+    bytes and tokens. A mixture of experts has `experts` in each layer, `experts_per_token` of them
+    used, and `routed_params` in all of them. `window_fraction` of the layers see `window_tokens`
+    only.
     """
 
     name: str

@@ -109,6 +109,7 @@ class Alternative:
     cost_usd: float | None = None
     accuracy: float | None = None
     why_not: str | None = None
+    gpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

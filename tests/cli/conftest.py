@@ -128,7 +128,7 @@ def prediction(scale: float, breaks: tuple[str, ...] = ()) -> Prediction:
 def plan() -> Plan:
     """The plan written by hand: for what renders plans, which are not all as tidy as `compiled`."""
     others = (
-        Alternative("whisper-large-v3", "a100/gpu x1", 9.5, 2340.0, 0.0049, 0.66),
+        Alternative("whisper-large-v3", "a100/gpu x1", 9.5, 2340.0, 0.0049, 0.66, gpus=2),
         Alternative("whisper-huge", "", why_not="it needs a GPU of 160 GB"),
     )
     return Plan(
