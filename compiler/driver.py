@@ -14,6 +14,7 @@ from ..passes.alternatives import alternatives
 from ..passes.base import Context, Observer, Pass
 from ..passes.bind import Bind
 from ..passes.formulate import Formulation
+from ..passes.measured import faults
 from ..passes.pipeline import LEVELS, parse_pipeline, print_pipeline, run_pipeline
 from ..passes.place import Place
 from ..passes.problem import Placement
@@ -29,6 +30,7 @@ from ..targets.plan import Alternative, Plan, Prediction
 from ..targets.profiles import load_profiles
 from ..targets.registry import target_named
 from ..targets.target import Target
+from ..targets.workflow_profiles import load_workflow_profiles
 from .entries import clashing_knobs, misspelt_interfaces
 from .frontend import Checked, check_file, check_text, select, standard_interfaces
 
@@ -90,6 +92,7 @@ def compile_workflow(
     target, context = environment(request)
     checked = _checked(request, texts)
     flow = _with_flags(select(checked, request.workflow), request)
+    _refuse_other_profiles(flow, context)
     misspelt = misspelt_interfaces(context.library, context.interfaces, checked.module.tasks)
     try:
         placed, others = _placed(flow, checked, passes, context, observe)
@@ -98,7 +101,7 @@ def compile_workflow(
         raise CompileError([*error.diagnostics, *misspelt]) from None
     baseline, why = _baseline(flow, checked, context, request)
     notes = [*_notes(placed, context), *why]
-    if baseline is not None and _is_better(baseline[1], prediction(placed), flow.sole()):
+    if baseline is not None and _may_be_plan(baseline, placed, flow.sole()):
         placed, others = baseline[0], {}
         notes.append("the reference configuration is the best found, so the plan is -O0's")
     plan = lower(
@@ -133,6 +136,7 @@ def stage(
     if emit == "flow":
         return flow
     _, context = environment(request)
+    _refuse_other_profiles(flow, context)
     if emit == "logical":
         passes = (Bind(),)
     elif emit == "fused":
@@ -142,6 +146,13 @@ def stage(
     else:
         passes = complete(passes)
     return run_pipeline(_with_places(flow, checked, passes), passes, context, observe)
+
+
+def _refuse_other_profiles(flow: Module, context: Context) -> None:
+    """Raise InputError where a profile of this workflow speaks of what is not in it."""
+    found = list(faults(context.measured, flow.sole(), context.library))
+    if found:
+        raise InputError(found)
 
 
 def environment(request: Request) -> tuple[Target, Context]:
@@ -178,6 +189,7 @@ def environment(request: Request) -> tuple[Target, Context]:
         runners=target.runners,
         missing=missing,
         effort=request.effort,
+        measured=load_workflow_profiles(request.profiles),
     )
     return target, context
 
@@ -299,6 +311,12 @@ def _baseline(
     return (placed, prediction(placed)), []
 
 
+def _may_be_plan(baseline: tuple[Module, Prediction], placed: Module, workflow: Workflow) -> bool:
+    """Tell whether `-O0` beats a plan; not where accuracy had to be measured, and its was not."""
+    known = dict(baseline[0].attrs).get("accuracy_measured") is not False
+    return known and _is_better(baseline[1], prediction(placed), workflow)
+
+
 def _is_better(one: Prediction, other: Prediction, workflow: Workflow) -> bool:
     """Tell whether a feasible `-O0` beats a plan on the stated objectives, beyond rounding."""
     if one.breaks:
@@ -353,6 +371,8 @@ def _notes(placed: Module, context: Context) -> list[str]:
         for key, value in placed.attrs
         if key.startswith("note.bind.")
     ]
+    accuracy = dict(placed.attrs).get("note.accuracy")
+    notes += [] if accuracy is None else [str(accuracy)]
     return notes + [note.message for note in context.library.notes]
 
 
@@ -360,10 +380,13 @@ def _digests(checked: Checked, context: Context) -> dict[str, str]:
     source = hashlib.sha256()
     for name in sorted(checked.sources):
         source.update(_apart(checked.sources[name].encode()))
+    profiles = context.costs.digest
+    if context.measured.rows:
+        profiles = hashlib.sha256(f"{profiles} {context.measured.digest}".encode()).hexdigest()
     return {
         "source": source.hexdigest(),
         "library": context.library.digest,
-        "profiles": context.costs.digest,
+        "profiles": profiles,
         "cluster": context.cluster.digest,
     }
 

@@ -32,6 +32,9 @@ def check(problem: Problem, placement: Placement) -> list[str]:
 
 
 def _choices(problem: Problem, modes: Sequence[Mode]) -> Iterator[str]:
+    configuration = tuple(mode.choice for mode in modes)
+    if problem.accuracies is not None and configuration not in problem.accuracies:
+        yield "the configuration was not measured"
     groups: dict[str, set[int]] = {}
     for step, mode in zip(problem.steps, modes, strict=True):
         if any(modes[before].emits != wanted for before, wanted in mode.when):
@@ -159,6 +162,8 @@ def _metrics(problem: Problem, modes: Sequence[Mode], found: Placement) -> Itera
                 ]
             )
     accuracy = math.prod(mode.quality for mode in modes)
+    if problem.accuracies is not None:
+        accuracy = problem.accuracies.get(tuple(mode.choice for mode in modes), math.nan)
     metrics = found.metrics
     pairs = [
         ("latency", max(found.ends_s, default=0.0), metrics.latency_s[0]),

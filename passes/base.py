@@ -12,6 +12,7 @@ from ..ir.workflow import Module, Task
 from ..targets.cluster import Cluster
 from ..targets.cost import CostModel
 from ..targets.library import Executor, Library
+from ..targets.workflow_profiles import WorkflowProfiles
 
 if TYPE_CHECKING:
     from .formulate import Formulation
@@ -25,7 +26,8 @@ class Context:
     interfaces: the operator interfaces of the standard library, as tasks. runners: what the target
     can run. missing: executors that are not installed where the target runs, and why. effort: the
     solver's deterministic time, in OR-Tools' units (about a second each). decided: is told what was
-    decided and between what, for whoever wants to explain it.
+    decided and between what, for whoever wants to explain it. measured: how configurations of
+    whole workflows were found to score.
     """
 
     interfaces: tuple[Task, ...]
@@ -36,6 +38,7 @@ class Context:
     missing: Mapping[str, str] = field(default_factory=dict)
     effort: float = 10.0
     decided: Callable[[Formulation, Placement], None] | None = None
+    measured: WorkflowProfiles = field(default_factory=WorkflowProfiles)
 
     def offers(self, executor: Executor) -> bool:
         """Tell whether the target has the executor's runner and what it needs installed."""

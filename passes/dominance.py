@@ -10,14 +10,15 @@ from operator import le
 from .modes import Way
 
 
-def undominated(steps: Sequence[Sequence[Way]]) -> list[list[Way]]:
+def undominated(steps: Sequence[Sequence[Way]], *, apart: bool = False) -> list[list[Way]]:
     """Return, for each step, the ways that no other way of the step dominates, in their order.
 
     A way dominates another when both put out the same in the same case and it is no worse in time
     (each percentile, and first and last item), energy, dollars, quality, and in what its engine
     holds and costs to hold, on the same pool. An engine that another step could share is worth
     more than its own figures say: a way on one is dropped only for a way on the same engine.
-    Of equal ways the first stays.
+    Of equal ways the first stays. `apart` compares only ways of one configuration: where accuracy
+    is that of whole configurations, none can stand for another.
     """
     users: dict[str, set[int]] = defaultdict(set)
     for index, ways in enumerate(steps):
@@ -25,7 +26,7 @@ def undominated(steps: Sequence[Sequence[Way]]) -> list[list[Way]]:
             if way.engine is not None:
                 users[way.engine.group].add(index)
     shared = {group for group, found in users.items() if len(found) > 1}
-    return [_frontier(ways, shared) for ways in steps]
+    return [_frontier(ways, shared, apart) for ways in steps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,12 @@ class _Weighed:
     slots: int
 
 
-def _frontier(ways: Sequence[Way], shared: set[str]) -> list[Way]:
+def _frontier(ways: Sequence[Way], shared: set[str], apart: bool) -> list[Way]:
     alike: dict[tuple[object, ...], list[_Weighed]] = defaultdict(list)
     for way in ways:
         weighed = _Weighed(way, _figures(way), _holding(way), way.concurrency * way.replicas)
-        alike[(way.emits, way.case)].append(weighed)
+        configuration = way.configuration.label if apart else None
+        alike[(way.emits, way.case, configuration)].append(weighed)
     kept: set[int] = set()
     for group in alike.values():
         # sorted by the sum of what counts, a dominator comes before what it dominates

@@ -12,9 +12,10 @@ from ..targets.library import Executor
 from .base import Context
 from .configurations import configurations
 from .dominance import undominated
+from .measured import Measured, measure
 from .modes import Terms, Way, as_mode, slots_of, ways
 from .pins import pins_of
-from .problem import EngineOption, Limit, Pool, Problem, Step
+from .problem import LEAST_ACCURACY, EngineOption, Limit, Pool, Problem, Step
 from .tiers import tier_value
 from .work import StepWork, analyse
 
@@ -24,12 +25,17 @@ DEFAULT_FLOOR = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Formulation:
-    """A problem with what its indices stand for; `accuracy` is the reference plan's."""
+    """A problem with what its indices stand for.
+
+    `accuracy` is what the problem's is a factor of: the reference plan's; 1.0 where the problem has
+    that of whole configurations, as `measured`.
+    """
 
     problem: Problem
     steps: tuple[StepWork, ...]
     ways: tuple[tuple[Way, ...], ...]  # aligned with problem.steps[i].modes
     accuracy: float
+    measured: Measured | None = None
 
 
 def formulate(
@@ -42,23 +48,51 @@ def formulate(
     """
     workflow = module.sole()
     steps, everything = variants(module, context, reference=reference)
-    found = undominated(everything) if prune else everything
-    accuracy = _fact(workflow, "accuracy") or 1.0
-    needs = without_tiers(workflow, steps, everything)
+    measured = measure(workflow, context.measured, steps, everything, reference=reference)
+    accuracy, floor = _fact(workflow, "accuracy") or 1.0, DEFAULT_FLOOR
+    accuracies: dict[tuple[str, ...], float] | None = None
+    if measured is not None and reference:
+        accuracy = max(measured.reference, LEAST_ACCURACY)
+    elif measured is not None:
+        everything = measured.only(everything)
+        accuracy, floor = 1.0, DEFAULT_FLOOR * measured.reference
+        accuracies = measured.accuracies
+    needs = without_tiers(workflow, steps, everything, accuracies)
+    apart = accuracies is not None
+    found = undominated(everything, apart=apart) if prune else everything
     numbers = {step.op.out().name: index for index, step in enumerate(steps)}
     engines = _engines(found)
     places = {engine.label: index for index, engine in enumerate(engines)}
+    choices = [_choices(listed) for listed in found]
     problem = Problem(
         steps=tuple(
-            _step(step, listed, numbers, places) for step, listed in zip(steps, found, strict=True)
+            _step(step, listed, numbers, places, own)
+            for step, listed, own in zip(steps, found, choices, strict=True)
         ),
         engines=engines,
         pools=_pools(context),
         objectives=_objectives(workflow),
-        limits=_limits(needs, accuracy),
+        limits=_limits(needs, accuracy, floor),
         percentiles=PERCENTILES,
+        accuracies=None if accuracies is None else _numbered(accuracies, choices),
     )
-    return Formulation(problem, steps, tuple(map(tuple, found)), accuracy)
+    return Formulation(problem, steps, tuple(map(tuple, found)), accuracy, measured)
+
+
+def _choices(listed: Sequence[Way]) -> dict[str, int]:
+    """Number a step's configurations, by label."""
+    labels = dict.fromkeys(way.configuration.label for way in listed)
+    return {label: number for number, label in enumerate(labels)}
+
+
+def _numbered(
+    accuracies: Mapping[tuple[str, ...], float], choices: Sequence[Mapping[str, int]]
+) -> dict[tuple[int, ...], float]:
+    """Return accuracies by the numbers of the configurations."""
+    return {
+        tuple(own[label] for own, label in zip(choices, labels, strict=True)): accuracy
+        for labels, accuracy in accuracies.items()
+    }
 
 
 def variants(
@@ -76,20 +110,33 @@ def variants(
 
 
 def without_tiers(
-    workflow: Workflow, steps: Sequence[StepWork], found: Sequence[Sequence[Way]]
+    workflow: Workflow,
+    steps: Sequence[StepWork],
+    found: Sequence[Sequence[Way]],
+    measured: Mapping[tuple[str, ...], float] | None,
 ) -> tuple[Requirement, ...]:
-    """Return the requirements with tiers as the values they stand for among these ways."""
+    """Return the requirements with tiers as the values they stand for among these ways.
+
+    `measured` are the accuracies of the only configurations there are, by label for each step.
+    """
     accuracy = _fact(workflow, "accuracy") or 1.0
-    return tuple(_without_tier(need, steps, found, accuracy) for need in workflow.requirements)
+    return tuple(
+        _without_tier(need, steps, found, accuracy, measured) for need in workflow.requirements
+    )
 
 
 def _without_tier(
-    need: Requirement, steps: Sequence[StepWork], found: Sequence[Sequence[Way]], accuracy: float
+    need: Requirement,
+    steps: Sequence[StepWork],
+    found: Sequence[Sequence[Way]],
+    accuracy: float,
+    measured: Mapping[tuple[str, ...], float] | None,
 ) -> Requirement:
     if not isinstance(need.value, str):
         return need
     percent = TIERS[need.value]
-    value = tier_value(need.metric, percent, steps, found, accuracy, _percentile(need))
+    percentile = _percentile(need)
+    value = tier_value(need.metric, percent, steps, found, accuracy, percentile, measured)
     return replace(need, value=value)
 
 
@@ -125,13 +172,18 @@ def _engines(found: Sequence[Sequence[Way]]) -> tuple[EngineOption, ...]:
 
 
 def _step(
-    step: StepWork, listed: Sequence[Way], numbers: Mapping[str, int], places: Mapping[str, int]
+    step: StepWork,
+    listed: Sequence[Way],
+    numbers: Mapping[str, int],
+    places: Mapping[str, int],
+    choices: Mapping[str, int],
 ) -> Step:
     modes = tuple(
         as_mode(
             way,
             places[way.engine.label] if way.engine is not None else None,
             tuple(sorted((numbers[name], output) for name, output in way.case)),
+            choices[way.configuration.label],
         )
         for way in listed
     )
@@ -144,7 +196,7 @@ def _step(
     )
 
 
-def _limits(needs: Sequence[Requirement], accuracy: float) -> tuple[Limit, ...]:
+def _limits(needs: Sequence[Requirement], accuracy: float, floor: float) -> tuple[Limit, ...]:
     limits = []
     for need in needs:
         if isinstance(need.value, str):
@@ -153,7 +205,7 @@ def _limits(needs: Sequence[Requirement], accuracy: float) -> tuple[Limit, ...]:
         limits.append(Limit(need.metric, need.op, value, need.text, _percentile(need)))
     if not any(limit.metric == "accuracy" for limit in limits):
         text = f"accuracy >= {DEFAULT_FLOOR:g} of the reference (the default)"
-        limits.append(Limit("accuracy", ">=", DEFAULT_FLOOR, text))
+        limits.append(Limit("accuracy", ">=", floor, text))
     return tuple(limits)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..ir.workflow import METRICS, MetricName
-from .problem import Limit, Mode, Placement, Problem
+from .problem import Limit, Mode, Placement, Problem, loss
 from .schedule import Reason, broken, evaluate, is_better
 
 EVALUATED_STEPS = 100_000  # for each start, about two seconds; bounds large jobs
@@ -21,6 +21,7 @@ MOST_EVALUATIONS = 750
 HURRIES = (0.0, 0.3, 3.0)  # weight of latency on top of the objectives
 PULLS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 SHIFTS = (0.25, 0.7, 1.4, 4.0)  # factors of one weight at a time, once engines are chosen
+MOST_ROWS = 40  # measured configurations tried one by one, the most accurate first
 PRIORITIES = (1.0, 0.02, 0.004, 0.001, 0.0002)  # weight of the first, second, … objective
 
 Modes = tuple[int, ...]
@@ -41,6 +42,7 @@ def closest(problem: Problem) -> Placement | None:
         search = _Search(problem)
         for weights in _weightings(problem, hurry):
             search.try_open(weights, search.widest(weights))
+        search.try_rows(next(_weightings(problem, hurry)))
         if search.best is not None:
             search.improve_engines()
             search.improve_weights()
@@ -85,14 +87,29 @@ class _Search:
         self.weights = _Weights({})
         self.open: frozenset[int] = frozenset()
         self.seen: set[Modes] = set()
-        self.amounts = [[self._amounts(mode) for mode in step.modes] for step in problem.steps]
+        self.rows = sorted(problem.accuracies or (), key=self._inaccuracy)
+        self.amounts = [
+            [self._amounts(index, mode) for mode in step.modes]
+            for index, step in enumerate(problem.steps)
+        ]
         self.scale = self._scale()
         self.readers: list[list[int]] = [[] for _ in problem.steps]
         for index, step in enumerate(problem.steps):
             for before in sorted({b for mode in step.modes for b, _ in mode.when}):
                 self.readers[before].append(index)
 
-    def _amounts(self, mode: Mode) -> tuple[float, ...]:
+    def _inaccuracy(self, row: Modes) -> float:
+        return -(self.problem.accuracies or {})[row]
+
+    def _loss(self, index: int, mode: Mode) -> float:
+        """Return what a mode costs in accuracy; that of the best measured configuration with it."""
+        measured = self.problem.accuracies
+        if measured is None:
+            return loss(mode.quality)
+        best = next((row for row in self.rows if row[index] == mode.choice), None)
+        return loss(0.0 if best is None else measured[best])
+
+    def _amounts(self, index: int, mode: Mode) -> tuple[float, ...]:
         """Return what a mode adds to each of METRICS, its share of its engine's idling included."""
         seconds = mode.times[0].duration_s
         energy, usd, gpus = mode.energy_j, mode.usd, 0.0
@@ -108,7 +125,7 @@ class _Search:
             "cost": usd,
             "latency": seconds,
             "gpus": gpus,
-            "accuracy": -math.log(mode.quality),
+            "accuracy": self._loss(index, mode),
         }
         return tuple(by_metric[metric] for metric in METRICS)
 
@@ -142,10 +159,13 @@ class _Search:
             chosen.setdefault(self.problem.engines[engine].group, engine)
         return frozenset(chosen.values())
 
-    def assign(self, weights: _Weights, opened: frozenset[int]) -> Modes | None:
+    def assign(
+        self, weights: _Weights, opened: frozenset[int], rows: Sequence[Modes]
+    ) -> Modes | None:
         """Choose each step's best mode on open engines that fits what came before it.
 
-        A step looks ahead at the steps that read what it emits. None when a step is left without.
+        A step looks ahead at the steps that read what it emits, and keeps to what one of `rows`, if
+        there are any, can be completed to. None when a step is left without.
         """
         problem, scores = self.problem, self.scores(weights)
         for index, step in enumerate(problem.steps):
@@ -161,11 +181,13 @@ class _Search:
                 (scores[index][number] + ahead[mode.emits], number)
                 for number, mode in enumerate(step.modes)
                 if all(emitted[before] == wanted for before, wanted in mode.when)
+                and (not self.rows or any(row[index] == mode.choice for row in rows))
             ]
             if not options or min(options)[0] == math.inf:
                 return None
             chosen.append(min(options)[1])
             emitted.append(step.modes[chosen[-1]].emits)
+            rows = [row for row in rows if row[index] == step.modes[chosen[-1]].choice]
         return tuple(chosen)
 
     def _ahead(self, index: int, emits: int, scores: list[list[float]]) -> float:
@@ -181,8 +203,16 @@ class _Search:
             total += min(fitting, default=math.inf)
         return total
 
+    def try_rows(self, weights: _Weights) -> None:
+        """Try measured configurations one by one: few may fit each other step by step."""
+        opened = self.widest(weights)
+        for row in self.rows[:MOST_ROWS]:
+            modes = self.assign(weights, opened, [row])
+            if modes is not None and self.try_modes(modes):
+                self.weights, self.open = weights, opened
+
     def try_open(self, weights: _Weights, opened: frozenset[int]) -> bool:
-        modes = self.assign(weights, opened)
+        modes = self.assign(weights, opened, self.rows)
         if modes is None or not self.try_modes(modes):
             return False
         self.weights, self.open = weights, opened

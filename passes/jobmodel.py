@@ -20,7 +20,7 @@ from .jobcapacity import constrain_capacity
 from .jobcuts import bound_holds, follow_path
 from .jobexact import exact_holds, exact_makespan, exact_peaks
 from .jobscale import LOG_UNITS, Scale
-from .problem import Limit, Placement, Problem
+from .problem import Limit, Placement, Problem, loss
 from .timeline import busy_replicas
 
 if TYPE_CHECKING:
@@ -119,6 +119,10 @@ class JobModel:
                         model.new_int_var(0, engine.replicas, f"run{s}.{m}.{n}")
                         for n in range(problem.pools[engine.pool].nodes)
                     ]
+        # which of the measured configurations it is
+        self.rows = [
+            model.new_bool_var(f"row{number}") for number in range(len(problem.accuracies or ()))
+        ]
         self.tracks = {p: self._track(p) for p in self.percentiles}
         self.runs: dict[tuple[int, int, int], cp_model.IntervalVar] = {}
         self.peaks = {
@@ -169,6 +173,7 @@ class JobModel:
                     model.add_bool_or([literal.negated(), *emitting])
                 if mode.engine is not None and mode.slots > problem.engines[mode.engine].slots:
                     model.add(literal == 0)
+        self._measured()
         groups: dict[str, list[cp_model.IntVar]] = {}
         for e in self.resident:
             used = self.used[e]
@@ -189,6 +194,20 @@ class JobModel:
             assert mode.engine is not None
             need = busy_replicas(problem.engines[mode.engine], mode.slots)
             model.add(sum(counts) == need * self.chosen[s][m])
+
+    def _measured(self) -> None:
+        """Let the steps' choices be one of the configurations that were measured.
+
+        The table as equations between literals: its linear relaxation is its convex hull.
+        """
+        if self.problem.accuracies is None:
+            return
+        self.model.add_exactly_one(self.rows)
+        for s, step in enumerate(self.problem.steps):
+            for choice, numbers in self.problem.rows_with(s).items():
+                modes = zip(self.chosen[s], step.modes, strict=True)
+                mine = [literal for literal, mode in modes if mode.choice == choice]
+                self.model.add(sum(mine) == sum(self.rows[number] for number in numbers))
 
     def total(self, step: int, amounts: Sequence[float]) -> cp_model.LinearExpr:
         """Return the amount of the chosen mode of a step; `amounts` are whole numbers."""
@@ -267,9 +286,15 @@ class JobModel:
                 return makespan
             case "gpus":
                 return sum(self.peaks.values())
+            case "accuracy" if self.problem.accuracies is not None:
+                accuracies = self.problem.accuracies.values()
+                return sum(
+                    round(loss(accuracy) * LOG_UNITS) * row
+                    for accuracy, row in zip(accuracies, self.rows, strict=True)
+                )
             case "accuracy":
                 return sum(
-                    self.total(s, [round(-math.log(m.quality) * LOG_UNITS) for m in step.modes])
+                    self.total(s, [round(loss(m.quality) * LOG_UNITS) for m in step.modes])
                     for s, step in enumerate(self.problem.steps)
                 )
         unit, energy = self.scale.unit(metric), metric == "energy"

@@ -19,7 +19,7 @@ from ..ir.workflow import MetricName
 from .jobcuts import earliest_starts
 from .jobscale import TICKS, UNITS, Scale
 from .jobspans import span_groups, span_job
-from .problem import Problem
+from .problem import Problem, loss
 
 if TYPE_CHECKING:
     from ortools.math_opt.python import mathopt  # type: ignore[import-untyped]
@@ -101,6 +101,7 @@ class Relaxation:
         self.prestarted = {e: self.switch() for e in self.resident}
         self.held = {e: self.length() for e in self.resident}
         self.makespan, self.gpus = self.length(), self.length()
+        self.rows = [self.switch() for _ in problem.accuracies or ()]
         # constraints
         self._choice()
         self._holding()
@@ -145,9 +146,7 @@ class Relaxation:
             case "gpus":
                 return self.gpus
             case "accuracy":
-                return self._total(
-                    [[-math.log(mode.quality) for mode in s.modes] for s in self.problem.steps]
-                )
+                return self._loss()
         energy, unit = metric == "energy", self.units[metric]
         total = self._total(
             [
@@ -161,6 +160,27 @@ class Relaxation:
             rate = (engine.idle_w if energy else engine.usd_per_s) / self.second
             total += unit * once * self.used[e] + unit * rate * self.held[e]
         return total
+
+    def _loss(self) -> mathopt.LinearSum:
+        from ortools.math_opt.python import mathopt
+
+        measured = self.problem.accuracies
+        if measured is None:
+            return self._total([[loss(m.quality) for m in s.modes] for s in self.problem.steps])
+        rows = zip(measured.values(), self.rows, strict=True)
+        return mathopt.LinearSum(loss(accuracy) * row for accuracy, row in rows)
+
+    def _measured(self) -> None:
+        """Let the steps' choices be one of the configurations that were measured."""
+        from ortools.math_opt.python import mathopt
+
+        self.add(mathopt.LinearSum(self.rows) == 1)
+        for s, step in enumerate(self.problem.steps):
+            for choice, numbers in self.problem.rows_with(s).items():
+                modes = zip(self.chosen[s], step.modes, strict=True)
+                mine = [x for x, mode in modes if mode.choice == choice]
+                rows = mathopt.LinearSum(self.rows[number] for number in numbers)
+                self.add(mathopt.LinearSum(mine) == rows)
 
     def _total(self, amounts: Sequence[Sequence[float]]) -> mathopt.LinearSum:
         from ortools.math_opt.python import mathopt
@@ -183,6 +203,8 @@ class Relaxation:
         """One mode a step that agrees with what earlier steps emit, one engine of a group."""
         from ortools.math_opt.python import mathopt
 
+        if self.problem.accuracies is not None:
+            self._measured()
         groups: dict[str, list[mathopt.Variable]] = {}
         for step, xs in zip(self.problem.steps, self.chosen, strict=True):
             self.add(mathopt.LinearSum(xs) == 1)

@@ -295,8 +295,8 @@ def _engine(
     )
 
 
-def as_mode(way: Way, engine: int | None, when: tuple[tuple[int, int], ...]) -> Mode:
-    """Return the solver's view of a way."""
+def as_mode(way: Way, engine: int | None, when: tuple[tuple[int, int], ...], choice: int) -> Mode:
+    """Return the solver's view of a way; `choice` is the number of its configuration."""
     slots = way.concurrency * way.replicas if engine is not None else 0
     where = f" on {way.slot} c{way.concurrency} r{way.replicas}" if way.slot is not None else ""
     return Mode(
@@ -309,4 +309,5 @@ def as_mode(way: Way, engine: int | None, when: tuple[tuple[int, int], ...]) -> 
         quality=way.quality,
         emits=way.emits,
         when=when,
+        choice=choice,
     )

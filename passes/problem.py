@@ -6,14 +6,19 @@ may depend on what earlier steps emit (10 frames cost more tokens than 5): a mod
 which output classes of earlier steps it assumes, and in `emits` which class it puts out itself.
 
 Times are seconds, energies joules, money US dollars, memory bytes; accuracy is a factor relative to
-the reference plan.
+the reference plan, or, where whole configurations have been measured, what was measured.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir.workflow import MetricName
+
+# A measured accuracy of 0 has no logarithm; solvers take it for this.
+LEAST_ACCURACY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Mode:
     quality: float  # in (0, 1]; a factor of the plan's accuracy
     emits: int = 0
     when: tuple[tuple[int, int], ...] = ()  # (index of an earlier step, class it emits)
+    choice: int = 0  # which of its step's configurations it carries out
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Steps in topological order, engines, hardware, limits, and objectives by priority."""
+    """Steps in topological order, engines, hardware, limits, and objectives by priority.
+
+    `accuracies` has the accuracy of every configuration that was measured, by the `choice` of each
+    step's mode; no other is allowed then. None: accuracy is the product of the modes' qualities.
+    """
 
     steps: tuple[Step, ...]
     engines: tuple[EngineOption, ...]
@@ -116,6 +126,25 @@ class Problem:
     objectives: tuple[MetricName, ...]
     limits: tuple[Limit, ...] = ()
     percentiles: tuple[str, ...] = ("p50",)  # the first is always p50
+    accuracies: Mapping[tuple[int, ...], float] | None = None
+
+    def accuracy(self, chosen: Sequence[Mode]) -> float | None:
+        """Return the accuracy of a mode for each step; None where it was not measured."""
+        if self.accuracies is None:
+            return math.prod(mode.quality for mode in chosen)
+        return self.accuracies.get(tuple(mode.choice for mode in chosen))
+
+    def rows_with(self, step: int) -> dict[int, list[int]]:
+        """Return, for each choice of a step, the numbers of the measured configurations with it."""
+        found: dict[int, list[int]] = {mode.choice: [] for mode in self.steps[step].modes}
+        for number, choices in enumerate(self.accuracies or ()):
+            found.setdefault(choices[step], []).append(number)
+        return found
+
+
+def loss(accuracy: float) -> float:
+    """Return minus the logarithm of an accuracy: what adds up, and is the less the better."""
+    return -math.log(max(accuracy, LEAST_ACCURACY))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from ..ir.workflow import PERCENTILES, Engine, Module
 from ..targets.cost import Slot
 from ..targets.endpoint import EndpointPlan
 from .formulate import Formulation
+from .measured import Measured
 from .modes import Way
 from .problem import Hold, Placement
 from .work import StepWork
@@ -221,10 +222,21 @@ def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) ->
         attrs[f"solver.objective_{rank}"] = (bound.metric, *map(_short, proof))
     from .schedule import broken
 
+    if formulation.measured is not None:
+        attrs |= _provenance(formulation.measured, ways)
     breaks = tuple(limit.text for limit in broken(problem, metrics))
     if breaks:
         attrs["predicted.breaks"] = breaks
     return attrs
+
+
+def _provenance(measured: Measured, ways: list[Way]) -> dict[str, Attr]:
+    """Return where the accuracy of a workflow that was measured comes from."""
+    row = measured.rows.get(tuple(way.configuration.label for way in ways))
+    said = "its accuracy was not measured; it is put in proportion to configurations that were"
+    if row is not None:
+        said = f"its accuracy was measured on {row.n} items: {row.source}"
+    return {"accuracy_measured": row is not None, "note.accuracy": said}
 
 
 def _short(value: float) -> float:

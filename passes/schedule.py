@@ -46,6 +46,8 @@ def placement(
     """Read a placement out of a timeline; `spans_s` is the makespan at each percentile."""
     chosen = [step.modes[index] for step, index in zip(problem.steps, modes, strict=True)]
     holds = _holds(problem, chosen, timeline)
+    accuracy = problem.accuracy(chosen)
+    assert accuracy is not None  # what was not measured is refused before it is laid out
     energy = math.fsum(mode.energy_j for mode in chosen)
     usd = math.fsum(mode.usd for mode in chosen)
     for hold in holds:
@@ -59,7 +61,7 @@ def placement(
         energy_j=energy,
         cost_usd=usd,
         gpus=peak_gpus(problem, holds),
-        accuracy=math.prod(mode.quality for mode in chosen),
+        accuracy=accuracy,
     )
     return Placement(
         modes=tuple(modes),
@@ -105,6 +107,8 @@ def peak_gpus(problem: Problem, holds: Sequence[Hold]) -> int:
 
 def _contradiction(problem: Problem, chosen: Sequence[Mode]) -> Reason | None:
     """Return why the modes cannot be chosen together, whatever the timeline."""
+    if problem.accuracy(chosen) is None:
+        return Reason("this combination of configurations was not measured")
     groups: dict[str, int] = {}
     for step, mode in zip(problem.steps, chosen, strict=True):
         for before, wanted in mode.when:

@@ -12,6 +12,7 @@ from ..ir.workflow import Module
 from .base import Context, Pass
 from .dominance import undominated
 from .formulate import variants, without_tiers
+from .measured import measure
 from .modes import Way
 from .work import StepWork
 
@@ -22,6 +23,7 @@ class Substitute(Pass):
 
     A configuration goes when every way to run it, on any hardware at any load, is dominated
     (passes/dominance.py): it is never one that some optimal plan needs. `prune=false` keeps all.
+    Where the workflow was measured, configurations that were not go too.
     Whether optional work runs is left to `place`. Requirements that name a tier get its value.
     """
 
@@ -35,7 +37,13 @@ class Substitute(Pass):
             return module  # already decided
         workflow = module.sole()
         steps, everything = variants(module, context)
-        found = undominated(everything) if self.prune else everything
+        measured = measure(workflow, context.measured, steps, everything)
+        accuracies = None if measured is None else measured.accuracies
+        if measured is not None:
+            everything = measured.only(everything)
+        found = everything
+        if self.prune:
+            found = undominated(everything, apart=measured is not None)
         labels: dict[str, tuple[Attr, ...]] = {}
         for step, ways in zip(steps, found, strict=True):
             left = {way.configuration.label for way in ways} | _references(step, ways)
@@ -47,7 +55,7 @@ class Substitute(Pass):
                 workflow,
                 body=_narrow(workflow.body, labels),
                 # tiers are ranks among all configurations, so they are read off before any goes
-                requirements=without_tiers(workflow, steps, everything),
+                requirements=without_tiers(workflow, steps, everything, accuracies),
             )
         )
 

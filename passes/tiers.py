@@ -27,17 +27,21 @@ def tier_value(
     found: Sequence[Sequence[Way]],
     accuracy: float,
     percentile: int = 0,
+    measured: Mapping[tuple[str, ...], float] | None = None,
 ) -> float:
     """Return a tier's threshold: absolute accuracy, or seconds of latency at a percentile.
 
     The configuration space is every combination of executor, knobs and optional work, each on its
     fastest hardware; the threshold is the nearest rank (docs/language.md, Tiers). For latency
     the rank is of speed: `best` is the fastest combination. `percentile` is an index into the times
-    of the ways: what a tail is held to is ranked by its tail.
+    of the ways: what a tail is held to is ranked by its tail. Where configurations were `measured`
+    (absolute accuracy by label for each step), they are the space.
     """
+    if metric == "accuracy" and measured is not None:
+        return sorted(measured.values())[_rank(percent, len(measured))]
     if metric == "accuracy":
         return accuracy * _accuracy(percent, found)
-    spans = sorted(_latencies(steps, found, percentile), reverse=True)
+    spans = sorted(_latencies(steps, found, percentile, measured), reverse=True)
     return spans[_rank(percent, len(spans))]
 
 
@@ -65,12 +69,16 @@ def _accuracy(percent: int, found: Sequence[Sequence[Way]]) -> float:
 
 
 def _latencies(
-    steps: Sequence[StepWork], found: Sequence[Sequence[Way]], percentile: int
+    steps: Sequence[StepWork],
+    found: Sequence[Sequence[Way]],
+    percentile: int,
+    measured: Mapping[tuple[str, ...], float] | None,
 ) -> Iterator[float]:
     """Yield the critical path of each combination, capacity left aside, at a percentile."""
     numbers = {step.op.out().name: index for index, step in enumerate(steps)}
     tables = [_fastest(listed, percentile) for listed in found]
-    for labels in _combinations([tuple(table) for table in tables]):
+    every = _combinations([tuple(table) for table in tables]) if measured is None else measured
+    for labels in every:
         emitted: dict[str, int] = {}
         ends: list[float] = []
         starts: list[float] = []
