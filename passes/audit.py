@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from .problem import Hold, Mode, Placement, Problem
 from .schedule import broken
@@ -179,6 +180,8 @@ def _metrics(problem: Problem, modes: Sequence[Mode], found: Placement) -> Itera
         least = max(tails(problem, modes, percentile), default=0.0)
         if metrics.latency_s[percentile] < least * (1 - RELATIVE) - SLACK_S:
             yield f"latency at {name} is shorter than the longest path"
+    if any(higher < lower for lower, higher in pairwise(metrics.latency_s)):
+        yield "latency at a percentile is below that at a lower one"
 
 
 def _peak(spans: Sequence[tuple[float, float, float]]) -> float:

@@ -51,6 +51,7 @@ def exact_peaks(built: JobModel) -> None:
     Transient engines that take GPUs are left aside, and with them their pools.
     """
     model, engines, track = built.model, built.problem.engines, built.tracks[0]
+    _exact_ends(built, 0)
     for (k, n), peak in built.peaks.items():
         if any(engines[e].pool == k and engines[e].gpus for e in built.on if e not in built.used):
             continue

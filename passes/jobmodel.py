@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..ir.workflow import MetricName
@@ -72,6 +73,7 @@ class JobModel:
         bound_holds(self)
         for percentile in self.percentiles:
             self._precedence(percentile)
+        self._postponed()
         if relaxed:
             for e in self.seated:
                 gpus = problem.engines[e].gpus * problem.engines[e].replicas
@@ -215,6 +217,17 @@ class JobModel:
 
         whole = [int(amount) for amount in amounts]
         return cp_model.LinearExpr.weighted_sum(self.chosen[step], whole)
+
+    def _postponed(self) -> None:
+        """Start no step earlier at a higher percentile: what a plan starts late, it starts late.
+
+        Costs no placement: the starts of a higher percentile do for a lower one, whose steps only
+        take less.
+        """
+        for lower, higher in pairwise(sorted(self.percentiles)):
+            starts = zip(self.tracks[lower].starts, self.tracks[higher].starts, strict=True)
+            for earlier, later in starts:
+                self.model.add(later >= earlier)
 
     def _precedence(self, p: int) -> None:
         model, track = self.model, self.tracks[p]

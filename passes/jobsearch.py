@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .jobmodel import JobModel
-from .problem import Placement, Problem
+from .problem import Mode, Placement, Problem
 from .schedule import Reason, broken, evaluate, is_better, placement
-from .timeline import Stay, Timeline
+from .timeline import Seats, Stay, Timeline, due, lay_out
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
 SEED = 1
+_FROM_BELOW = (">=", ">", "==")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +68,49 @@ def read(built: JobModel, problem: Problem, solver: cp_model.CpSolver) -> Placem
     """
     track, modes = built.tracks[0], _modes(built, solver)
     tick = built.scale.tick_s
-    starts = tuple(solver.value(start) * tick for start in track.starts)
-    ends = tuple(solver.value(end) * tick for end in track.ends)
+    chosen = [step.modes[m] for step, m in zip(built.problem.steps, modes, strict=True)]
+    began = tuple(solver.value(start) for start in track.starts)
+    starts = tuple(start * tick for start in began)
+    ends = tuple(end * tick for end in due(built.problem, chosen, began))
     timeline = Timeline(starts, ends, _stays(built, problem, solver, modes, starts, ends))
-    spans = [max((solver.value(end) for end in track.ends), default=0) * tick]
     listed = evaluate(problem, modes, starts)
-    for percentile in range(1, len(problem.percentiles)):
-        if percentile in built.tracks:
-            spans.append(max(map(solver.value, built.tracks[percentile].ends), default=0) * tick)
-        elif isinstance(listed, Reason):
-            return None
-        else:
-            spans.append(listed.metrics.latency_s[percentile])
-    own = placement(problem, modes, timeline, spans)
+    spans = _spans(built, solver, chosen, began, timeline.seats)
+    own = None if spans is None else placement(problem, modes, timeline, spans)
     return better(problem, own, None if isinstance(listed, Reason) else listed)
+
+
+def _spans(
+    built: JobModel,
+    solver: cp_model.CpSolver,
+    chosen: Sequence[Mode],
+    starts: tuple[float, ...],
+    seats: Mapping[int, Seats],
+) -> list[float] | None:
+    """Return the makespan at every percentile of the solver's timeline; None where one has none.
+
+    Each percentile is laid out in the timeline's order, no step earlier than at the one below. The
+    solver's starts at a percentile do for those below it too, whose steps only take less. In ticks,
+    as the model has them: what is no shorter there is no shorter here.
+    """
+    problem, order = built.problem, starts
+    # a requirement from below is met by the solver's own starts, which may be late
+    late = {x.percentile for x in problem.limits if x.metric == "latency" and x.op in _FROM_BELOW}
+    spans = [max(due(problem, chosen, starts), default=0.0)]
+    for percentile in range(1, len(problem.percentiles)):
+        found: list[tuple[float, tuple[float, ...]]] = []
+        for known, track in built.tracks.items():
+            if known == percentile or (known > percentile and percentile not in late):
+                at = tuple(solver.value(start) for start in track.starts)
+                found.append((max(due(problem, chosen, at, percentile), default=0.0), at))
+        if percentile not in late:
+            laid = lay_out(problem, chosen, order, percentile, seats, starts)
+            if isinstance(laid, Timeline):
+                found.append((laid.makespan_s, laid.starts_s))
+        if not found:
+            return None
+        span, starts = min(found)
+        spans.append(span)
+    return [span * built.scale.tick_s for span in spans]
 
 
 def _modes(built: JobModel, solver: cp_model.CpSolver) -> list[int]:

@@ -19,8 +19,10 @@ def evaluate(
 
     `priority` orders steps that compete for an engine, low values first; left out, the step with
     the longest way to the end of the job comes first. Every percentile is laid out with the same
-    modes, priority and nodes. A Reason is returned where the modes contradict each other or do not
-    fit. O(n log n) in the number of steps, but for the search of nodes.
+    modes, priority and nodes; no step starts earlier than at a lower one, though a list schedule of
+    longer steps may happen to be shorter (Graham 1969). A Reason is returned where the modes
+    contradict each other or do not fit. O(n log n) in the number of steps, but for the search of
+    nodes.
     """
     chosen = [step.modes[index] for step, index in zip(problem.steps, modes, strict=True)]
     reason = _contradiction(problem, chosen)
@@ -30,13 +32,14 @@ def evaluate(
     timeline = lay_out(problem, chosen, order)
     if isinstance(timeline, Reason):
         return timeline
-    seats = {stay.engine: stay.seats for stay in timeline.stays if stay.step is None}
-    spans = [timeline.makespan_s]
+    seats = timeline.seats
+    spans, starts = [timeline.makespan_s], timeline.starts_s
     for percentile in range(1, len(problem.percentiles)):
-        other = lay_out(problem, chosen, order, percentile, seats)
+        other = lay_out(problem, chosen, order, percentile, seats, starts)
         if isinstance(other, Reason):
             return other
         spans.append(other.makespan_s)
+        starts = other.starts_s
     return placement(problem, modes, timeline, spans)
 
 

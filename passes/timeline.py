@@ -48,6 +48,11 @@ class Timeline:
         """Return the end of the last step."""
         return max(self.ends_s, default=0.0)
 
+    @property
+    def seats(self) -> dict[int, Seats]:
+        """Return the nodes of each resident engine."""
+        return {stay.engine: stay.seats for stay in self.stays if stay.step is None}
+
 
 def busy_replicas(engine: EngineOption, slots: int) -> int:
     """Return how many replicas of a transient engine a step with `slots` calls in flight holds."""
@@ -73,20 +78,35 @@ def tails(problem: Problem, modes: Sequence[Mode], percentile: int = 0) -> list[
     return tail
 
 
+def due(
+    problem: Problem, modes: Sequence[Mode], starts: Sequence[float], percentile: int = 0
+) -> tuple[float, ...]:
+    """Return when steps that start so have ended: their own work, and that on their last input."""
+    ends: list[float] = []
+    for step, mode, start in zip(problem.steps, modes, starts, strict=True):
+        times = mode.times[percentile]
+        inputs = (ends[before] + times.last_s for before in step.streams)
+        ends.append(max([start + times.duration_s, *inputs]))
+    return tuple(ends)
+
+
 def lay_out(
     problem: Problem,
     modes: Sequence[Mode],
     priority: Sequence[float],
     percentile: int = 0,
     seats: Mapping[int, Seats] | None = None,
+    not_before: Sequence[float] | None = None,
 ) -> Timeline | Reason:
     """Return the list schedule of `modes` (one a step), steps of low `priority` value first.
 
-    `seats` fixes the nodes of resident engines; others are seated where they fit first. A Reason
-    is returned where engines that are needed at the same time do not fit on the nodes together.
+    `seats` fixes the nodes of resident engines; others are seated where they fit first. No step
+    starts before its time in `not_before`. A Reason is returned where engines that are needed at
+    the same time do not fit on the nodes together.
     """
     fixed = dict(seats) if seats is not None else pack(problem, modes)
-    return _Simulation(problem, modes, priority, percentile, fixed).run()
+    held = [0.0] * len(modes) if not_before is None else not_before
+    return _Simulation(problem, modes, priority, percentile, fixed, held).run()
 
 
 def pack(problem: Problem, modes: Sequence[Mode]) -> dict[int, Seats]:
@@ -177,6 +197,7 @@ class _Simulation:
         priority: Sequence[float],
         percentile: int,
         seats: dict[int, Seats],
+        not_before: Sequence[float],
     ) -> None:
         self.problem, self.modes, self.priority = problem, modes, priority
         self.times = [mode.times[percentile] for mode in modes]
@@ -184,7 +205,7 @@ class _Simulation:
         count = len(modes)
         self.starts, self.ends = [0.0] * count, [0.0] * count
         self.pending = [len(step.after) + len(step.streams) for step in problem.steps]
-        self.ready_s = [0.0] * count
+        self.ready_s = list(not_before)
         self.followers: list[list[int]] = [[] for _ in range(count)]
         self.listeners: list[list[int]] = [[] for _ in range(count)]
         for index, step in enumerate(problem.steps):
@@ -211,7 +232,7 @@ class _Simulation:
                 return Reason(f"no room for {self.problem.engines[number].label} beside the others")
         for index, waits in enumerate(self.pending):
             if not waits:
-                heappush(self.events, (0.0, 1, index))
+                heappush(self.events, (self.ready_s[index], 1, index))
         while self.events:
             now = self.events[0][0]
             while self.events and self.events[0][0] <= now:

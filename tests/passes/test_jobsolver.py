@@ -289,6 +289,24 @@ def test_a_percentile_limit_changes_the_plan_and_is_met() -> None:
     assert found.metrics.cost_usd >= free.metrics.cost_usd
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_higher_percentile_is_never_below_a_lower_one(seed: int) -> None:
+    """Also where a requirement has steps start late, or longer steps happen to pack better."""
+    problem = larger(seed, ("cost", "latency"))
+    free = solve(problem, budget=0.5)
+    more = Limit("gpus", "==", free.metrics.gpus + 1, "gpus are one more")
+    slow = Limit("latency", ">=", 2 * free.metrics.latency_s[0], "latency is twice as long")
+    quick = Limit("latency", "<=", 1.5 * free.metrics.latency_s[1], "p95 is bounded", 1)
+    for limits in ((more,), (slow,), (slow, more), (more, quick)):
+        limited = replace(problem, limits=(*problem.limits, *limits))
+        try:
+            found = solve(limited, budget=1.0)
+        except Infeasible:
+            continue
+        assert check(limited, found) == []
+        assert found.metrics.latency_s[0] <= found.metrics.latency_s[1]
+
+
 def test_the_first_objective_comes_first() -> None:
     problem = larger(7, ("latency", "cost"))
     found = solve(problem, budget=2.0)

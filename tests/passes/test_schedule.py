@@ -17,6 +17,7 @@ from murakkab.passes.problem import (
     Times,
 )
 from murakkab.passes.schedule import Reason, broken, evaluate, is_better
+from murakkab.passes.timeline import Timeline, lay_out
 
 SERVER = EngineOption(
     label="server",
@@ -167,6 +168,24 @@ def test_every_percentile_is_laid_out_with_its_own_times() -> None:
     steps = (Step("a", (mode,)), Step("b", (mode,), after=(0,)))
     found = placed(replace(job(*steps), percentiles=("p50", "p95")))
     assert found.metrics.latency_s == (4.0, 12.0)
+
+
+def test_longer_steps_never_end_the_job_earlier() -> None:
+    """The anomaly of Graham 1969: nine steps on three servers take 13 s, each 1 s longer 12 s."""
+    after = {4: (3,), 5: (3,), 6: (3,), 7: (3,), 8: (0,)}
+    steps = []
+    for index, longer in enumerate((3.0, 2.0, 2.0, 2.0, 4.0, 4.0, 4.0, 4.0, 9.0)):
+        times = tuple(Times(seconds, seconds, seconds) for seconds in (longer - 1, longer))
+        steps.append(Step(f"s{index}", (run(1, 1.0, times=times),), after=after.get(index, ())))
+    three = replace(TOOL, slots=3, replicas=3)
+    problem = replace(job(*steps, engines=(SERVER, three)), percentiles=("p50", "p95"))
+    modes, order = [step.modes[0] for step in steps], [float(n) for n in range(9)]
+    alone = lay_out(problem, modes, order, 1)
+    assert isinstance(alone, Timeline) and alone.makespan_s == 12.0
+    found = evaluate(problem, [0] * 9, order)
+    assert isinstance(found, Placement)
+    assert found.metrics.latency_s[0] == 13.0
+    assert found.metrics.latency_s[1] >= 13.0
 
 
 def test_limits_and_objectives_compare_metrics() -> None:
