@@ -37,15 +37,19 @@ NOISE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What the rows of a file are about; `needed` columns have a number in every row."""
+    """What the rows of a file are about.
+
+    Every row has a number in the column `key`, and in at least one of `times`, if there are any.
+    """
 
     columns: tuple[str, ...]
-    needed: tuple[str, ...]  # load and median time of a load point
+    key: str
+    times: tuple[str, ...] = ()
 
 
-_TOKENS = _Kind(TOKEN_COLUMNS, ("load_tokens_per_s", "tpot_p50_ms"))
-_ITEMS = _Kind(ITEM_COLUMNS, ("load_items_per_s", "latency_p50_s"))
-_STARTS = _Kind(START_COLUMNS, ("start_s",))
+_TOKENS = _Kind(TOKEN_COLUMNS, "load_tokens_per_s", _TPOT)
+_ITEMS = _Kind(ITEM_COLUMNS, "load_items_per_s", _LATENCY[:1])
+_STARTS = _Kind(START_COLUMNS, "start_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,11 @@ class TokenPoint:
 
     @property
     def concurrency(self) -> float:
-        """Return the sequences in flight, by Little's law; validated rows have a TPOT at p50."""
-        return self.load_tokens_per_s * (self.tpot_s[0] or 0.0)
+        """Return the sequences in flight, by Little's law.
+
+        The time per token is the lowest percentile that was measured: every row has one.
+        """
+        return self.load_tokens_per_s * next(t for t in self.tpot_s if t is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +189,7 @@ def _read(text: str, file: str) -> list[_Row]:
     header = tuple(lines[0]) if lines else ()
     if is_workflow_profile(header):
         return []
-    kind = next((k for k in (_ITEMS, _STARTS) if k.needed[0] in header), _TOKENS)
+    kind = next((k for k in (_ITEMS, _STARTS) if k.key in header), _TOKENS)
     findings = list(_bad_header(header, kind, file))
     if findings:
         raise InputError(findings)
@@ -204,9 +211,12 @@ def _bad_header(header: tuple[str, ...], kind: _Kind, file: str) -> Iterator[Dia
             message = f"unknown column `{name}`"
             yield Diagnostic("bad-profile", message, span, help=did_you_mean(name, kind.columns))
         column += len(name) + 1
-    for name in (*_REQUIRED, *kind.needed):
+    for name in (*_REQUIRED, kind.key):
         if name not in header:
             yield Diagnostic("bad-profile", f"no column `{name}`", Span(file, 1, 1, 1, 2))
+    if kind.times and not set(kind.times) & set(header):
+        message = f"no column `{kind.times[0]}`"
+        yield Diagnostic("bad-profile", message, Span(file, 1, 1, 1, 2))
 
 
 def _row(kind: _Kind, file: str, line: int, header: tuple[str, ...], cells: list[str]) -> _Row:
@@ -248,9 +258,11 @@ def _bad_row(row: _Row) -> Iterator[Diagnostic]:
     tp = row.numbers["tp"]
     if tp is not None and tp != int(tp):
         yield row.finding("tp", f"`tp` is {row.text['tp']}, not a whole number")
-    for name in row.kind.needed:
-        if row.numbers[name] is None:
-            yield row.finding(name, f"`{name}` is empty")
+    if row.numbers[row.kind.key] is None:
+        yield row.finding(row.kind.key, f"`{row.kind.key}` is empty")
+    times = [name for name in row.kind.times if name in row.numbers]
+    if times and all(row.numbers[name] is None for name in times):
+        yield row.finding(times[0], f"`{times[0]}` is empty")
     for names in (_TTFT, _TPOT, _LATENCY):
         known = [(name, row.numbers[name]) for name in names if row.numbers.get(name) is not None]
         for (low, a), (high, b) in pairwise(known):
@@ -268,11 +280,14 @@ def _not_monotone(rows: list[_Row]) -> Iterator[Diagnostic]:
         if row.kind is _STARTS:
             yield row.finding("model", f"line {before.line} has this model, device and `tp`")
             continue
-        load, time = row.kind.needed
+        load = row.kind.key
         if (row.numbers[load] or 0) <= (before.numbers[load] or 0):
             message = f"`{load}` is not above that of line {before.line}"
             yield row.finding(load, message)
-        elif (row.numbers[time] or 0) < (before.numbers[time] or 0) * (1 - NOISE):
+            continue
+        both = (t for t in row.kind.times if row.numbers.get(t) and before.numbers.get(t))
+        time = next(both, None)
+        if time and (row.numbers[time] or 0) < (before.numbers[time] or 0) * (1 - NOISE):
             message = f"`{time}` falls below that of line {before.line} although the load rises"
             yield row.finding(time, message)
 

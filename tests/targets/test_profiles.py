@@ -70,7 +70,7 @@ def test_items(tmp_path: Path) -> None:
         ("m,T4,1,100,10,12,-5,ours", "2:18", "`power_w` is -5"),
         ("m,T4,1,100,fast,12,60,ours", "2:12", "`fast` is not a number"),
         ("m,T4,1,100,10,9,60,ours", "2:15", "`tpot_p90_ms` is below `tpot_p50_ms`"),
-        ("m,T4,1,100,,12,60,ours", "2:12", "`tpot_p50_ms` is empty"),
+        ("m,T4,1,100,,,60,ours", "2:12", "`tpot_p50_ms` is empty"),
         ("m,T4,1,100,10,12,60,", "2:21", "`source` is empty"),
         ("m,T4,1.5,100,10,12,60,ours", "2:6", "`tp` is 1.5, not a whole number"),
         ("m,T4,1,100,10", "2:1", "the row has 5 cells, the header 8"),
