@@ -35,6 +35,7 @@ COMMANDS = {
     "explain": "Say why each step (or STEP alone) runs as it does.",
     "compare": "Say what differs between two plans.",
     "opt": "Run passes over IR text.",
+    "evaluate": "Measure how well configurations of a workflow do on a dataset.",
     "profile": "Make profiles: measured figures for the optimiser.",
     "library": "List interfaces and what can carry them out.",
     "targets": "List what can be compiled for; describe this machine.",

@@ -112,7 +112,7 @@ def compile_workflow(
         pipeline=print_pipeline(passes),
         baseline=None if baseline is None else baseline[1],
         alternatives=others,
-        digests=_digests(checked, context),
+        digests=digests(checked.sources, context),
         notes=tuple(notes),
     )
     warnings = (*checked.warnings, *misspelt, *_stale_lock(request, plan, context))
@@ -376,10 +376,11 @@ def _notes(placed: Module, context: Context) -> list[str]:
     return notes + [note.message for note in context.library.notes]
 
 
-def _digests(checked: Checked, context: Context) -> dict[str, str]:
+def digests(sources: Mapping[str, str], context: Context) -> dict[str, str]:
+    """Return the digests of everything a plan is made from, the program's texts by file name."""
     source = hashlib.sha256()
-    for name in sorted(checked.sources):
-        source.update(_apart(checked.sources[name].encode()))
+    for name in sorted(sources):
+        source.update(_apart(sources[name].encode()))
     profiles = context.costs.digest
     if context.measured.rows:
         profiles = hashlib.sha256(f"{profiles} {context.measured.digest}".encode()).hexdigest()

@@ -52,7 +52,7 @@ def formulate(
     accuracy, floor = _fact(workflow, "accuracy") or 1.0, DEFAULT_FLOOR
     accuracies: dict[tuple[str, ...], float] | None = None
     if measured is not None and reference:
-        accuracy = max(measured.reference, LEAST_ACCURACY)
+        accuracy = measured.reference
     elif measured is not None:
         everything = measured.only(everything)
         accuracy, floor = 1.0, DEFAULT_FLOOR * measured.reference
@@ -72,7 +72,7 @@ def formulate(
         engines=engines,
         pools=_pools(context),
         objectives=_objectives(workflow),
-        limits=_limits(needs, accuracy, floor),
+        limits=_limits(needs, max(accuracy, LEAST_ACCURACY), floor),
         percentiles=PERCENTILES,
         accuracies=None if accuracies is None else _numbered(accuracies, choices),
     )

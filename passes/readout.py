@@ -233,9 +233,9 @@ def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) ->
 def _provenance(measured: Measured, ways: list[Way]) -> dict[str, Attr]:
     """Return where the accuracy of a workflow that was measured comes from."""
     row = measured.rows.get(tuple(way.configuration.label for way in ways))
-    said = "its accuracy was not measured; it is put in proportion to configurations that were"
+    said = "accuracy was not measured; it is put in proportion to configurations that were"
     if row is not None:
-        said = f"its accuracy was measured on {row.n} items: {row.source}"
+        said = f"accuracy was measured on {row.n} items: {row.source}"
     return {"accuracy_measured": row is not None, "note.accuracy": said}
 
 

@@ -2,7 +2,8 @@
 
 A name is one of the shipped executors, or an entry point (group `murakkab.executors`) of an
 installed package; with a file it is a function in that file, which the user has named with
-`--library`. Nothing else is ever imported, whatever a plan says.
+`--library`. A metric is what the user has named with `--metric`. Nothing else is ever imported,
+whatever a plan says.
 """
 
 from __future__ import annotations
@@ -61,6 +62,22 @@ def load(source: Source) -> Callable[..., Any]:
         raise CallFailed(f"its code `{name}` cannot be imported: {told(error)}") from error
     if not callable(found):
         raise CallFailed(f"its entry `{name}` is not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def load_stated(module: str, name: str) -> Callable[..., Any]:
+    """Import a function that the command line names: of a `.py` file, or a module to be found.
+
+    Raises `CallFailed` saying what is missing.
+    """
+    if module.endswith(".py"):
+        return load((name, module))
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # importing runs code that we have not written
+        raise CallFailed(f"module `{module}` cannot be imported: {told(error)}") from error
+    if not callable(found):
+        raise CallFailed(f"module `{module}` has no function `{name}`")
     return found  # type: ignore[no-any-return]
 
 

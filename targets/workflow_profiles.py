@@ -19,6 +19,7 @@ FIGURES = ("accuracy", "n", *TOKENS)
 # What a cell says of optional work that was left out; no executor can have this name.
 LEFT_OUT = "left out"
 _NEEDED = ("workflow", "accuracy", "n", "source")
+_LISTED = ("workflow",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,24 @@ def load_workflow_profiles(paths: Sequence[Path]) -> WorkflowProfiles:
     """
     rows: list[MeasuredConfiguration] = []
     for path in paths:
-        rows += _read(read_text(path), str(path))
+        rows += _read(read_text(path), str(path), _NEEDED)
+    return _without_repeats(rows)
+
+
+def load_configurations(path: Path) -> WorkflowProfiles:
+    """Return the configurations that a file lists, in the columns of a profile; figures may lack.
+
+    Raises InputError with every finding.
+    """
+    rows = _read(read_text(path), str(path), _LISTED)
+    if not rows:
+        place = Span(str(path), 1, 1, 1, 2)
+        message = f"`{path}` lists no configurations: it has no rows, or no column `workflow`"
+        raise InputError(Diagnostic("bad-profile", message, place))
+    return _without_repeats(rows)
+
+
+def _without_repeats(rows: Sequence[MeasuredConfiguration]) -> WorkflowProfiles:
     findings = list(_repeated(rows))
     if findings:
         raise InputError(findings)
@@ -140,7 +158,7 @@ class _Line:
         return Diagnostic("bad-profile", message, self.places[column], help=help)
 
 
-def _read(text: str, file: str) -> list[MeasuredConfiguration]:
+def _read(text: str, file: str, needed: Sequence[str]) -> list[MeasuredConfiguration]:
     reader = csv.reader(io.StringIO(text))
     try:
         lines = [(reader.line_num, cells) for cells in reader]
@@ -149,7 +167,7 @@ def _read(text: str, file: str) -> list[MeasuredConfiguration]:
     header = tuple(name.strip() for name in lines[0][1]) if lines else ()
     if not is_workflow_profile(header):
         return []
-    findings = list(_bad_header(header, file))
+    findings = list(_bad_header(header, file, needed))
     if findings:
         raise InputError(findings)
     found = []
@@ -162,13 +180,13 @@ def _read(text: str, file: str) -> list[MeasuredConfiguration]:
             raise InputError(line.finding("workflow", message))
         found.append(line)
     used = _steps_by_workflow(found)
-    findings = [finding for line in found for finding in _bad_line(line, used)]
+    findings = [finding for line in found for finding in _bad_line(line, used, needed)]
     if findings:
         raise InputError(findings)
     return [_configuration(line, used[line.text["workflow"]]) for line in found]
 
 
-def _bad_header(header: tuple[str, ...], file: str) -> Iterator[Diagnostic]:
+def _bad_header(header: tuple[str, ...], file: str, needed: Sequence[str]) -> Iterator[Diagnostic]:
     known = ("workflow", *FIGURES, "source")
     for name, span in _places(header, header, file, 1).items():
         step, dot, knob = name.partition(".")
@@ -184,7 +202,7 @@ def _bad_header(header: tuple[str, ...], file: str) -> Iterator[Diagnostic]:
             hint = did_you_mean(name, known) or "steps have columns `STEP.executor` and `STEP.KNOB`"
         yield Diagnostic("bad-profile", message, span, help=hint)
     start = Span(file, 1, 1, 1, 2)
-    for name in _NEEDED:
+    for name in needed:
         if name not in header:
             yield Diagnostic("bad-profile", f"no column `{name}`", start)
     for name in sorted({name for name in header if header.count(name) > 1}):
@@ -218,8 +236,10 @@ def _steps_by_workflow(lines: Sequence[_Line]) -> dict[str, tuple[str, ...]]:
     return {workflow: tuple(steps) for workflow, steps in used.items()}
 
 
-def _bad_line(line: _Line, used: Mapping[str, tuple[str, ...]]) -> Iterator[Diagnostic]:
-    for name in ("workflow", "accuracy", "n", "source"):
+def _bad_line(
+    line: _Line, used: Mapping[str, tuple[str, ...]], needed: Sequence[str]
+) -> Iterator[Diagnostic]:
+    for name in needed:
         if not line.text[name]:
             yield line.finding(name, f"`{name}` is empty")
     for step in used[line.text["workflow"]]:
@@ -260,10 +280,10 @@ def _configuration(line: _Line, steps: Sequence[str]) -> MeasuredConfiguration:
     return MeasuredConfiguration(
         workflow=line.text["workflow"],
         choices=tuple((step, _choice(line, step)) for step in steps),
-        accuracy=float(line.text["accuracy"]),
-        n=int(float(line.text["n"])),
+        accuracy=float(line.text.get("accuracy") or 0.0),
+        n=int(float(line.text.get("n") or 0)),
         tokens=tuple(float(cell) if cell else None for cell in tokens),
-        source=line.text["source"],
+        source=line.text.get("source", ""),
         places=line.places,
     )
 

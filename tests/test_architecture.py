@@ -37,7 +37,7 @@ RUNS_WHAT_IS_NAMED = {
     "targets/detect.py": "the name pynvml",
     "runtime/nvml.py": "the name pynvml",
     "runtime/torch_models.py": "the module of a model's family, from a table of its own",
-    "runtime/entries.py": "the shipped names, entry points, files given with --library",
+    "runtime/entries.py": "the shipped names, entry points, files given with --library or --metric",
     "runtime/child.py": "packages that the executor library says its function needs",
     "runtime/executors/judge.py": "the code under test, in the jail",
 }

@@ -1,0 +1,1 @@
+"""Measuring workflows: configurations of one are run on a dataset's items, and scored."""
