@@ -1,0 +1,229 @@
+"""From a study to the problem of a service: engines of its profiles, variants of its workflows.
+
+A variant is a measured configuration of a workflow on a model's server at one of its measured load
+points. With `t` tokens a request, `c` calls one after the other, each `w` wide:
+
+    instance-seconds = t / load        latency = c * TTFT + t / w * TPOT
+
+t of the first is at the study's `sizing`, of the second at its `percentile`, as are TTFT and TPOT
+(the next higher percentile where that one was not measured). Energy beyond idle is the draw at the
+load point less that of idle GPUs, for the instance-seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ..ir.diagnostics import Diagnostic, InputError
+from ..ir.ops import Attr
+from ..targets.cluster import Pool
+from ..targets.profiles import PERCENTILES, TokenPoint
+from ..targets.study import Sizing, StaticChoice, Study, StudyWorkflow, knobs_of
+from ..targets.workflow_profiles import TOKENS, MeasuredConfiguration
+from .serviceproblem import Engine, Hardware, RequestClass, ServiceProblem, Stage, Variant
+
+ASSUMED_BUSY = 0.6  # of idle to peak draw, for load points whose power was not measured
+_Z90 = 1.2816  # standard normal quantile
+
+
+@dataclass(frozen=True, slots=True)
+class FleetProblem:
+    """A study's classes, and for each the workflow that it belongs to and its trace.
+
+    `static` are the classes as the policies without an optimiser see them: one a workflow, with one
+    variant and no requirements; None where the study does not say which.
+    """
+
+    problem: ServiceProblem
+    owners: tuple[int, ...]  # by class: index into the study's workflows
+    requests: tuple[tuple[float, ...], ...]  # by class, by period of the day
+    static: tuple[RequestClass, ...] | None
+
+
+def fleet_problem(study: Study) -> FleetProblem:
+    """Return the problem of a study; InputError where a workflow has nothing to run on."""
+    builder = _Builder(study)
+    classes: list[RequestClass] = []
+    owners: list[int] = []
+    requests: list[tuple[float, ...]] = []
+    for number, workflow in enumerate(study.workflows):
+        stage = Stage(workflow.name, tuple(builder.variants(workflow)))
+        if not stage.variants:
+            raise InputError(
+                Diagnostic(
+                    "bad-study",
+                    f"no configuration of `{workflow.name}` has load points on the GPUs of cluster "
+                    f"`{study.cluster.name}`",
+                    workflow.loc,
+                    help=f"profiles of models need the names that `{workflow.step}.executor` has",
+                )
+            )
+        for kind in workflow.classes:
+            classes.append(
+                RequestClass(
+                    name=f"{workflow.name}/{kind.name}",
+                    stages=(stage,),
+                    accuracy=kind.accuracy,
+                    latency_s=kind.latency_s,
+                    wait_s=kind.wait_s,
+                )
+            )
+            owners.append(number)
+            requests.append(tuple(r * kind.share for r in workflow.arrivals.requests))
+    fixed = [builder.static(workflow) for workflow in study.workflows]
+    problem = ServiceProblem(
+        classes=tuple(classes),
+        engines=tuple(builder.engines),
+        pools=tuple(
+            Hardware(
+                pool.name,
+                pool.gpu.type if pool.gpu is not None else None,
+                pool.nodes * pool.gpus,
+                pool.nodes * pool.cpu.cores,
+            )
+            for pool in study.cluster.pools
+        ),
+        objective=study.objective,
+    )
+    static = tuple(kind for kind in fixed if kind is not None)
+    return FleetProblem(
+        problem,
+        tuple(owners),
+        tuple(requests),
+        static if len(static) == len(fixed) else None,
+    )
+
+
+class _Builder:
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self.engines: list[Engine] = []
+        self._known: dict[tuple[str, str, int], int] = {}
+
+    def variants(self, workflow: StudyWorkflow) -> Iterator[Variant]:
+        for row in workflow.configurations:
+            for pool in self._study.cluster.pools:
+                for tp, points in self._points(workflow, row, pool):
+                    for point in points:
+                        yield self._variant(workflow, row, pool, tp, point)
+
+    def static(self, workflow: StudyWorkflow) -> RequestClass | None:
+        said = workflow.static
+        if said is None:
+            return None
+        (row,) = [r for r in workflow.configurations if r.choices == said.choices]
+        for pool in self._study.cluster.pools:
+            if pool.gpu is None or pool.gpu.type != said.gpu:
+                continue
+            for tp, points in self._points(workflow, row, pool):
+                if tp == said.tp:
+                    point = _nearest(said, points)
+                    variant = self._variant(workflow, row, pool, tp, point)
+                    return RequestClass(workflow.name, (Stage(workflow.name, (variant,)),))
+        message = f"there are no load points of its model on {said.tp} of `{said.gpu}`"
+        raise InputError(Diagnostic("bad-study", message, said.loc))
+
+    def _points(
+        self, workflow: StudyWorkflow, row: MeasuredConfiguration, pool: Pool
+    ) -> Iterator[tuple[int, tuple[TokenPoint, ...]]]:
+        """Yield the degrees of parallelism and load points of a row's model on a pool's GPUs."""
+        model = dict(row.choices)[workflow.step].executor
+        if pool.gpu is None:
+            return
+        for (name, device, tp), points in sorted(self._study.profiles.tokens.items()):
+            if (name, device) == (model, pool.gpu.type) and tp <= pool.gpus:
+                yield tp, points
+
+    def _variant(
+        self,
+        workflow: StudyWorkflow,
+        row: MeasuredConfiguration,
+        pool: Pool,
+        tp: int,
+        point: TokenPoint,
+    ) -> Variant:
+        model = dict(row.choices)[workflow.step].executor or ""
+        engine = self._engine(model, pool, tp)
+        knobs = knobs_of(row)
+        tokens = _tokens(row, self._study.percentile)
+        calls = workflow.calls.evaluate({}, knobs)
+        width = workflow.width.evaluate({}, knobs)
+        ttft_s = _at(point.ttft_s, self._study.percentile)
+        tpot_s = _at(point.tpot_s, self._study.percentile)
+        busy_s = _tokens(row, self._study.sizing) / point.load_tokens_per_s
+        idle_w = self.engines[engine].idle_w
+        settings = ", ".join(f"{name} = {value:g}" for name, value in _numbers(knobs))
+        label = f"{model}{{{settings}}}" if settings else model
+        return Variant(
+            label=f"{label} on {self.engines[engine].name} at {point.load_tokens_per_s:g} tokens/s",
+            engine=engine,
+            busy_s=busy_s,
+            latency_s=_latency_s(calls, tokens / width, ttft_s, tpot_s),
+            quality=row.accuracy,
+            energy_j=max(_watts(point, pool, tp) - idle_w, 0.0) * busy_s,
+            load=point.load_tokens_per_s,
+        )
+
+    def _engine(self, model: str, pool: Pool, tp: int) -> int:
+        key = (model, pool.name, tp)
+        if key not in self._known:
+            assert pool.gpu is not None  # `_points` yields pools with GPUs
+            self._known[key] = len(self.engines)
+            self.engines.append(
+                Engine(
+                    name=f"{model} on {pool.name} x{tp}",
+                    pool=self._study.cluster.pools.index(pool),
+                    gpus=tp,
+                    cores=0,
+                    usd_per_s=pool.usd_per_s * tp / pool.gpus,
+                    idle_w=pool.gpu.idle_w * tp,
+                    startup_s=self._study.startup_s,
+                )
+            )
+        return self._known[key]
+
+
+def _latency_s(calls: float, tokens: float, ttft_s: float | None, tpot_s: float | None) -> float:
+    """Return a request's seconds; infinite where a load point's times were not measured."""
+    if ttft_s is None or tpot_s is None:
+        return math.inf
+    return calls * ttft_s + tokens * tpot_s
+
+
+def _numbers(knobs: Mapping[str, Attr]) -> Iterator[tuple[str, float]]:
+    for name, value in sorted(knobs.items()):
+        if isinstance(value, float):
+            yield name, value
+
+
+def _tokens(row: MeasuredConfiguration, sizing: Sizing) -> float:
+    """Return the output tokens of a request; the mean is that of the log-normal through both."""
+    found = dict(zip(TOKENS, row.tokens, strict=True))
+    p50, p90 = found["tokens_output_p50"], found["tokens_output_p90"]
+    if p50 is None or p90 is None:
+        place = row.places.get("workflow")
+        message = "a study needs `tokens_output_p50` and `tokens_output_p90` of every configuration"
+        raise InputError(Diagnostic("bad-profile", message, place))
+    if sizing == "mean":
+        spread = math.log(max(p90, p50) / p50) / _Z90 if p50 > 0 else 0.0
+        return p50 * math.exp(spread * spread / 2)
+    return p50 if sizing == "p50" else p90
+
+
+def _at(values: tuple[float | None, ...], percentile: str) -> float | None:
+    """Return a time at a percentile, or at the next higher one that was measured."""
+    return next((v for v in values[PERCENTILES.index(percentile) :] if v is not None), None)
+
+
+def _watts(point: TokenPoint, pool: Pool, tp: int) -> float:
+    if point.power_w is not None:
+        return point.power_w
+    assert pool.gpu is not None  # load points are of GPUs here
+    idle_w, peak_w = pool.gpu.idle_w, pool.gpu.tdp_w
+    return tp * (idle_w + ASSUMED_BUSY * (peak_w - idle_w))
+
+
+def _nearest(said: StaticChoice, points: tuple[TokenPoint, ...]) -> TokenPoint:
+    return min(points, key=lambda point: abs(point.load_tokens_per_s - said.load_tokens_per_s))

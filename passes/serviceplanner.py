@@ -1,0 +1,170 @@
+"""Planning a service epoch by epoch: column generation, then whole numbers of instances.
+
+Where a class has few configurations, all that could be of use are columns and the solver's own
+bound holds. Else columns are generated: the linear programme's duals price instance-seconds, the
+cheapest configuration of each class under these prices joins it, and when none is cheaper than
+what its class pays already the programme's optimum bounds every plan (Dantzig and Wolfe, "The
+Decomposition Algorithm for Linear Programs", Econometrica 29, 1961).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .servicecolumns import NODES, Columns, Price
+from .servicemodel import Duals, EpochModel, direct_price, engine_price, no_room
+from .serviceproblem import Column, Epoch, EpochPlan, RequestClass, ServiceProblem, Variant
+
+LISTED = 256  # configurations of a class up to which all are listed
+ROUNDS = 60  # of column generation; the bound is then what is proved so far
+TOLERANCE = 1e-7  # relative: a column this much cheaper is none
+
+
+class Planner:
+    """Plans epochs of one problem; columns found for one epoch serve the next.
+
+    Raises `Unserved` where a class cannot be met at all.
+    """
+
+    def __init__(self, problem: ServiceProblem) -> None:
+        """Prepare the columns of every class."""
+        self.problem = problem
+        self._pricing = [Columns(kind) for kind in problem.classes]
+        listed = [_listed(kind) for kind in problem.classes]
+        self._complete = all(columns is not None for columns in listed)
+        self._columns: list[list[Column]] = [
+            self._first(pricing) if columns is None else columns
+            for columns, pricing in zip(listed, self._pricing, strict=True)
+        ]
+
+    def _first(self, pricing: Columns) -> list[Column]:
+        """Return columns to begin with: the cheapest as if every second of instances were used."""
+
+        def price(variant: Variant) -> float:
+            direct = direct_price(self.problem, variant)
+            if variant.engine is None:
+                return direct
+            held, _ = engine_price(self.problem, self.problem.engines[variant.engine], 1.0)
+            return direct + held * variant.busy_s
+
+        found = pricing.cheapest(price).column
+        assert found is not None  # `Columns` has raised `Unserved` where there is none
+        return [found]
+
+    def plan(self, epoch: Epoch) -> EpochPlan:
+        """Return the plan of an epoch; raises `NoRoom` where the hardware cannot serve it."""
+        if self._complete:
+            return EpochModel(self.problem, epoch, self._columns, whole=True).solve()
+        bound = self._generate(epoch)
+        return EpochModel(self.problem, epoch, self._columns, whole=True).solve(bound)
+
+    def _generate(self, epoch: Epoch) -> float:
+        """Add columns until none would help; return a bound that holds for all of them."""
+        bound, nodes = -math.inf, 0
+        for _ in range(ROUNDS):
+            duals = EpochModel(self.problem, epoch, self._columns, whole=False).relaxed()
+            below, added = 0.0, False
+            for k in range(len(self.problem.classes)):
+                less, column = self._cheaper(k, epoch, duals, nodes)
+                below += less
+                if column is not None:
+                    self._columns[k].append(column)
+                    added = True
+            bound = max(bound, duals.value + below)
+            if not added and nodes:
+                if not duals.fits:
+                    raise no_room(self.problem)
+                break
+            if not added:
+                nodes = NODES  # what is found quickly has been found
+        return bound
+
+    def _cheaper(
+        self, k: int, epoch: Epoch, duals: Duals, nodes: int
+    ) -> tuple[float, Column | None]:
+        """Return by how much a class could cost less at these prices, and a column that does.
+
+        A class that does not wait pays the sum of its periods' prices. One that waits may choose
+        the period: it is asked in each, and all its requests could take the best.
+        """
+        kind, requests = self.problem.classes[k], epoch.requests[k]
+        total = sum(requests)
+        if not total:
+            return 0.0, None
+        if kind.waits:
+            asked = [
+                ([float(t == now) for t in range(len(requests))], duals.request[k][now])
+                for now in range(len(requests))
+            ]
+        else:
+            asked = [([r / total for r in requests], duals.request[k][0] / total)]
+        least, best = 0.0, None
+        for weights, paid in asked:
+            seconds = [
+                sum(w * s for w, s in zip(weights, row, strict=True) if w) for row in duals.second
+            ]
+            below = paid + least - TOLERANCE * abs(paid)
+            found = self._pricing[k].cheapest(_priced(self.problem, seconds), below, nodes)
+            least = min(least, found.bound - paid)
+            if found.column is not None:
+                best = found.column
+        known = best is None or any(c.choices == best.choices for c in self._columns[k])
+        return least * total, None if known else best
+
+
+def _priced(problem: ServiceProblem, seconds: Sequence[float]) -> Price:
+    def price(variant: Variant) -> float:
+        direct = direct_price(problem, variant)
+        if variant.engine is None:
+            return direct
+        return direct + seconds[variant.engine] * variant.busy_s
+
+    return price
+
+
+def _listed(kind: RequestClass) -> list[Column] | None:
+    """Return every configuration that could be of use, None where there are too many to list."""
+    if math.prod(len(stage.variants) for stage in kind.stages) > LISTED:
+        return None
+    choices = itertools.product(*(range(len(stage.variants)) for stage in kind.stages))
+    columns = [c for c in (Column.of(kind, choice) for choice in choices) if _meets(kind, c)]
+    kept: list[Column] = []
+    for column in sorted(columns, key=lambda c: (sum(s for _, s in c.busy), c.energy_j, c.usd)):
+        if not any(_serves_for_less(other, column) for other in kept):
+            kept.append(column)
+    return sorted(kept, key=lambda c: c.choices)
+
+
+def _meets(kind: RequestClass, column: Column) -> bool:
+    slow = kind.latency_s is not None and column.latency_s > kind.latency_s * (1 + 1e-9)
+    poor = kind.accuracy is not None and column.accuracy < kind.accuracy * (1 - 1e-9)
+    return not slow and not poor
+
+
+def _serves_for_less(a: Column, b: Column) -> bool:
+    """Tell whether one column takes no more than another of anything."""
+    busy = dict(b.busy)
+    return (
+        a.energy_j <= b.energy_j
+        and a.usd <= b.usd
+        and all(seconds <= busy.get(engine, -1.0) for engine, seconds in a.busy)
+    )
+
+
+def plan_epochs(problem: ServiceProblem, epochs: Sequence[Epoch]) -> tuple[EpochPlan, ...]:
+    """Return a plan of each epoch, one after the other.
+
+    What is held in one, and what it leaves waiting, is what the next begins with.
+    """
+    planner = Planner(problem)
+    plans: list[EpochPlan] = []
+    for number, epoch in enumerate(epochs):
+        last = number == len(epochs) - 1
+        if plans:
+            before = plans[-1]
+            epoch = replace(epoch, held=before.instances, backlog=before.backlog)
+        plans.append(planner.plan(replace(epoch, last=last)))
+    return tuple(plans)
