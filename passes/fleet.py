@@ -17,8 +17,8 @@ from time import perf_counter
 
 from ..targets.study import Policy, Study
 from .fleetproblem import FleetProblem
-from .servicemodel import totals
 from .serviceplanner import plan_epochs
+from .serviceprices import totals
 from .serviceproblem import (
     Column,
     Engine,

@@ -2,9 +2,7 @@
 
 Read top to bottom: data, variables, constraints, objective, solve, read-out. Requests of a class
 that does not wait go through its columns in shares that are fixed for the epoch, and take instances
-in the period in which they come. Those of a class that waits flow: what has begun by any time is
-at most what has come, and at least what had come `wait_s` before, late requests apart; between the
-ends of periods both are linear. Late ones are begun by the epoch's end.
+in the period in which they come. Those of a class that waits flow (`serviceflow`).
 """
 
 from __future__ import annotations
@@ -13,17 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .serviceproblem import (
-    Backlog,
-    Column,
-    Engine,
-    Epoch,
-    EpochPlan,
-    NoRoom,
-    RequestClass,
-    ServiceProblem,
-    Variant,
-)
+from .serviceflow import EPSILON, Flow
+from .serviceprices import direct_price, engine_price, no_room, totals
+from .serviceproblem import Backlog, Column, Engine, Epoch, EpochPlan, ServiceProblem
 
 if TYPE_CHECKING:
     from ortools.math_opt.python import mathopt  # type: ignore[import-untyped]
@@ -31,7 +21,6 @@ if TYPE_CHECKING:
 GAP = 5e-4  # relative, at which whole numbers are good enough
 LACKING = 1e3  # a GPU that there is not costs this many times what the dearest does
 TIME_LIMIT_S = 60.0  # a safety net: the gap is what ends a search
-EPSILON = 1e-6  # of requests; what a solver leaves of zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +69,7 @@ class EpochModel:
         if not whole:
             self._lacking = [self.model.add_variable(lb=0.0) for _ in problem.pools]
         self.shares: dict[int, list[mathopt.Variable]] = {}
-        self.flows: dict[int, _Flow] = {}
+        self.flows: dict[int, Flow] = {}
         # constraints
         self._load: list[list[list[mathopt.LinearTypes]]] = [
             [[] for _ in self.periods] for _ in problem.engines
@@ -119,7 +108,8 @@ class EpochModel:
 
     def _flow(self, k: int) -> None:
         backlog = self.epoch.backlog[k] if self.epoch.backlog else Backlog()
-        flow = _Flow(self, k, backlog)
+        kind, requests = self.problem.classes[k], self.epoch.requests[k]
+        flow = Flow(self.model, kind, self.epoch, requests, backlog, len(self.columns[k]))
         self.flows[k] = flow
         for column, begun in zip(self.columns[k], flow.begun, strict=True):
             for engine, busy_s in column.busy:
@@ -256,139 +246,6 @@ class EpochModel:
                 for k in range(len(self.problem.classes))
             ),
         )
-
-
-class _Flow:
-    """The requests of a class that waits: what has come, what has begun, what is late.
-
-    All amounts are in requests since the epoch began, at the ends of periods, with what waited
-    before it in the first place.
-    """
-
-    def __init__(self, owner: EpochModel, k: int, backlog: Backlog) -> None:
-        from ortools.math_opt.python import mathopt
-
-        self.model, self.epoch = owner.model, owner.epoch
-        self.kind: RequestClass = owner.problem.classes[k]
-        self.requests = self.epoch.requests[k]
-        self.before = backlog.came()  # what was there to begin, at the ends of past periods
-        count = len(self.requests)
-        self.came = [backlog.waiting]
-        for requests in self.requests:
-            self.came.append(self.came[-1] + requests)
-        new = self.model.add_variable
-        self.begun = [[new(lb=0.0) for _ in range(count)] for _ in owner.columns[k]]
-        # sums up to the end of each period, from 0: on-time ones begun, late ones, those begun
-        self.punctual: list[mathopt.LinearTypes] = [0.0, *(new(lb=0.0) for _ in range(count))]
-        self.late: list[mathopt.LinearTypes] = [0.0, *(new(lb=0.0) for _ in range(count))]
-        self.caught_up: list[mathopt.LinearTypes] = [0.0, *(new(lb=0.0) for _ in range(count))]
-        add = self.model.add_linear_constraint
-        self.balance = []
-        for t in range(count):
-            for series in (self.punctual, self.late, self.caught_up):
-                add(series[t + 1] - series[t] >= 0.0)
-            add(self.late[t + 1] - self.late[t] <= self.requests[t])
-            done = self.punctual[t + 1] - self.punctual[t] + self.caught_up[t + 1]
-            total = mathopt.LinearSum(b[t] for b in self.begun)
-            self.balance.append(add(total - done + self.caught_up[t] == 0.0))
-            add(self.punctual[t + 1] + self.late[t + 1] <= self.came[t + 1])
-            add(self.caught_up[t + 1] - self.late[t + 1] <= 0.0)
-        add(self.caught_up[count] - self.late[count] == 0.0)
-        add(self.late[count] <= self.kind.late * sum(self.requests))
-        self._in_time(count)
-
-    def _in_time(self, count: int) -> None:
-        """Have begun at any time what had come `wait_s` before: at every bend of either line."""
-        wait = self.kind.wait_s / self.epoch.period_s
-        add = self.model.add_linear_constraint
-        for t in range(1, count + 1):
-            due, late = self._due(t - wait)
-            add(self.punctual[t] >= due - late)
-        part = wait % 1.0
-        for t in range(count) if part else ():
-            end = t + wait
-            if end >= count:
-                break
-            i = int(end)
-            done = (1 - part) * self.punctual[i] + part * self.punctual[i + 1]
-            due, late = self._due(t)
-            add(done >= due - late)
-        if self.epoch.last:
-            add(self.punctual[count] + self.late[count] >= self.came[count])
-
-    def _due(self, at: float) -> tuple[float, mathopt.LinearTypes]:
-        """Return what had come by a time, in periods, and the late ones of it."""
-        if at < 0:
-            back = min(int(-at), len(self.before) - 1)
-            return self.before[-1 - back], 0.0  # at the start of that period, or sooner: no more
-        i = int(at)
-        part = at - i
-        if not part:
-            return self.came[i], self.late[i]
-        came = (1 - part) * self.came[i] + part * self.came[i + 1]
-        return came, (1 - part) * self.late[i] + part * self.late[i + 1]
-
-    def left(self) -> mathopt.LinearTypes:
-        """Return the requests left to the next epoch."""
-        return self.came[-1] - self.punctual[-1] - self.late[-1]
-
-    def backlog(self, result: mathopt.SolveResult) -> Backlog:
-        """Return what is left to the next epoch."""
-        late = [0.0, *result.variable_values(self.late[1:])]
-        punctual = result.variable_values(self.punctual[-1])
-        waiting = max(self.came[-1] - punctual - late[-1], 0.0)
-        keep = int(self.kind.wait_s / self.epoch.period_s) + 1
-        recent = [
-            max(requests - (late[t + 1] - late[t]), 0.0) for t, requests in enumerate(self.requests)
-        ][-keep:]
-        return Backlog(0.0 if waiting < EPSILON else waiting, tuple(recent))
-
-
-def no_room(problem: ServiceProblem) -> NoRoom:
-    """Return the error of requests that the hardware cannot serve."""
-    pools = ", ".join(f"{pool.gpus} GPUs of `{pool.name}`" for pool in problem.pools if pool.gpus)
-    return NoRoom(f"the requests need more than there is ({pools or 'no GPUs'})")
-
-
-def engine_price(problem: ServiceProblem, engine: Engine, held_s: float) -> tuple[float, float]:
-    """Return what holding an instance so long adds to the objective, and what starting it does."""
-    match problem.objective:
-        case "cost":
-            return engine.usd_per_s * held_s, engine.usd_per_s * engine.startup_s
-        case "energy":
-            return engine.idle_w * held_s, engine.idle_w * engine.startup_s
-    return float(engine.gpus), 0.0
-
-
-def direct_price(problem: ServiceProblem, item: Column | Variant) -> float:
-    """Return what a request adds to the objective beyond the instances."""
-    match problem.objective:
-        case "cost":
-            return item.usd
-        case "energy":
-            return item.energy_j
-    return 0.0
-
-
-def totals(
-    problem: ServiceProblem,
-    epoch: Epoch,
-    instances: Sequence[int],
-    started: Sequence[int],
-    columns: Sequence[Sequence[Column]],
-    served: Sequence[Sequence[Sequence[float]]],
-) -> tuple[float, float]:
-    """Return the dollars and joules of an epoch, start-ups included."""
-    usd = energy_j = 0.0
-    for engine, n, new in zip(problem.engines, instances, started, strict=True):
-        held_s = n * epoch.duration_s + new * engine.startup_s
-        usd += engine.usd_per_s * held_s
-        energy_j += engine.idle_w * held_s
-    for found, rows in zip(columns, served, strict=True):
-        for column, row in zip(found, rows, strict=True):
-            usd += column.usd * sum(row)
-            energy_j += column.energy_j * sum(row)
-    return usd, energy_j
 
 
 def _clean(amount: float) -> float:

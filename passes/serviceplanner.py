@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .servicecolumns import NODES, Columns, Price
-from .servicemodel import Duals, EpochModel, direct_price, engine_price, no_room
+from .servicemodel import Duals, EpochModel
+from .serviceprices import direct_price, engine_price, no_room
 from .serviceproblem import Column, Epoch, EpochPlan, RequestClass, ServiceProblem, Variant
 
 LISTED = 256  # configurations of a class up to which all are listed

@@ -91,8 +91,8 @@ def test_the_cheapest_configuration_is_found_whatever_the_prices(
         found = columns.cheapest(price)
         least = min(price_of(column, seconds) for column in wanted)
         assert found.column is not None and found.column in wanted
-        assert math.isclose(price_of(found.column, seconds), least, rel_tol=1e-6)
-        assert math.isclose(found.bound, least, rel_tol=1e-6)
+        assert math.isclose(price_of(found.column, seconds), least, rel_tol=1e-6, abs_tol=1e-9)
+        assert math.isclose(found.bound, least, rel_tol=1e-6, abs_tol=1e-9)
         none = columns.cheapest(price, least * (1 - 1e-6))
         assert none.column is None and none.bound <= least + 1e-9
         quick = columns.cheapest(price, nodes=0)
