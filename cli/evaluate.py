@@ -275,6 +275,7 @@ class _Work:
 
 def _tell(output: Output, work: _Work, search: Search, metric: Metric) -> None:
     """Write the profile, and say how the configurations did."""
+    from ..compiler.program import stated_program
     from ..runtime.errors import RunError
     from ..targets.workflow_profiles import workflow_profile_csv
     from . import scores
@@ -287,7 +288,8 @@ def _tell(output: Output, work: _Work, search: Search, metric: Metric) -> None:
     if not done:
         raise RunError("no configuration could be measured")
     settings = {work.space.key(setting): setting for setting in work.settings()}
-    source = f"{metric.name} on {work.dataset.path.name}, workflow {work.space.program[:8]}"
+    program = stated_program(work.space.program)
+    source = f"{metric.name} on {work.dataset.path.name}, {program}"
     rows = [scores.row(work.space, settings[c.key], c, source) for c in done]
     output.write(str(work.path), workflow_profile_csv(rows))
     document: Mapping[str, object] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import random
@@ -11,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..ir.diagnostics import Diagnostic, InputError, Span
-from ..ir.printer import print_module
 from ..ir.workflow import Module, Workflow
 from ..passes.base import Context
 from ..passes.configurations import Configuration
@@ -29,6 +27,7 @@ from ..targets.workflow_profiles import (
     load_configurations,
 )
 from .driver import Request, digests, environment, stage
+from .program import program_digest
 
 Setting = tuple[Configuration, ...]  # a configuration for each step, in the steps' order
 
@@ -150,18 +149,12 @@ def configuration_space(request: Request, sources: dict[str, str]) -> Space:
         context,
         tuple(step.op.out().name for step in steps),
         choices,
-        _program(flow),
+        program_digest(flow),
         digests(sources, context),
     )
 
 
 _STAGES = ("flow", "fused")
-
-
-def _program(flow: Module) -> str:
-    asked = replace(flow.sole(), goals=(), expectations=())
-    text = print_module(flow.with_workflow(asked), brief=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _without_demands(module: Module) -> Module:

@@ -33,6 +33,7 @@ from ..targets.target import Target
 from ..targets.workflow_profiles import load_workflow_profiles
 from .entries import clashing_knobs, misspelt_interfaces
 from .frontend import Checked, check_file, check_text, select, standard_interfaces
+from .program import outdated
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ def compile_workflow(
         digests=digests(checked.sources, context),
         notes=tuple(notes),
     )
-    warnings = (*checked.warnings, *misspelt, *_stale_lock(request, plan, context))
+    stale = (*_stale_lock(request, plan, context), *outdated(flow, context.measured))
+    warnings = (*checked.warnings, *misspelt, *stale)
     return Compiled(flow, placed, plan, context, warnings, checked.sources)
 
 

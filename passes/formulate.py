@@ -50,16 +50,15 @@ def formulate(
     steps, everything = variants(module, context, reference=reference)
     measured = measure(workflow, context.measured, steps, everything, reference=reference)
     accuracy, floor = _fact(workflow, "accuracy") or 1.0, DEFAULT_FLOOR
-    accuracies: dict[tuple[str, ...], float] | None = None
+    accuracies = None if measured is None or not measured.rows else measured.accuracies
+    needs = without_tiers(workflow, steps, everything, accuracies)
     if measured is not None and reference:
-        accuracy = measured.reference
+        # the reference may not have been measured, so that it is no row of a table
+        accuracy, accuracies = measured.reference, None
     elif measured is not None:
         everything = measured.only(everything)
         accuracy, floor = 1.0, DEFAULT_FLOOR * measured.reference
-        accuracies = measured.accuracies
-    needs = without_tiers(workflow, steps, everything, accuracies)
-    apart = accuracies is not None
-    found = undominated(everything, apart=apart) if prune else everything
+    found = undominated(everything, apart=accuracies is not None) if prune else everything
     numbers = {step.op.out().name: index for index, step in enumerate(steps)}
     engines = _engines(found)
     places = {engine.label: index for index, engine in enumerate(engines)}

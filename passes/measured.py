@@ -78,16 +78,17 @@ def measure(
     ]
     if not reference:
         _require_columns(workflow, listed[0], names, labels)
+    best = tuple(_best(ways) for ways in found)
     rows: dict[Labels, MeasuredConfiguration] = {}
     for row in listed:
-        matched = _labels(row, names, labels)
+        matched = _labels(row, names, labels, best)
         if matched is not None:
             rows.setdefault(matched, row)
     if not rows and not reference:
         message = f"none of the measured configurations of `{workflow.name}` can run here"
         hint = f"measure some that can, or leave out the profile ({listed[0].source})"
         raise CompileError([Diagnostic("nothing-measured", message, workflow.loc, help=hint)])
-    return _calibrated(rows, found)
+    return _calibrated(rows, found, best)
 
 
 def _require_columns(
@@ -113,15 +114,17 @@ def _require_columns(
 
 
 def _labels(
-    row: MeasuredConfiguration, names: Sequence[str], labels: Sequence[Mapping[Choice, str]]
+    row: MeasuredConfiguration,
+    names: Sequence[str],
+    labels: Sequence[Mapping[Choice, str]],
+    best: Labels,
 ) -> Labels | None:
     """Return a row's label for every step; None where one of them cannot be chosen."""
     known = dict(row.choices)
     matched = []
-    for name, choices in zip(names, labels, strict=True):
-        # what the profile does not speak of can only be done in one way
-        sole = next(iter(choices.values()), None)
-        label = choices.get(known[name]) if name in known else sole
+    for name, choices, other in zip(names, labels, best, strict=True):
+        # what the profile does not speak of is done in the one way there is, or the reference's
+        label = choices.get(known[name]) if name in known else other
         if label is None:
             return None
         matched.append(label)
@@ -129,9 +132,8 @@ def _labels(
 
 
 def _calibrated(
-    rows: Mapping[Labels, MeasuredConfiguration], found: Sequence[Sequence[Way]]
+    rows: Mapping[Labels, MeasuredConfiguration], found: Sequence[Sequence[Way]], best: Labels
 ) -> Measured:
-    best = tuple(_best(listed) for listed in found)
     if best in rows:
         return Measured(rows, rows[best].accuracy, True)
     qualities = [{way.configuration.label: way.quality for way in listed} for listed in found]

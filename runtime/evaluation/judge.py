@@ -8,6 +8,7 @@ from typing import Any
 
 from ...targets.library import Executor
 from ...targets.plan import Plan
+from ..errors import RunError
 from ..media import Media
 from ..values import canonical, encode
 from .dataset import Item
@@ -29,7 +30,12 @@ def judge(plan: Plan, executor: Executor, trials: Trials) -> Metric:
             "expected": _text(item.expected),
             "answer": _text(result),
         }
-        found = await trials.result(plan, inputs)
+        try:
+            found = await trials.result(plan, inputs)
+        except RunError as error:
+            where = f"on the result for the item of line {item.line}"
+            message = f"the judge `{executor.name}` failed {where}: {error.message}"
+            raise RunError(message) from None
         return float(found.value == "yes")
 
     content = f"{executor.digest} {plan.digests['source']}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,13 +45,16 @@ class Trials:
         self._held: frozenset[int] = frozenset()
         self._standing: dict[str, EnginePlan] = {}
         self._at_work: set[asyncio.Task[None]] = set()
+        self._starting: asyncio.Task[None] | None = None
         self.stopping = False
 
     def stop(self) -> None:
-        """Begin no further item; the second time, give up those at work."""
+        """Begin no further item nor server; the second time, give up the items at work."""
         if self.stopping:
             for task in self._at_work:
                 task.cancel()
+        if self._starting is not None:
+            self._starting.cancel()
         self.stopping = True
 
     async def hold(self, plan: Plan) -> None:
@@ -59,7 +62,7 @@ class Trials:
 
         Raises InputError and RunError where that cannot be.
         """
-        await bring_up(plan, self._library, replace(self._serving, lasting=True))
+        await self._unless_stopped(self._start(plan))
         self._held = frozenset(server.pid for server in self._own())
 
     async def run(self, plan: Plan, items: Sequence[Item], score: Score, done: Done) -> None:
@@ -68,7 +71,7 @@ class Trials:
         Returns early where it was stopped. Raises `CannotRun`, and what `score` raises.
         """
         try:
-            await self._bring_up(plan)
+            await self._unless_stopped(self._bring_up(plan))
         except (InputError, RunError) as error:
             raise CannotRun(str(error)) from None
         waiting = deque(items)
@@ -108,6 +111,22 @@ class Trials:
 
     # ---- servers
 
+    async def _unless_stopped(self, starting: Coroutine[Any, Any, None]) -> None:
+        """Start servers; where that is stopped, what was started is ended in the end."""
+        self._starting = asyncio.create_task(starting)
+        if self.stopping:
+            self._starting.cancel()
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            if not self.stopping:
+                raise
+        finally:
+            self._starting = None
+
+    async def _start(self, plan: Plan) -> None:
+        await bring_up(plan, self._library, replace(self._serving, lasting=True))
+
     async def _bring_up(self, plan: Plan) -> None:
         needed = {e.name: e for e in plan.engines if e.runner == "vllm" and e.loads_model}
         kept = {n: e for n, e in needed.items() if self._standing.get(n) == _apart_from_times(e)}
@@ -115,7 +134,7 @@ class Trials:
         await self._end(others)
         self._standing = {}
         if needed:
-            await bring_up(plan, self._library, replace(self._serving, lasting=True))
+            await self._start(plan)
             self._standing = {name: _apart_from_times(e) for name, e in needed.items()}
 
     def _own(self) -> list[WarmServer]:

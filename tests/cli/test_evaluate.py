@@ -265,6 +265,9 @@ class _Judge(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append(body)
         prompt = body["messages"][-1]["content"]
+        if "item 13" in prompt:
+            self.send_error(400, "no thirteens")
+            return
         reference, answer = (
             prompt.partition(f"<{name}>")[2].partition(f"</{name}>")[0].strip()
             for name in ("reference", "answer")
@@ -306,6 +309,18 @@ devices = ["remote"]
 settings = { url = "http://127.0.0.1:1/v1" }
 quality = { value = 0.5, metric = "none", source = "declared for a test" }
 """
+
+
+def test_a_judge_that_fails_ends_the_evaluation(folder: Path, mkb_json: MkbJson) -> None:
+    with (folder / "library.toml").open("a") as file:
+        file.write(JUDGE)
+    with judging() as (url, _):
+        flags = ("--target", "vllm", "--endpoint", f"judge-model={url}", "--judge", "judge-model")
+        arguments = (*ARGUMENTS, "--metric", "judge", *flags, "--first", "20", "--at-once", "1")
+        (told,) = mkb_json(*arguments, exit_code=3)["diagnostics"]
+    assert "the judge `judge-model` failed on the result for the item of line 14" in told["message"]
+    kept = (folder / "w.profile.csv.progress.jsonl").read_text().splitlines()[1:]
+    assert 0 < len(kept) < 20
 
 
 def test_a_language_model_judges(folder: Path, mkb_json: MkbJson) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from murakkab.compiler.driver import Compiled, Request, compile_workflow
+from murakkab.compiler.driver import Compiled, Request, compile_workflow, stage
+from murakkab.compiler.program import program_digest, stated_program
 from murakkab.ir.diagnostics import CompileError, InputError
 from murakkab.passes.audit import check
 from murakkab.passes.greedy import greedy
@@ -164,6 +165,41 @@ def test_a_profile_of_other_executors_than_run_here_is_refused(tmp_path: Path) -
     text = HEADER + "w,left out,,polish-good,0.5,4,s\n"
     with pytest.raises(CompileError, match="none of the measured configurations"):
         compiled(tmp_path, text)
+
+
+def test_what_is_left_out_before_rewriting_has_no_column(tmp_path: Path) -> None:
+    """Two equal calls are one step once they are merged; `-O0` has both, and the accuracy."""
+    source = SOURCE.replace("return polish(first)", "again = draft(query) return polish(again)")
+    (tmp_path / "measured.csv").write_text(HEADER + ROWS)
+    request = Request(
+        source=source.format(clauses="require accuracy >= 0.45"),
+        cluster=LAPTOP,
+        libraries=(library(tmp_path),),
+        profiles=(tmp_path / "measured.csv",),
+    )
+    plan = compile_workflow(request).plan
+    assert [step.step for step in plan.steps] == ["first", "polish"]
+    assert plan.predicted.accuracy in (0.5, 0.9)
+    assert plan.baseline is not None and plan.baseline.accuracy == 0.4
+
+
+def test_tiers_are_of_what_was_measured_for_the_reference_too(tmp_path: Path) -> None:
+    found = compiled(tmp_path, HEADER + ROWS, "require accuracy >= good")
+    assert found.plan.baseline is not None
+    assert found.plan.baseline.breaks == ("accuracy >= good",)
+    found = compiled(tmp_path, HEADER + ROWS, "require accuracy >= basic")
+    assert found.plan.baseline is not None and found.plan.baseline.breaks == ()
+    quick = compiled(tmp_path, HEADER + ROWS, "require latency <= best require accuracy >= 0.1")
+    assert chosen(quick) == [("draft-quick", None), ("polish-quick", None)]
+
+
+def test_a_profile_of_another_version_is_told(tmp_path: Path) -> None:
+    digest = program_digest(stage(Request(source=SOURCE.format(clauses="")), "flow"))
+    mine = (HEADER + ROWS).replace("a test", f"on d.jsonl {stated_program(digest)}")
+    assert compiled(tmp_path, mine, "require accuracy >= 0.1").warnings == ()
+    other = mine.replace(digest[:8], "0" * 8)
+    (told,) = compiled(tmp_path, other).warnings
+    assert told.id == "outdated-profile" and told.span is not None and told.span.line == 2
 
 
 def test_profiles_of_other_workflows_change_nothing(tmp_path: Path) -> None:
