@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
+from ..targets.conformance import violation
 
 SCHEMA = "murakkab/run/1"
 _MAX_RECORD_BYTES = 64 * 1024 * 1024
@@ -104,8 +105,6 @@ class RunRecord:
 
 def load_record(path: Path) -> RunRecord:
     """Read and validate a record; raises InputError saying what is wrong with it."""
-    import jsonschema
-
     try:
         text = path.read_bytes()[: _MAX_RECORD_BYTES + 1]
     except OSError as error:
@@ -118,11 +117,9 @@ def load_record(path: Path) -> RunRecord:
         raise _refused(path, f"not valid JSON (truncated?): {error}") from None
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise _refused(path, f"it is no run record of schema `{SCHEMA}`")
-    validator = jsonschema.Draft202012Validator(run_schema())
-    worst = jsonschema.exceptions.best_match(validator.iter_errors(document))
-    if worst is not None:
-        where = "/".join(str(part) for part in worst.absolute_path) or "the document"
-        raise _refused(path, f"{where}: {worst.message[:300]}")
+    wrong = violation(document, run_schema())
+    if wrong is not None:
+        raise _refused(path, wrong)
     return RunRecord(document, path)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ir.diagnostics import Diagnostic, InputError
+from .conformance import violation
 from .library import Executor, Library
 from .model_folder import is_folder, model_location, names_folder
 from .toml_source import MAX_BYTES
@@ -146,17 +147,13 @@ def load_lock(workflow: Path) -> Lock | None:
 
 def lock_from_json(content: bytes, path: Path) -> Lock:
     """Read and validate a lock; raises `InputError` saying what is wrong with the document."""
-    import jsonschema
-
     try:
         document = json.loads(content)
-        validator = jsonschema.Draft202012Validator(lock_schema())
-        worst = jsonschema.exceptions.best_match(validator.iter_errors(document))
+        wrong = violation(document, lock_schema())
     except (ValueError, RecursionError):
         raise _refused(path, "it is not valid JSON") from None
-    if worst is not None:
-        where = "/".join(map(str, worst.absolute_path)) or "the document"
-        raise _refused(path, f"{where}: {worst.message[:300]}")
+    if wrong is not None:
+        raise _refused(path, wrong)
     return Lock(document["library"], tuple(LockedModel(**model) for model in document["models"]))
 
 

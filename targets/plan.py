@@ -21,6 +21,7 @@ from ..ir.ops import Attr
 from ..ir.reader import read_module
 from ..ir.verifier import verify
 from ..ir.workflow import Module
+from .conformance import violation
 from .endpoint import EndpointPlan
 
 SCHEMA = "murakkab/plan/1"
@@ -266,13 +267,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _validated(document: Mapping[str, Any], path: str) -> Plan:
-    import jsonschema
-
-    validator = jsonschema.Draft202012Validator(plan_schema())
-    worst = jsonschema.exceptions.best_match(validator.iter_errors(document))
-    if worst is not None:
-        where = "/".join(str(p) for p in worst.absolute_path) or "the document"
-        raise _refused(path, f"{where}: {worst.message[:300]}")
+    wrong = violation(document, plan_schema())
+    if wrong is not None:
+        raise _refused(path, wrong)
     plan: Plan = _build(Plan, document)
     _consistent(plan, path)
     return plan
