@@ -1,59 +1,50 @@
 """Why a job cannot be placed: the fewest requirements that contradict, and what would do instead.
 
-Limits and capacities become literals named by sentences. CP-SAT's assumptions give a first set that
-cannot hold together; leaving out one sentence after the other makes it minimal.
+A deletion filter: requirements and capacities are left out one by one, and stay out where what is
+left still contradicts itself. Each question is a model of its own without the sentences in doubt:
+the solver's presolve refutes it at once, where it searches long for assumptions that conflict.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from .greedy import closest
 from .jobmodel import WHOLE, JobModel
 from .jobscale import LOG_UNITS, Scale
 from .jobsearch import deterministic_solver, minimise
-from .problem import Conflict, Limit, Problem
-from .schedule import broken
+from .problem import Conflict, Limit, Placement, Problem
+from .schedule import Reason, broken, evaluate
 
-if TYPE_CHECKING:
-    from ortools.sat.python import cp_model
-
-CHECK_BUDGET = 5.0  # deterministic seconds for each question of feasibility
-NEAREST_BUDGET = 5.0  # … for each nearest value
+CHECK_BUDGET = 0.5  # deterministic seconds for each question of feasibility
+NEAREST_BUDGET = 1.0  # … for each nearest value
 
 
-def explain(problem: Problem) -> Conflict:
+def explain(problem: Problem, near: Placement | None) -> Conflict:
     """Return a minimal set of limits and capacities that no placement meets together.
 
-    `nearest` has, for each limit in the set, the value that can be met with all other limits kept:
-    a placement with it exists. Where none can be met at all (another conflict beside this one) the
-    limit has no entry. Both are as good as the solver's fixed deterministic limit allows.
+    `near` is a placement that breaks limits, if one is known. `nearest` has, for each limit in the
+    set, the value that can be met with all other limits kept: a placement with it exists. Where
+    none can be met at all (another conflict beside this one) the limit has no entry. Both are as
+    good as the solver's fixed deterministic limit allows.
     """
-    built, literals = _questions(problem)
-    core = _first_core(built, literals)
-    for sentence in list(core):
-        rest = [other for other in core if other != sentence]
-        if _status(built, [literals[other] for other in rest]) == "INFEASIBLE":
-            core = rest
+    core = _core(problem, near)
     if not core:
         return Conflict(("the variants of the steps contradict each other",), ())
     nearest = []
     for limit in problem.limits:
-        value = _nearest(problem, limit) if limit.text in core else None
+        value = _nearest(problem, limit, near) if limit.text in core else None
         if value is not None and (limit.text, value) not in nearest:
             nearest.append((limit.text, value))
     return Conflict(tuple(core), tuple(nearest))
 
 
-def not_found(problem: Problem) -> Conflict:
+def not_found(problem: Problem, near: Placement | None) -> Conflict:
     """Return what the placement nearest to the limits breaks, where none was found within limits.
 
     No proof: there may be a placement all the same.
     """
-    near = closest(problem)
     if near is None:
         return Conflict(tuple(dict.fromkeys(x.text for x in problem.limits)), (), proved=False)
     missed = broken(problem, near.metrics)
@@ -61,54 +52,62 @@ def not_found(problem: Problem) -> Conflict:
     return Conflict(tuple(values), tuple(values.items()), proved=False)
 
 
-def _questions(problem: Problem) -> tuple[JobModel, dict[str, cp_model.IntVar]]:
-    """Return a model and its literals by sentence: the author's limits first, then capacities."""
+def _core(problem: Problem, near: Placement | None) -> list[str]:
+    """Return sentences that contradict each other, none of which can be left out."""
+    missed = set() if near is None else {limit.text for limit in broken(problem, near.metrics)}
+    limits = list(dict.fromkeys(limit.text for limit in problem.limits))
+    capacities = list(_model(problem, limits, frozenset()).capacities)
+    kept = [*capacities, *limits]
+    # capacities first, all at once: most often requirements contradict each other without them
+    attempts = [capacities, *([sentence] for sentence in kept)]
+    for doubtful in attempts:
+        rest = [sentence for sentence in kept if sentence not in doubtful]
+        if len(rest) == len(kept) or (near is not None and missed.isdisjoint(rest)):
+            continue  # nothing left out, or a placement is known that meets the rest
+        if _contradict(problem, rest, capacities):
+            kept = rest
+    return [*(x for x in kept if x in limits), *(x for x in kept if x in capacities)]
+
+
+def _contradict(problem: Problem, kept: Iterable[str], capacities: Iterable[str]) -> bool:
+    """Tell whether it is proved that nothing meets these sentences together."""
+    built = _model(problem, kept, frozenset(capacities).difference(kept))
+    solver = deterministic_solver(CHECK_BUDGET)
+    return solver.status_name(solver.solve(built.model)) == "INFEASIBLE"
+
+
+def _model(problem: Problem, kept: Iterable[str], waived: frozenset[str]) -> JobModel:
+    """Return the model with these of the limits, and all capacities but those waived."""
+    limits = tuple(limit for limit in problem.limits if limit.text in kept)
+    percentiles = sorted({0} | {x.percentile for x in limits if x.metric == "latency"})
     relaxed = len(problem.steps) > WHOLE
-    built = JobModel(
-        problem, Scale.of(problem), _percentiles(problem), explaining=True, relaxed=relaxed
-    )
-    literals: dict[str, cp_model.IntVar] = {}
-    for limit in problem.limits:
-        literal = literals.setdefault(limit.text, built.model.new_bool_var(limit.text))
-        for constraint in built.limit(limit):
-            constraint.only_enforce_if(literal)
-    return built, literals | built.granted
+    built = JobModel(problem, Scale.of(problem), percentiles, waived, relaxed=relaxed)
+    for limit in limits:
+        built.limit(limit)
+    return built
 
 
-def _percentiles(problem: Problem) -> list[int]:
-    return sorted({0} | {x.percentile for x in problem.limits if x.metric == "latency"})
-
-
-def _first_core(built: JobModel, literals: dict[str, cp_model.IntVar]) -> list[str]:
-    built.model.add_assumptions(list(literals.values()))
-    solver = deterministic_solver(CHECK_BUDGET)
-    status = solver.status_name(solver.solve(built.model))
-    named = set(solver.sufficient_assumptions_for_infeasibility())
-    if status != "INFEASIBLE" or not named:
-        return list(literals)
-    return [sentence for sentence, literal in literals.items() if literal.index in named]
-
-
-def _status(built: JobModel, assumed: Sequence[cp_model.IntVar]) -> str:
-    built.model.clear_assumptions()
-    built.model.add_assumptions(list(assumed))
-    solver = deterministic_solver(CHECK_BUDGET)
-    return solver.status_name(solver.solve(built.model))
-
-
-def _nearest(problem: Problem, limit: Limit) -> float | None:
+def _nearest(problem: Problem, limit: Limit, near: Placement | None) -> float | None:
     """Return the closest value of a limit's metric that the other limits leave room for."""
     others = replace(problem, limits=tuple(x for x in problem.limits if x.text != limit.text))
-    percentiles = sorted({*_percentiles(others), limit.percentile})
+    percentiles = {0, limit.percentile}
+    percentiles |= {x.percentile for x in others.limits if x.metric == "latency"}
     relaxed = len(problem.steps) > WHOLE
-    built = JobModel(others, Scale.of(problem), percentiles, relaxed=relaxed)
+    built = JobModel(others, Scale.of(problem), sorted(percentiles), relaxed=relaxed)
     for other in others.limits:
         built.limit(other)
+    known = None
+    if near is not None and not broken(others, near.metrics):
+        known = near.metrics.of(limit.metric, limit.percentile)
+        laid = evaluate(built.problem, near.modes, near.starts_s)
+        if not isinstance(laid, Reason):
+            built.hint(laid)
     upwards = limit.op in (">=", ">")  # as large as can be, though not larger than asked for
     sign = -1 if upwards and limit.metric != "accuracy" else 1
     outcome = minimise(built, sign * built.metric(limit.metric, limit.percentile), NEAREST_BUDGET)
     if outcome.solver is None:
-        return None
+        return known
+    # as the model rounds it, so that it is found feasible when it is asked for
     value = sign * outcome.value
     if limit.metric == "accuracy":
         return math.exp(-value / LOG_UNITS)

@@ -20,7 +20,6 @@ from .fleetproblem import FleetProblem
 from .serviceplanner import plan_epochs
 from .serviceprices import totals
 from .serviceproblem import (
-    Column,
     Engine,
     Epoch,
     EpochPlan,
@@ -212,14 +211,3 @@ def _by_load(problem: ServiceProblem, multiplexing: float) -> ServiceProblem:
 
     classes = tuple(map(changed, problem.classes))
     return replace(problem, classes=classes, engines=tuple(engines))
-
-
-def columns_of(part: Part, k: int) -> Sequence[tuple[Column, float]]:
-    """Return the columns of a class with the requests that they serve over the day."""
-    found: dict[tuple[int, ...], list[float]] = {}
-    kept: dict[tuple[int, ...], Column] = {}
-    for plan in part.plans:
-        for column, served in zip(plan.columns[k], plan.served[k], strict=True):
-            kept[column.choices] = column
-            found.setdefault(column.choices, []).append(sum(served))
-    return [(kept[choices], sum(found[choices])) for choices in sorted(kept)]

@@ -12,6 +12,7 @@ from ..targets.library import Executor
 from .base import Context
 from .configurations import configurations
 from .dominance import undominated
+from .jobsearch import least_latency
 from .measured import Measured, measure
 from .modes import Terms, Way, as_mode, slots_of, ways
 from .pins import pins_of
@@ -75,6 +76,8 @@ def formulate(
         percentiles=PERCENTILES,
         accuracies=None if accuracies is None else _numbered(accuracies, choices),
     )
+    if not reference:
+        problem = replace(problem, limits=tuple(_reachable(problem, x) for x in problem.limits))
     return Formulation(problem, steps, tuple(map(tuple, found)), accuracy, measured)
 
 
@@ -206,6 +209,18 @@ def _limits(needs: Sequence[Requirement], accuracy: float, floor: float) -> tupl
         text = f"accuracy >= {DEFAULT_FLOOR:g} of the reference (the default)"
         limits.append(Limit("accuracy", ">=", floor, text))
     return tuple(limits)
+
+
+def _reachable(problem: Problem, limit: Limit) -> Limit:
+    """Return the limit; a tier of latency is no less than what the cluster can reach at all.
+
+    Tiers are read off with capacity left aside, and no combination is faster than the fastest
+    placement: a rank among latencies none of which is below it is not below it either.
+    """
+    if limit.metric != "latency" or limit.text.split()[-1] not in TIERS:
+        return limit
+    least = least_latency(problem, limit.percentile)
+    return replace(limit, value=max(limit.value, least))
 
 
 def _require_ways(steps: Sequence[StepWork], found: Sequence[Sequence[Way]], terms: Terms) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .jobmodel import JobModel
 
 MEMORY_PARTS = 1_000_000  # of a node's memory: the unit it is counted in
+PEAK = 100_000  # GPUs a node could have while it is asked whether more of them would do
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +57,32 @@ def _amounts(pool: Pool, guests: Sequence[_Guest]) -> list[_Amount]:
     unit = max(1.0, pool.memory_bytes / MEMORY_PARTS)
     memory = tuple(math.ceil(g.engine.memory_bytes / unit - 1e-6) for g in guests)
     gib = pool.memory_bytes * pool.nodes / 2**30
-    has = f"pool `{pool.name}` has"
     amounts = [
         _Amount(
             "gpus",
             pool.gpus,
             tuple(g.engine.gpus for g in guests),
-            f"{has} {_counted(pool.gpus * pool.nodes, 'GPU')}",
+            gpus_sentence(pool),
         ),
         _Amount(
             "cores",
             pool.cores,
             tuple(g.engine.cores for g in guests),
-            f"{has} {_counted(pool.cores * pool.nodes, 'core')}",
+            f"pool `{pool.name}` has {_counted(pool.cores * pool.nodes, 'core')}",
         ),
         _Amount(
-            "memory", int(pool.memory_bytes / unit + 1e-6), memory, f"{has} {gib:.4g} GiB of memory"
+            "memory",
+            int(pool.memory_bytes / unit + 1e-6),
+            memory,
+            f"pool `{pool.name}` has {gib:.4g} GiB of memory",
         ),
     ]
     return [amount for amount in amounts if any(amount.each)]
+
+
+def gpus_sentence(pool: Pool) -> str:
+    """Return how many GPUs a pool has, as conflicts say it."""
+    return f"pool `{pool.name}` has {_counted(pool.gpus * pool.nodes, 'GPU')}"
 
 
 def _counted(count: int, noun: str) -> str:
@@ -112,27 +120,20 @@ def _constrain(
     most: dict[str, int] = {}
     for guest, demand in zip(guests, whole, strict=True):
         most[guest.rival] = max(demand, most.get(guest.rival, 0))
-    if sum(most.values()) <= amount.capacity and not counted:
-        return  # all of it at once fits on any one node
-    spare: cp_model.LinearExprT = 0
-    if built.explaining:
-        granted = built.granted.setdefault(amount.sentence, model.new_bool_var(amount.sentence))
-        spare = sum(whole) * (1 - granted)
+    fits = sum(most.values()) <= amount.capacity  # all of it at once, on any one node
+    if not fits:
+        built.capacities[amount.sentence] = None
+    if not counted and (fits or amount.sentence in built.waived):
+        return
     intervals = [guest.interval for guest in guests]
     if pool.nodes > 1:
-        total: cp_model.LinearExprT = amount.capacity * pool.nodes + spare
-        if counted and not built.explaining:
-            total = model.new_int_var(0, amount.capacity * pool.nodes, f"peaks{index}")
+        total: cp_model.LinearExprT = amount.capacity * pool.nodes
+        if counted:
+            total = model.new_int_var(0, PEAK * pool.nodes, f"peaks{index}")
             model.add(total == sum(built.peaks[index, n] for n in range(pool.nodes)))
         model.add_cumulative(intervals, whole, total)
     for n in range(pool.nodes):
-        capacity: cp_model.LinearExprT = amount.capacity + spare
-        if counted and built.explaining:
-            peak = built.peaks[index, n]
-            model.add(peak <= capacity)
-            capacity = peak
-        elif counted:
-            capacity = built.peaks[index, n]
+        capacity = built.peaks[index, n] if counted else amount.capacity
         demands: list[cp_model.LinearExprT] = list(whole)
         if pool.nodes > 1:
             demands = [a * g.seats[n] for a, g in zip(amount.each, guests, strict=True)]

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..ir.workflow import MetricName
-from .jobcapacity import constrain_capacity
+from .jobcapacity import PEAK, constrain_capacity, gpus_sentence
 from .jobcuts import bound_holds, follow_path
 from .jobexact import exact_holds, exact_makespan, exact_peaks
 from .jobscale import LOG_UNITS, Scale
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
 WHOLE = 80  # steps up to which solvers put engines' and nodes' capacity over time into the model
-PEAK = 100_000  # GPUs a node could have while it is asked whether more of them would do
 
 
 @dataclass(slots=True)
@@ -51,7 +50,7 @@ class JobModel:
         problem: Problem,
         scale: Scale,
         percentiles: Sequence[int],
-        explaining: bool = False,
+        waived: frozenset[str] = frozenset(),
         relaxed: bool = False,
     ) -> None:
         """Build everything but limits and objective; `percentiles` get a timeline each.
@@ -59,15 +58,16 @@ class JobModel:
         `relaxed` leaves out what engines and nodes can take at a time: every placement meets it, so
         that its bounds hold, and it stays small with a thousand steps.
 
-        `explaining` makes capacities hold only where the literals in `granted` do, by sentence.
+        `waived` are capacities that need not hold, by their sentences. `capacities` are the
+        sentences of those that could be exceeded.
         """
         from ortools.sat.python import cp_model
 
         self.problem, self.scale = scale.in_ticks(problem), scale
         self.model = cp_model.CpModel()
         self.percentiles = tuple(percentiles)
-        self.explaining = explaining
-        self.granted: dict[str, cp_model.IntVar] = {}
+        self.waived = waived
+        self.capacities: dict[str, None] = {}
         self._variables()
         self._choice()
         bound_holds(self)
@@ -128,7 +128,9 @@ class JobModel:
         self.tracks = {p: self._track(p) for p in self.percentiles}
         self.runs: dict[tuple[int, int, int], cp_model.IntervalVar] = {}
         self.peaks = {
-            (k, n): model.new_int_var(0, PEAK if self.explaining else pool.gpus, f"peak{k}.{n}")
+            (k, n): model.new_int_var(
+                0, PEAK if gpus_sentence(pool) in self.waived else pool.gpus, f"peak{k}.{n}"
+            )
             for k, pool in enumerate(problem.pools)
             for n in range(pool.nodes if pool.gpus else 0)
         }
@@ -324,8 +326,8 @@ class JobModel:
             parts += [round(once / unit) * self.used[e], round(rate / unit) * held]
         return sum(parts)
 
-    def limit(self, limit: Limit) -> list[cp_model.Constraint]:
-        """Add a limit; the constraints are returned so that a literal can enforce them."""
+    def limit(self, limit: Limit) -> None:
+        """Add a limit."""
         expression = self.metric(limit.metric, limit.percentile)
         if limit.metric == "accuracy":
             value = -math.log(limit.value) * LOG_UNITS if limit.value > 0 else math.inf
@@ -335,10 +337,12 @@ class JobModel:
             value, op = limit.value / self.scale.unit(limit.metric), limit.op
             slack = 1e-6 * abs(value)
         value = min(value, 2.0**50)
-        strict = 1 if op in ("<", ">") and limit.metric == "gpus" else 0
-        made = []
+        # beyond the value itself by one unit, the least that the model tells apart
+        above, below = math.floor(value + slack), math.ceil(value - slack)
+        if op in ("<", ">"):
+            above, below = math.ceil(value) - 1, math.floor(value) + 1
         if op in ("<=", "<", "=="):
-            made.append(self.model.add(expression <= math.floor(value + slack) - strict))
+            self.model.add(expression <= above)
         if op in (">=", ">", "=="):
             if limit.metric == "latency":
                 exact_makespan(self, limit.percentile)
@@ -346,11 +350,10 @@ class JobModel:
                 exact_peaks(self)
             elif limit.metric != "accuracy":
                 exact_holds(self)
-            made.append(self.model.add(expression >= math.ceil(value - slack) + strict))
+            self.model.add(expression >= below)
         if op == "!=" and limit.metric == "gpus":  # of other figures, each exact value is unlikely
             exact_peaks(self)
-            made.append(self.model.add(expression != round(value)))
-        return made
+            self.model.add(expression != round(value))
 
     def hint(self, found: Placement) -> None:
         """Start the search from a placement laid out in ticks (`Scale.in_ticks`)."""

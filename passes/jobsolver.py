@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ..ir.workflow import MetricName
 from .conflict import explain, not_found
-from .greedy import greedy
+from .greedy import closest
 from .jobfocus import focus
 from .jobmodel import WHOLE, JobModel
 from .jobrelaxation import relax
@@ -48,10 +48,11 @@ def solve(
         if not step.modes:
             raise ValueError(f"step `{step.name}` has no mode to choose from")
     # data
-    start = better(problem, _again(problem, warm_start), greedy(problem))
+    near = closest(problem)
+    start = better(problem, _again(problem, warm_start), near)
     percentiles = sorted({0} | {x.percentile for x in problem.limits if x.metric == "latency"})
     if len(problem.steps) > WHOLE:
-        return _large(problem, start)
+        return _large(problem, start, near)
     # variables and constraints
     built = JobModel(problem, Scale.of(problem), percentiles)
     for limit in problem.limits:
@@ -75,7 +76,7 @@ def solve(
         left -= outcome.spent
         if outcome.status == "INFEASIBLE":
             if best is None:
-                raise Infeasible(explain(problem))
+                raise Infeasible(explain(problem, near))
             break  # a placement meets the limits by less than a tick
         outcomes.append(outcome)
         if outcome.solver is None:
@@ -85,7 +86,7 @@ def solve(
         built.keep(outcome.solver)
     # read-out
     if best is None:
-        raise Infeasible(not_found(problem))
+        raise Infeasible(not_found(problem, near))
     return _stated(problem, built, best, outcomes, start, least)
 
 
@@ -108,20 +109,20 @@ def _engines_first(
     return better(problem, best, focused), found.bound, spent
 
 
-def _large(problem: Problem, start: Placement | None) -> Placement:
+def _large(problem: Problem, start: Placement | None, near: Placement | None) -> Placement:
     best, bounds = start, []
     for metric in problem.objectives:
         found = relax(problem, metric, whole=False)
         if found is None:
             if best is None:
-                raise Infeasible(explain(problem))
+                raise Infeasible(explain(problem, near))
             break
         bounds.append((metric, found.bound))
         if found.modes is not None:
             laid = evaluate(problem, found.modes)
             best = better(problem, best, None if isinstance(laid, Reason) else laid)
     if best is None:
-        raise Infeasible(not_found(problem))
+        raise Infeasible(not_found(problem, near))
     stated = tuple(_gap(metric, best.metrics.of(metric), bound) for metric, bound in bounds)
     return replace(best, status="greedy" if best is start else "feasible", bounds=stated)
 

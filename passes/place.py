@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -16,6 +17,8 @@ from .readout import read_out
 from .reference import reference_modes, serial
 
 POLICIES = ("optimal", "reference", "sequential")
+# Where the value of a strict requirement must lie, given the best that can be had.
+_BESIDE = {"<": "above", ">": "below"}
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,14 @@ def _explained(workflow: Workflow, conflict: Conflict, formulation: Formulation)
     stated = {need.text: need for need in workflow.requirements}
     blamed = [stated[reason] for reason in conflict.reasons if reason in stated]
     reasons = " and ".join(_reason(reason, stated, formulation) for reason in conflict.reasons)
-    where = "would be feasible at" if conflict.proved else "is missed in the nearest found, at"
-    hints = [
-        f"`{text}` {where} {_readable(text, value, formulation)}"
-        for text, value in conflict.nearest
-    ]
+    ops = {limit.text: limit.op for limit in formulation.problem.limits}
+    hints = []
+    for text, value in conflict.nearest:
+        where = f"would be feasible {_BESIDE.get(ops.get(text, ''), 'at')}"
+        if not conflict.proved:
+            where = "is missed in the nearest found, at"
+        value = _kept_feasible(value, ops.get(text, ""))
+        hints.append(f"`{text}` {where} {_readable(text, value, formulation)}")
     what = "cannot all be met" if len(conflict.reasons) > 1 else "cannot be met"
     if not conflict.proved:
         what = "may be met, but no placement was found within the solver's limit"
@@ -100,6 +106,15 @@ def _explained(workflow: Workflow, conflict: Conflict, formulation: Formulation)
     return CompileError(
         [Diagnostic("infeasible", f"{reasons} {what}", place, help="; ".join(hints) or None)]
     )
+
+
+def _kept_feasible(value: float, op: str) -> float:
+    """Round to the four digits that are shown, to the side on which a requirement is met."""
+    if value <= 0.0 or op not in ("<=", ">="):
+        return value
+    unit = 10.0 ** (math.floor(math.log10(value)) - 3)
+    towards = math.ceil if op == "<=" else math.floor
+    return towards(value / unit * (1 + (-1e-9 if op == "<=" else 1e-9))) * unit
 
 
 def _reason(reason: str, stated: Mapping[str, Requirement], formulation: Formulation) -> str:

@@ -1,0 +1,99 @@
+"""Reading the plan of a service out of what its parts came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..targets.service_plan import (
+    FleetEpoch,
+    InstanceType,
+    PlannedRoute,
+    ServedClass,
+    ServicePlan,
+)
+from ..targets.study import Study
+from .fleet import DayPlan, Part
+from .fleetproblem import FleetProblem
+
+
+def service_plan(study: Study, fleet: FleetProblem, day: DayPlan) -> ServicePlan:
+    """Return a day's plan as data that stands for itself: each part is a group of instances."""
+    firsts: list[int] = []  # where the instance types of each part begin
+    instances: list[InstanceType] = []
+    for group, part in enumerate(day.parts):
+        firsts.append(len(instances))
+        for engine in part.problem.engines:
+            pool = part.problem.pools[engine.pool] if engine.pool >= 0 else None
+            instances.append(
+                InstanceType(
+                    name=engine.name,
+                    group=group,
+                    gpu=pool.gpu if pool is not None and engine.gpus else None,
+                    gpus=engine.gpus,
+                    usd_per_s=engine.usd_per_s,
+                    idle_w=engine.idle_w,
+                    startup_s=engine.startup_s,
+                )
+            )
+    served = {member for part in day.parts for members in part.members for member in members}
+    kinds = fleet.problem.classes
+    classes = tuple(
+        ServedClass(
+            name=kind.name,
+            accuracy=kind.accuracy,
+            latency_s=kind.latency_s,
+            wait_s=kind.wait_s,
+            late=kind.late,
+            requests=fleet.requests[k] if k in served else (0.0,) * len(fleet.requests[k]),
+        )
+        for k, kind in enumerate(kinds)
+    )
+    return ServicePlan(
+        study=study.name,
+        policy=day.policy,
+        objective=study.objective,
+        period_s=study.workflows[0].arrivals.period_s,
+        instances=tuple(instances),
+        classes=classes,
+        epochs=tuple(_epochs(day, firsts)),
+        unserved=day.unserved,
+    )
+
+
+def _epochs(day: DayPlan, firsts: list[int]) -> Iterator[FleetEpoch]:
+    start_s = 0.0
+    for number in range(len(day.parts[0].plans) if day.parts else 0):
+        plans = [part.plans[number] for part in day.parts]
+        duration_s = day.parts[0].epochs[number].duration_s
+        yield FleetEpoch(
+            start_s=start_s,
+            duration_s=duration_s,
+            instances=tuple(n for plan in plans for n in plan.instances),
+            routes=tuple(
+                route
+                for part, first in zip(day.parts, firsts, strict=True)
+                for route in _routes(part, number, first)
+            ),
+            usd=sum(plan.usd for plan in plans),
+            energy_j=sum(plan.energy_j for plan in plans),
+            value=sum(plan.value for plan in plans),
+            bound=sum(plan.bound for plan in plans),
+        )
+        start_s += duration_s
+
+
+def _routes(part: Part, number: int, first: int) -> Iterator[PlannedRoute]:
+    for k, members in enumerate(part.members):
+        for route in part.plans[number].routes(k):
+            column = route.column
+            for member in members:
+                yield PlannedRoute(
+                    kind=member,
+                    share=route.share,
+                    configuration=column.label(part.problem.classes[k]),
+                    busy=tuple((first + engine, seconds) for engine, seconds in column.busy),
+                    latency_s=column.latency_s,
+                    accuracy=column.accuracy,
+                    energy_j=column.energy_j,
+                    usd=column.usd,
+                )

@@ -1,0 +1,166 @@
+"""Replaying the plan of a service second by second: who waits, and for how long.
+
+Requests of a period come evenly over it. What may not wait goes first. Of what may wait, requests
+go in the order in which their time runs out; those whose time has run out go last. Requests go by
+the plan's routes, and by those that have room where others have none. No request knows of the
+future, so what a plan promises with the whole day before it is put to the test here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..targets.service_plan import FleetEpoch, PlannedRoute, ServicePlan
+
+STEP_S = 5.0
+_LEAST = 1e-9  # requests; less is none
+
+
+@dataclass(frozen=True, slots=True)
+class ClassReplay:
+    """What became of the requests of a class.
+
+    `in_time` is the share that began within the wait its class permits (within a step of coming,
+    where it permits none) on a route that meets its limits; `wait_p95_s` what 95 % waited at most.
+    """
+
+    name: str
+    requests: float
+    in_time: float
+    wait_p95_s: float
+    meets: bool
+
+
+class _Queue:
+    """The requests of one class that wait, oldest first, as pairs [time they came, how many]."""
+
+    def __init__(self) -> None:
+        self.due: deque[list[float]] = deque()
+        self.late: deque[list[float]] = deque()
+        self.waits: dict[float, float] = {}
+        self.unfit = 0.0  # begun on a route that misses a limit
+
+    def demote(self, now_s: float, wait_s: float) -> None:
+        """Put those last whose time has run out."""
+        while self.due and now_s - self.due[0][0] > wait_s + _LEAST:
+            self.late.append(self.due.popleft())
+
+    def take(self, queue: deque[list[float]], amount: float, now_s: float) -> None:
+        """Note that the oldest requests begin."""
+        while amount > _LEAST and queue:
+            came_s, waiting = queue[0]
+            begun = min(waiting, amount)
+            wait_s = round(now_s - came_s, 6)
+            self.waits[wait_s] = self.waits.get(wait_s, 0.0) + begun
+            amount -= begun
+            if begun >= waiting - _LEAST:
+                queue.popleft()
+            else:
+                queue[0][1] = waiting - begun
+
+
+def replay(plan: ServicePlan) -> tuple[ClassReplay, ...]:
+    """Return what becomes of each class's requests; what is left at the day's end is worked off."""
+    queues = [_Queue() for _ in plan.classes]
+    for epoch in plan.epochs:
+        routes = _by_class(plan, epoch)
+        for step in range(round(epoch.duration_s / STEP_S)):
+            now_s = epoch.start_s + step * STEP_S
+            period = int(now_s / plan.period_s)
+            for queue, kind in zip(queues, plan.classes, strict=True):
+                come = kind.requests[period] * STEP_S / plan.period_s
+                if come > _LEAST:
+                    queue.due.append([now_s, come])
+            _step(plan, queues, routes, _room(epoch), now_s)
+    if plan.epochs:
+        _work_off(plan, queues, plan.epochs[-1])
+    return tuple(
+        _outcome(plan, k, queue) for k, queue in enumerate(queues) if sum(plan.classes[k].requests)
+    )
+
+
+def _by_class(plan: ServicePlan, epoch: FleetEpoch) -> list[list[PlannedRoute]]:
+    return [[r for r in epoch.routes if r.kind == k] for k in range(len(plan.classes))]
+
+
+def _room(epoch: FleetEpoch) -> list[float]:
+    return [n * STEP_S for n in epoch.instances]
+
+
+def _work_off(plan: ServicePlan, queues: list[_Queue], epoch: FleetEpoch) -> None:
+    now_s = epoch.start_s + epoch.duration_s
+    routes = _by_class(plan, epoch)
+    for _ in range(round(epoch.duration_s / STEP_S)):
+        if not any(queue.due or queue.late for queue in queues):
+            return
+        _step(plan, queues, routes, _room(epoch), now_s)
+        now_s += STEP_S
+
+
+def _step(
+    plan: ServicePlan,
+    queues: Sequence[_Queue],
+    routes: Sequence[Sequence[PlannedRoute]],
+    room: list[float],
+    now_s: float,
+) -> None:
+    """Begin what there is room for in one step."""
+    kinds = plan.classes
+    for queue, kind in zip(queues, kinds, strict=True):
+        queue.demote(now_s, kind.wait_s if kind.wait_s else float("inf"))
+    first = [k for k, queue in enumerate(queues) if queue.due]
+    first.sort(key=lambda k: (kinds[k].wait_s > 0, queues[k].due[0][0] + kinds[k].wait_s))
+    for k in first:
+        _begin(plan, k, queues[k], queues[k].due, routes[k], room, now_s)
+    for k, queue in enumerate(queues):
+        if queue.late:
+            _begin(plan, k, queue, queue.late, routes[k], room, now_s)
+
+
+def _begin(
+    plan: ServicePlan,
+    k: int,
+    queue: _Queue,
+    waiting: deque[list[float]],
+    routes: Sequence[PlannedRoute],
+    room: list[float],
+    now_s: float,
+) -> None:
+    """Begin requests of one class: by the plan's shares, then wherever there is room."""
+    wanted = sum(amount for _, amount in waiting)
+    left = wanted
+    for by_share in (True, False):
+        for route in routes:
+            amount = wanted * route.share if by_share else left
+            amount = min([left, amount, *(room[i] / s for i, s in route.busy if s > 0)])
+            if amount <= _LEAST:
+                continue
+            for i, seconds in route.busy:
+                room[i] = max(room[i] - amount * seconds, 0.0)
+            left -= amount
+            if not plan.classes[k].accepts(route):
+                queue.unfit += amount
+    queue.take(waiting, wanted - left, now_s)
+
+
+def _outcome(plan: ServicePlan, k: int, queue: _Queue) -> ClassReplay:
+    kind = plan.classes[k]
+    total = sum(kind.requests)
+    permitted_s = max(kind.wait_s, STEP_S)
+    in_time = sum(n for wait_s, n in queue.waits.items() if wait_s <= permitted_s + _LEAST)
+    below, p95_s = 0.0, float("inf")
+    for wait_s in sorted(queue.waits):
+        below += queue.waits[wait_s]
+        if below >= 0.95 * total * (1 - 1e-9):
+            p95_s = wait_s
+            break
+    share = max(min(in_time / total, 1.0) - queue.unfit / total, 0.0)
+    return ClassReplay(
+        name=kind.name,
+        requests=total,
+        in_time=share,
+        wait_p95_s=p95_s,
+        meets=share >= 1 - kind.late - 1e-6,
+    )
