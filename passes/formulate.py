@@ -12,7 +12,7 @@ from ..targets.library import Executor
 from .base import Context
 from .configurations import configurations
 from .dominance import undominated
-from .jobsearch import least_latency
+from .jobsearch import reachable_latency
 from .measured import Measured, measure
 from .modes import Terms, Way, as_mode, slots_of, ways
 from .pins import pins_of
@@ -219,8 +219,7 @@ def _reachable(problem: Problem, limit: Limit) -> Limit:
     """
     if limit.metric != "latency" or limit.text.split()[-1] not in TIERS:
         return limit
-    least = least_latency(problem, limit.percentile)
-    return replace(limit, value=max(limit.value, least))
+    return replace(limit, value=reachable_latency(problem, limit.value, limit.percentile))
 
 
 def _require_ways(steps: Sequence[StepWork], found: Sequence[Sequence[Way]], terms: Terms) -> None:

@@ -46,20 +46,23 @@ def minimise(built: JobModel, objective: cp_model.LinearExprT, budget: float) ->
     return Outcome(status, value, solver.best_objective_bound, spent, solver if found else None)
 
 
-def least_latency(problem: Problem, percentile: int) -> float:
-    """Return the least latency in seconds of any placement, limits aside, at a percentile.
+def reachable_latency(problem: Problem, wanted: float, percentile: int) -> float:
+    """Return the latency in seconds that is wanted, or the least there is where nothing reaches it.
 
-    As the model has it, rounded up to its ticks, so that it is feasible as a limit; what is found
-    in a fixed deterministic time, and 0.0 where nothing is.
+    Limits are left aside. The least is what is found in a fixed deterministic time, as the model
+    has it: rounded up to its ticks, so that it is feasible as a limit.
     """
-    built = JobModel(
-        replace(problem, limits=()),
-        Scale.of(problem),
-        sorted({0, percentile}),
-        relaxed=len(problem.steps) > WHOLE,
-    )
+    bare = replace(problem, limits=())
+    relaxed = len(problem.steps) > WHOLE
+    built = JobModel(bare, Scale.of(problem), sorted({0, percentile}), relaxed=relaxed)
     outcome = minimise(built, built.metric("latency", percentile), LEAST_BUDGET)
-    return outcome.value * built.scale.tick_s
+    if outcome.solver is None:
+        return wanted
+    order = [outcome.solver.value(start) for start in built.tracks[percentile].starts]
+    laid = evaluate(bare, _modes(built, outcome.solver), order)  # free of the model's rounding
+    if isinstance(laid, Placement) and laid.metrics.latency_s[percentile] <= wanted:
+        return wanted
+    return max(wanted, outcome.value * built.scale.tick_s)
 
 
 def deterministic_solver(budget: float) -> cp_model.CpSolver:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from murakkab.passes.conflict import not_found
+from murakkab.passes.greedy import closest
 from murakkab.passes.jobsolver import solve
 from murakkab.passes.problem import (
     Conflict,
@@ -17,6 +18,8 @@ from murakkab.passes.problem import (
     Step,
     Times,
 )
+
+from .test_jobsolver import small
 
 SERVER = EngineOption("server", 0, True, 1, 2, 1, 1.0, 0.0, 4, 0.0, 0.0, 0.0, 1.0, 0.0, "server")
 GOOD = Mode("good", 0, 1, (Times(10.0, 10.0, 10.0),), 1.0, 0.0, 1.0)
@@ -55,8 +58,61 @@ def test_a_pool_that_is_too_small_is_named() -> None:
     assert conflict(job(CHEAP, gpus=1)).reasons == ("pool `a100` has 1 GPU",)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_no_sentence_of_a_conflict_can_be_left_out(seed: int) -> None:
+    """Three limits below what random jobs reach: those named conflict, and all but one do not."""
+    problem = small(seed, ("cost",))
+    try:
+        free = solve(problem, budget=1.0).metrics
+    except Infeasible:
+        free = None  # a conflict by itself
+    limits = problem.limits
+    if free is not None:
+        limits = (
+            *limits,
+            Limit("cost", "<=", 1.01 * free.cost_usd, "cost is least"),
+            Limit("latency", "<=", 0.6 * free.latency_s[0], "latency is short"),
+            Limit("gpus", "<", float(free.gpus), "gpus are fewer"),
+        )
+    try:
+        solve(replace(problem, limits=limits), budget=1.0)
+        return
+    except Infeasible as error:
+        found = error.conflict
+    assert found.proved
+    named = [limit for limit in limits if limit.text in found.reasons]
+    if len(named) < len(found.reasons):
+        return  # capacities beside limits
+    with pytest.raises(Infeasible):
+        solve(replace(problem, limits=tuple(named)), budget=1.0)
+    for left_out in named:
+        rest = tuple(limit for limit in named if limit is not left_out)
+        assert solve(replace(problem, limits=rest), budget=1.0).modes
+    for text, value in found.nearest:
+        met = tuple(replace(x, op="<=", value=value) if x.text == text else x for x in named)
+        if all(x.metric != "accuracy" for x in met if x.text == text):
+            assert solve(replace(problem, limits=met), budget=1.0).modes
+
+
+def test_more_than_everything_is_refused_with_a_proof() -> None:
+    found = conflict(job(Limit("accuracy", ">", 1.0, "accuracy > 1")))
+    assert found.proved
+    assert found.reasons == ("accuracy > 1",)
+    assert found.nearest == (("accuracy > 1", 1.0),)
+
+
+@pytest.mark.parametrize(("op", "fits"), [("<", False), ("<=", True)])
+def test_a_strict_limit_excludes_its_value(op: str, fits: bool) -> None:
+    limits = (Limit("latency", op, 10.0, f"latency {op} 10 s"), RIGHT)
+    if fits:
+        assert solve(job(*limits), budget=1.0).metrics.latency_s[0] == 10.0
+    else:
+        assert set(conflict(job(*limits)).reasons) == {x.text for x in limits}
+
+
 def test_a_search_that_ends_without_a_proof_says_what_came_nearest() -> None:
-    found = not_found(job(QUICK, CHEAP, RIGHT))
+    problem = job(QUICK, CHEAP, RIGHT)
+    found = not_found(problem, closest(problem))
     assert not found.proved
     assert len(found.reasons) == 1
     assert dict(found.nearest)[found.reasons[0]] in (10.0, 0.8)

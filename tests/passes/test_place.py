@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,6 +67,56 @@ def test_the_plan_is_never_worse_than_the_reference(metric: str, cluster: Path) 
     assert ours[key] <= reference[key] * (1 + 1e-6)
 
 
+TASKS = (
+    "summarize({})",
+    'translate({}, "French")',
+    'write_code({}, "")',
+    'classify({}, ["a", "b"])',
+    "review({}, {})",
+)
+
+
+def random_program(rng: random.Random) -> tuple[str, str]:
+    """Return a program of steps that read the results of earlier ones, and its first objective."""
+    names, lines = ["text"], []
+    for index in range(rng.randint(2, 5)):
+        kind = rng.random()
+        if kind < 0.25:
+            body = "{ yield transcribe(scene) }"
+            lines.append(f"l{index} = for scene in split_scenes(video) {body}")
+            lines.append(f'x{index} = join(l{index}, " ")')
+        elif kind < 0.45:
+            lines.append(f'x{index} = optional summarize({rng.choice(names)}) ?? ""')
+        else:
+            task, read = rng.choice(TASKS), (rng.choice(names), rng.choice(names))
+            lines.append(f"x{index} = {task.format(*read)}")
+        names.append(f"x{index}")
+    first, second = rng.sample(("energy", "cost", "latency", "gpus"), 2)
+    clauses = [
+        f"minimize {first} then {second}",
+        f"expect video.duration = {rng.choice((20, 60))} s",
+    ]
+    if rng.random() < 0.5:
+        clauses.append(f"require accuracy >= {rng.choice((0.5, 0.9, 0.99))}")
+    if rng.random() < 0.5:
+        clauses.append(f"require p95 latency <= {rng.choice((20, 60, 200))} s")
+    head = "\n".join(["workflow w(text: Text, video: Video) -> [Text]", *clauses])
+    return f"{head} {{ {' '.join(lines)} return [{', '.join(names[1:])}] }}", first
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_random_program_does_worse_than_its_reference(seed: int) -> None:
+    """By its first objective, where the reference meets the requirements."""
+    text, metric = random_program(random.Random(seed))
+    context = world(A100)
+    reference = placed(flow(text), context, 0)
+    if dict(reference.attrs).get("predicted.breaks"):
+        return
+    key = {"latency": "latency_s.p50", "energy": "energy_j", "cost": "cost_usd"}.get(metric, metric)
+    mine, its = figures(placed(flow(text), context))[key], figures(reference)[key]
+    assert mine <= its * (1 + 1e-6)
+
+
 def test_a_placed_module_prints_and_reads_back() -> None:
     module = placed(video("minimize energy"), world(A100))
     assert read_module(print_module(module)) == module
@@ -106,6 +157,14 @@ def test_what_cannot_be_met_is_explained_in_the_authors_words() -> None:
     assert found.span is not None
     assert found.help is not None
     assert "would be feasible at" in found.help
+
+
+def test_what_nothing_reaches_is_refused_not_searched_for() -> None:
+    with pytest.raises(CompileError) as caught:
+        placed(video("minimize cost require accuracy > 1"), world(LAPTOP))
+    (finding,) = caught.value.diagnostics
+    assert finding.message == "`accuracy > 1` cannot be met"
+    assert finding.help == "`accuracy > 1` would be feasible below 1"
 
 
 def test_the_nearest_feasible_value_is_feasible() -> None:
