@@ -17,6 +17,7 @@ from ..targets.plan import EnginePlan, Plan
 from .clock import Clock, RealClock
 from .dispatch import Dispatcher, EngineLane, Interrupts
 from .errors import CallFailed, RunError, StepFailure
+from .kept import KeptWorkers
 from .program import compile_program
 from .progress import OnEvent, OnInterrupt
 from .python_worker import LanePools
@@ -57,6 +58,7 @@ async def run_plan(
     tracing: Tracing | None = None,
     workers: Mapping[str, WorkerFactory] | None = None,
     clock: Clock | None = None,
+    kept: KeptWorkers | None = None,
 ) -> RunResult:
     """Run a plan on values of its workflow's parameters, by name.
 
@@ -64,6 +66,7 @@ async def run_plan(
     the run in order (main thread only); `on_interrupt` is then told, the first time, how many calls
     are at work. `serving` says where model servers are and where their logs go, `tracing` takes
     spans. `workers` are by runner, the real ones unless given; `clock` belongs to them.
+    `kept` keeps those that run in processes here for the next run of the plan.
     Raises `InputError` where the plan cannot be run here, `RunError` where inputs do not fit, or
     the run fails or is interrupted.
     """
@@ -72,7 +75,7 @@ async def run_plan(
     values = bind_inputs(workflow, inputs)
     executors = plan_executors(plan, library) if workers is None else {}
     fleet = Fleet(plan, executors, serving if serving is not None else Serving())
-    factories = workers if workers is not None else _factories(fleet)
+    factories = workers if workers is not None else _factories(fleet, kept)
     idempotent = [e.name for e in executors.values() if e.idempotent]
     engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
     if dict(module.attrs).get("sequential") is True:
@@ -127,10 +130,12 @@ async def _carry_out(
         recorder.engines(fleet.report(), fleet.gpus())
 
 
-def _factories(fleet: Fleet) -> dict[str, WorkerFactory]:
+def _factories(fleet: Fleet, kept: KeptWorkers | None) -> dict[str, WorkerFactory]:
+    here: dict[str, WorkerFactory] = {"python": LanePools().worker, "torch": torch_worker}
+    if kept is not None:
+        here = {runner: kept.keeping(make) for runner, make in here.items()}
     return {
-        "python": LanePools().worker,
-        "torch": torch_worker,
+        **here,
         "vllm": fleet.worker,
         "openai": fleet.worker,
     }

@@ -13,6 +13,7 @@ from ...targets.library import Library
 from ...targets.plan import EnginePlan, Plan
 from ..driver import RunResult, run_plan
 from ..errors import RunError
+from ..kept import KeptWorkers
 from ..serving.fleet import Serving
 from ..serving.turns import conflicts
 from ..serving.upkeep import bring_up
@@ -77,9 +78,13 @@ class Trials:
         waiting = deque(items)
 
         async def take() -> None:
-            while waiting and not self.stopping:
-                item = waiting.popleft()
-                done(item, await self._outcome(plan, item, score))
+            kept = KeptWorkers()
+            try:
+                while waiting and not self.stopping:
+                    item = waiting.popleft()
+                    done(item, await self._outcome(plan, item, score, kept))
+            finally:
+                await kept.close()
 
         width = 1 if _one_at_a_time(plan) else self._at_once
         self._at_work = {asyncio.create_task(take()) for _ in range(min(width, len(items)))}
@@ -93,14 +98,16 @@ class Trials:
                 task.cancel()
             await asyncio.gather(*self._at_work, return_exceptions=True)
 
-    async def result(self, plan: Plan, inputs: dict[str, Any]) -> RunResult:
+    async def result(
+        self, plan: Plan, inputs: dict[str, Any], kept: KeptWorkers | None = None
+    ) -> RunResult:
         """Run a plan once; raises InputError and RunError as `run_plan`."""
         serving = replace(self._serving, lasting=False)
-        return await run_plan(plan, inputs, library=self._library, serving=serving)
+        return await run_plan(plan, inputs, library=self._library, serving=serving, kept=kept)
 
-    async def _outcome(self, plan: Plan, item: Item, score: Score) -> Outcome:
+    async def _outcome(self, plan: Plan, item: Item, score: Score, kept: KeptWorkers) -> Outcome:
         try:
-            result = await self.result(plan, dict(item.inputs))
+            result = await self.result(plan, dict(item.inputs), kept)
         except InputError as error:
             raise CannotRun(str(error)) from None
         except RunError as error:
