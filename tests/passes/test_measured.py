@@ -12,14 +12,19 @@ from murakkab.compiler.driver import Compiled, Request, compile_workflow, stage
 from murakkab.compiler.program import program_digest, stated_program
 from murakkab.ir.diagnostics import CompileError, InputError
 from murakkab.passes.audit import check
+from murakkab.passes.bind import Bind
+from murakkab.passes.formulate import formulate, variants
 from murakkab.passes.greedy import greedy
 from murakkab.passes.jobrelaxation import relax
 from murakkab.passes.jobsolver import solve
+from murakkab.passes.measured import choice_of
+from murakkab.passes.pipeline import run_pipeline
 from murakkab.passes.problem import Infeasible, Limit, Placement, Problem
 from murakkab.passes.schedule import Reason, broken, evaluate, is_better
+from murakkab.targets.workflow_profiles import MeasuredConfiguration, WorkflowProfiles
 
 from .test_jobsolver import OBJECTIVES, every_placement, small
-from .worlds import LAPTOP, executor_toml
+from .worlds import LAPTOP, executor_toml, flow, world
 
 SOURCE = """
 task draft(query: Text) -> Text "Draft." using draft
@@ -205,6 +210,61 @@ def test_a_profile_of_another_version_is_told(tmp_path: Path) -> None:
 def test_profiles_of_other_workflows_change_nothing(tmp_path: Path) -> None:
     text = (HEADER + ROWS).replace("w,draft", "v,draft")
     assert chosen(compiled(tmp_path, text)) == chosen(compiled(tmp_path, None))
+
+
+# ---- pruning
+
+
+VIDEO = """
+workflow v(query: Text, video: Video) -> Text
+    minimize {metric}
+    require accuracy >= 0.4
+    expect video.duration = 40 s
+    expect len(scenes) = 4
+{{
+    scenes = split_scenes(video)
+    notes = for scene in scenes {{
+        frames = sample_frames(scene) with {{ frames <= 5 }}
+        speech = optional transcribe(scene)
+        seen = read_text(frames)
+        yield seen + (speech ?? "")
+    }}
+    return answer(query, notes)
+}}
+"""
+
+
+@pytest.mark.parametrize("metric", ["latency", "energy", "cost"])
+def test_no_optimal_plan_is_pruned(metric: str) -> None:
+    """What frames cost depends on how many there are, and their accuracy on all other choices."""
+    context = world(LAPTOP)
+    module = run_pipeline(flow(VIDEO.format(metric=metric)), (Bind(),), context)
+    steps, found = variants(module, context)
+    labels = [
+        list({w.configuration.label: w.configuration for w in ways}.values()) for ways in found
+    ]
+    rng = random.Random(7)
+    rows = []
+    for setting in rng.sample(list(itertools.product(*labels)), 12):
+        choices = tuple(
+            (step.op.out().name, choice_of(c)) for step, c in zip(steps, setting, strict=True)
+        )
+        rows.append(MeasuredConfiguration("v", choices, round(rng.uniform(0.2, 0.9), 2), 10))
+    context = replace(context, measured=WorkflowProfiles(tuple(rows)))
+    values = []
+    for prune in (True, False):
+        formulation = formulate(module, context, prune=prune)
+        placed = solve(formulation.problem, budget=20.0)
+        assert check(formulation.problem, placed) == []
+        values.append([placed.metrics.of(name) for name in formulation.problem.objectives[:1]])
+        chosen = [ways[m] for ways, m in zip(formulation.ways, placed.modes, strict=True)]
+        named = tuple(
+            (step.op.out().name, choice_of(way.configuration))
+            for step, way in zip(formulation.steps, chosen, strict=True)
+        )
+        (row,) = [row for row in rows if row.choices == named]
+        assert row.accuracy == placed.metrics.accuracy >= 0.4
+    assert values[0] == pytest.approx(values[1], rel=1e-3)
 
 
 # ---- the solvers
