@@ -71,6 +71,7 @@ def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
         lines += [
             f"  runs on   {steps.executor(step)}",
             f"  stands    {steps.standing(steps.engine(plan, step))}",
+            *_started(plan, step),
             f"  takes     {figures.several(step.calls, 'call')} of {each}, "
             f"{figures.joules(step.energy_j)}, {figures.dollars(step.cost_usd)}",
             f"  quality   {figures.share(step.quality)}",
@@ -84,6 +85,15 @@ def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
     notes = [note for note in plan.notes if f"`{step.task}`" in note or f"`{step.step}`" in note]
     lines += [f"  note: {safe(note)}" for note in notes]
     return "\n".join(lines)
+
+
+def _started(plan: Plan, step: StepPlan) -> list[str]:
+    """Return a line where a step's engine is started within the run, which delays it."""
+    from . import steps
+    from .reloads import reload
+
+    told = reload(plan, steps.engine(plan, step))
+    return [f"  starts    {told}"] if told else []
 
 
 def _alternatives(found: tuple[Alternative, ...], now: Prediction) -> str:

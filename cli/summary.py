@@ -8,6 +8,7 @@ from ..ir.workflow import Module
 from ..targets.plan import Plan, Prediction, Solver, StepPlan
 from . import figures, steps
 from .display import safe
+from .reloads import reloads
 from .tables import indent, table
 
 _PERCENTILES = ("p50", "p95")
@@ -30,6 +31,7 @@ def summary(plan: Plan, module: Module, reference: Plan | None = None) -> str:
         click.style(safe(head), bold=True),
         indent(decisions(plan, module, reference)),
         indent(predictions(plan)),
+        indent(reloads(plan)),
         indent(proof(plan.solver)),
     ]
     parts += [indent(f"note: {safe(note)}") for note in plan.notes]
