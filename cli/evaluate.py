@@ -141,12 +141,19 @@ def command(
         raise InputError(Diagnostic("usage", message, help="give `--target local` or `vllm`"))
     items = load_dataset(dataset, space.workflow, wish.expected)
     path = to if to is not None else Path(f"{file.stem}.profile.csv")
-    work = _Work(output, wish, wanted, space, items, path, judging)
+    work = _Work(output, wish, wanted, space, items, path, judging, _settings(space, wish))
     search, metric = asyncio.run(work.run())
     if search.trials.stopping:
         output.aside(f"what is scored is kept in `{work.progress}`; the same command goes on")
         raise KeyboardInterrupt
     _tell(output, work, search, metric)
+
+
+def _settings(space: Space, wish: _Wish) -> list[Setting]:
+    """Return the configurations to measure."""
+    if wish.configurations is not None:
+        return space.listed(wish.configurations)[: wish.limit]
+    return space.settings(wish.limit, wish.seed)
 
 
 def _judging(wish: _Wish, wanted: Request) -> Executor | None:
@@ -172,6 +179,7 @@ class _Work:
     dataset: Dataset
     path: Path
     judging: Executor | None
+    settings: Sequence[Setting]
 
     @property
     def progress(self) -> Path:
@@ -188,7 +196,7 @@ class _Work:
         from .live import shown_engines
 
         with shown_engines(self.output) as on_engine:
-            logs = FOLDER / "logs"
+            logs = FOLDER / "logs" / f"evaluate-{os.getpid()}"
             serving = Serving(environ=os.environ, logs=logs, warm=FOLDER, on_engine=on_engine)
             library = load_library(self.wanted.libraries)
             trials = Trials(library, serving, self.wish.at_once)
@@ -244,12 +252,6 @@ class _Work:
         }
         return open_journal(self.progress, self.space.workflow.name, digests)
 
-    def settings(self) -> list[Setting]:
-        """Return the configurations to measure."""
-        if self.wish.configurations is not None:
-            return self.space.listed(self.wish.configurations)[: self.wish.limit]
-        return self.space.settings(self.wish.limit, self.wish.seed)
-
     def _candidates(self) -> list[Candidate]:
         from functools import partial
 
@@ -262,7 +264,7 @@ class _Work:
                 self.space.label(setting),
                 partial(plan_of, self.space, setting),
             )
-            for setting in self.settings()
+            for setting in self.settings
         ]
 
     def _items(self) -> list[Item]:
@@ -287,7 +289,7 @@ def _tell(output: Output, work: _Work, search: Search, metric: Metric) -> None:
     )
     if not done:
         raise RunError("no configuration could be measured")
-    settings = {work.space.key(setting): setting for setting in work.settings()}
+    settings = {work.space.key(setting): setting for setting in work.settings}
     program = stated_program(work.space.program)
     source = f"{metric.name} on {work.dataset.path.name}, {program}"
     rows = [scores.row(work.space, settings[c.key], c, source) for c in done]

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ...ir.diagnostics import InputError
@@ -36,13 +37,16 @@ class Trials:
     """
 
     def __init__(self, library: Library, serving: Serving, at_once: int) -> None:
-        """Start nothing yet; `serving.warm` is the folder of servers that are kept already."""
+        """Start nothing yet.
+
+        `serving.warm` is the folder of servers that are kept already; by `serving.logs`, a folder
+        that nobody else writes to, the trials know their own.
+        """
         assert serving.warm is not None
         self._library = library
         self._serving = serving
         self._folder = serving.warm
         self._at_once = at_once
-        self._before = frozenset(s.pid for s in warm_servers(self._folder))
         self._held: frozenset[int] = frozenset()
         self._standing: dict[str, EnginePlan] = {}
         self._at_work: set[asyncio.Task[None]] = set()
@@ -145,7 +149,8 @@ class Trials:
             self._standing = {name: _apart_from_times(e) for name, e in needed.items()}
 
     def _own(self) -> list[WarmServer]:
-        return [s for s in warm_servers(self._folder) if s.pid not in self._before]
+        logs = self._serving.logs.absolute()
+        return [s for s in warm_servers(self._folder) if Path(s.log).is_relative_to(logs)]
 
     async def _end(self, servers: list[WarmServer]) -> None:
         if servers:

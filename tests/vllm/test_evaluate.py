@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from murakkab.targets.workflow_profiles import load_workflow_profiles
 
 from .models import write_library
-from .test_launched import server_group
+from .test_launched import server_group, until
 from .workflows import ENVIRONMENT
 
 ONE = """
@@ -21,13 +22,18 @@ workflow one(question: Text) -> Text { return answer(question) }
 """
 
 
-def evaluate(folder: Path, library: Path, *flags: str) -> Any:
+def command(folder: Path, library: Path, *flags: str) -> list[str]:
+    """Write a workflow and a dataset into a folder; return what evaluates it there."""
     (folder / "w.mkb").write_text(ONE)
     items = [{"question": f"Question {n}?", "expected": "a"} for n in range(6)]
     (folder / "d.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
-    command = [sys.executable, "-m", "murakkab", "evaluate", "w.mkb", "--dataset", "d.jsonl"]
+    mkb = [sys.executable, "-m", "murakkab", "evaluate", "w.mkb", "--dataset", "d.jsonl", "--json"]
+    return [*mkb, "--target", "vllm", "--library", str(library), *flags]
+
+
+def evaluate(folder: Path, library: Path, *flags: str) -> Any:
     done = subprocess.run(
-        [*command, "--target", "vllm", "--library", str(library), "--json", *flags],
+        command(folder, library, *flags),
         cwd=folder,
         env=ENVIRONMENT,
         capture_output=True,
@@ -48,12 +54,30 @@ def test_servers_are_started_once_a_configuration_and_ended(
     assert all(entry["n"] == 6 and entry["failed"] == 0 for entry in entries.values())
     assert all(entry["tokens"]["tokens_output_p90"] == 8 for entry in entries.values())
     assert all(entry["tokens"]["tokens_prompt_p50"] > 10 for entry in entries.values())
-    logs = sorted(path.name for path in (tmp_path / ".murakkab/engines/logs").iterdir())
+    logs = sorted(path.name for path in (tmp_path / ".murakkab/engines/logs").rglob("*.log"))
     assert logs == ["large-0.log", "small-0.log"]
     assert [server_group(models_apart / name) for name in ("large", "small")] == [None, None]
     assert list((tmp_path / ".murakkab/engines").glob("*.json")) == []
     rows = load_workflow_profiles([tmp_path / "w.profile.csv"]).of("one")
     assert sorted(row.accuracy for row in rows) == sorted(e["accuracy"] for e in entries.values())
+
+
+def test_ctrl_c_while_a_server_starts_leaves_nothing(models_apart: Path, tmp_path: Path) -> None:
+    library = write_library(models_apart / "stopped.toml", ["large"])
+    run = subprocess.Popen(
+        command(tmp_path, library, "--metric", "contains"),
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert until(lambda: server_group(models_apart / "large") is not None, run)
+    run.send_signal(signal.SIGINT)
+    out, _ = run.communicate(timeout=60.0)
+    assert run.returncode == 130
+    assert [found["id"] for found in json.loads(out)["diagnostics"]] == ["interrupted"]
+    assert until(lambda: server_group(models_apart / "large") is None)
+    assert list((tmp_path / ".murakkab/engines").glob("*.json")) == []
 
 
 def test_a_served_model_judges(models: Path, server_small: str, tmp_path: Path) -> None:
