@@ -14,7 +14,7 @@ from typing import Any
 
 from .compiler.driver import Request, compile_workflow
 from .ir.types import Option
-from .targets.library import load_library
+from .targets.library import load_named
 from .targets.plan import Plan
 
 File = str | Path
@@ -98,7 +98,7 @@ async def arun(
     if plan.target == "sim":
         done = await simulate_plan(plan, values, record=kept)
     else:
-        executors = load_library(tuple(map(Path, library)))
+        executors = load_named(plan.executors(), tuple(map(Path, library)))
         done = await run_plan(plan, values, library=executors, record=kept)
     return Run(done.value, done.record.document)
 

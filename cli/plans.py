@@ -52,9 +52,9 @@ def models_needed(plan: Plan, libraries: Sequence[Path]) -> tuple[ModelNeed, ...
     """
     from ..runtime.driver import plan_executors
     from ..runtime.weights import models_of
-    from ..targets.library import load_library
+    from ..targets.library import load_named
 
-    return models_of(plan, plan_executors(plan, load_library(libraries)))
+    return models_of(plan, plan_executors(plan, load_named(plan.executors(), libraries)))
 
 
 def refuse_changed_weights(name: str, plan: Plan, libraries: Sequence[Path]) -> None:
@@ -62,16 +62,18 @@ def refuse_changed_weights(name: str, plan: Plan, libraries: Sequence[Path]) -> 
 
     A model of the hub that is not here yet is no fault: its server fetches the locked commit.
     """
+    if not name.endswith(".mkb"):
+        return
     from ..targets.lock_file import load_lock, lock_path
 
-    lock = load_lock(Path(name)) if name.endswith(".mkb") else None
+    lock = load_lock(Path(name))
     if lock is None:
         return
     from ..runtime.driver import plan_executors
-    from ..targets.library import load_library
+    from ..targets.library import load_named
 
     path = lock_path(Path(name))
-    executors = plan_executors(plan, load_library(libraries))
+    executors = plan_executors(plan, load_named(plan.executors(), libraries))
     findings = []
     for user in sorted({engine.executor for engine in plan.engines if engine.loads_model}):
         locked = lock.of(executors[user], path.parent)

@@ -64,13 +64,13 @@ def command(
     if dry_run:
         _forecast(plan, output)
         return
-    from ..runtime.values import encode
-    from . import report
-
     if not _simulated(plan):
         refuse_changed_weights(file, plan, flags["libraries"])
     path = record if record is not None else _fresh_record(plan.workflow)
     done = _carried_out(plan, values, path, output, flags)
+    from ..runtime.values import encode
+    from . import report
+
     result = encode(done.value)
     document = done.record.document
     output.result(report.readable(result), {"result": result, "run": document})
@@ -105,7 +105,7 @@ def _carried_out(
         from ..runtime.serving.fleet import Serving
         from ..runtime.serving.warm import FOLDER
         from ..runtime.tracing import tracing_from_environment
-        from ..targets.library import load_library
+        from ..targets.library import load_named
 
         tracing = tracing_from_environment(os.environ)
         endpoints = dict(flags["endpoints"])
@@ -121,7 +121,7 @@ def _carried_out(
         running = run_plan(
             plan,
             values or {},
-            library=load_library(flags["libraries"]),
+            library=load_named(plan.executors(), flags["libraries"]),
             record=record,
             on_event=on_event,
             signals=True,

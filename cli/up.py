@@ -33,7 +33,7 @@ def command(output: Output, /, file: str, **flags: Any) -> None:
     from ..runtime.serving.fleet import Serving
     from ..runtime.serving.upkeep import bring_up
     from ..runtime.serving.warm import FOLDER
-    from ..targets.library import load_library
+    from ..targets.library import load_named
     from .live import shown_engines
 
     plan = plan_of(file, output, flags, of_plans=("--library",))
@@ -46,7 +46,8 @@ def command(output: Output, /, file: str, **flags: Any) -> None:
             lasting=True,
             on_engine=on_engine,
         )
-        done = asyncio.run(bring_up(plan, load_library(flags["libraries"]), serving))
+        library = load_named(plan.executors(), flags["libraries"])
+        done = asyncio.run(bring_up(plan, library, serving))
     said = [_line(server) for server in done.servers] or ["the plan has no servers to keep"]
     said += [f"`{name}` is left to the runs: its turn on the CPU comes later" for name in done.left]
     document = {"servers": [row(server) for server in done.servers], "left": list(done.left)}

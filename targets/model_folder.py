@@ -9,11 +9,13 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .catalog import Model
 from .library import Executor
 from .safetensors_file import read_header, unusable, weight_names
+
+if TYPE_CHECKING:
+    from .catalog import Model
 
 LOADING_RUNNERS = ("vllm", "torch")
 _MARKS = ("./", "../", "/", "~")
@@ -102,6 +104,8 @@ def _model(folder: str, name: str, stamp: object) -> Model:
 
 
 def _figures(folder: Path, name: str, config: Mapping[str, Any], words: Mapping[str, Any]) -> Model:
+    from .catalog import Model  # running a plan asks for no figures, and does without the catalogue
+
     hidden = _count(words, "hidden_size", "d_model", "n_embd")
     heads = _count(words, "num_attention_heads", "decoder_attention_heads", "n_head")
     kv_heads, head_dim = _kv_shape(words, hidden, heads)

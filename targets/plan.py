@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -182,13 +182,18 @@ class Plan:
     notes: tuple[str, ...] = ()
     flow: str = ""
 
+    def executors(self) -> frozenset[str]:
+        """Return the names of the executors that its steps and engines are of."""
+        of_steps = {step.executor for step in self.steps if step.executor is not None}
+        return frozenset(of_steps | {engine.executor for engine in self.engines})
+
     def module(self) -> Module:
         """Return the placed module; raises CompileError where `ir` is not the text of one."""
-        return read_module(self.ir, "<plan>")
+        return _module(self.ir)
 
     def written(self) -> Module | None:
         """Return the flow module, if the plan has it; raises CompileError like `module`."""
-        return read_module(self.flow, "<plan>") if self.flow else None
+        return _module(self.flow) if self.flow else None
 
     def to_json(self) -> str:
         """Return the plan's only text form: sorted keys, two-space indent, a final newline."""
@@ -196,6 +201,12 @@ class Plan:
             asdict(self), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False
         )
         return text + "\n"
+
+
+@lru_cache(maxsize=4)
+def _module(text: str) -> Module:
+    """Read a plan's IR, once for all who ask: a module is as frozen as its text."""
+    return read_module(text, "<plan>")
 
 
 @cache

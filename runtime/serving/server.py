@@ -18,7 +18,6 @@ from typing import IO
 from ..errors import CallFailed
 from . import keeper
 from .command import ServerCommand
-from .diagnosis import diagnose
 
 READY_WITHIN_S = 1800.0  # loading hundreds of gigabytes from a slow disk takes its time
 _LOOK_EVERY_S = 0.2
@@ -144,6 +143,8 @@ async def _ready(server: Server, answers: Probe, until_s: float) -> None:
 
 def failure(server: Server) -> CallFailed:
     """Return what a server that has ended died of, as its log tells."""
+    from .diagnosis import diagnose  # 3 ms of patterns, for servers that end
+
     killed = server.process.poll() == keeper.KILLED
     found = diagnose(tail(server.log, server.log_from), killed=killed)
     message = f"its server ended: {found.cause}; its log is `{server.log}`"

@@ -14,6 +14,7 @@ from ..errors import CallFailed
 
 if TYPE_CHECKING:
     from .client import HttpClient
+from .metrics import samples
 
 _WITHIN_S = 600.0
 
@@ -58,17 +59,13 @@ async def wake_up(client: HttpClient, base: str) -> float:
 
 
 async def _discarded(client: HttpClient, base: str) -> bool:
-    from prometheus_client.parser import text_string_to_metric_families
-
     text = await client.text(f"{base}/metrics") or ""
     try:
         return any(
-            sample.value == 1.0 and sample.labels.get("sleep_state") == "discard_all"
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == "vllm:engine_sleep_state"
+            sample.value == 1.0 and 'sleep_state="discard_all"' in sample.labels
+            for sample in samples(text, ("vllm:engine_sleep_state",))
         )
-    except (ValueError, LookupError, TypeError):  # the parser trusts what it reads
+    except ValueError:
         return False
 
 

@@ -7,7 +7,7 @@ import pytest
 from murakkab.ir.diagnostics import InputError
 from murakkab.ir.types import FLOAT, TEXT, Base, ListOf, Record, Type
 from murakkab.targets.catalog import load_catalog
-from murakkab.targets.library import Executor, availability, load_library
+from murakkab.targets.library import Executor, availability, load_library, load_named
 from murakkab.targets.sizes import Size, default_size, rendered
 
 VIDEO, IMAGE, AUDIO = Base("Video"), Base("Image"), Base("Audio")
@@ -169,6 +169,16 @@ def test_a_user_replaces_a_shipped_executor(tmp_path: Path) -> None:
     assert replaced is not None
     assert replaced.interface == "caption"
     assert len(library.executors) == len(SHIPPED)
+
+
+def test_the_shipped_files_are_read_for_the_names_that_the_users_lack(tmp_path: Path) -> None:
+    paths = [own(tmp_path)]
+    alone = load_named(["mine"], paths)
+    assert alone == load_library(paths, shipped=False)
+    assert [e.name for e in alone.executors] == ["mine"]
+    assert load_named(["mine", "pocketsphinx"], paths) == load_library(paths)
+    assert load_named(["nowhere"], paths) == load_library(paths)
+    assert load_named(["pocketsphinx"]) == load_library()
 
 
 def test_two_files_may_not_share_a_name(tmp_path: Path) -> None:
