@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from ..ir.workflow import Workflow
@@ -17,18 +17,18 @@ from ..targets.plan import EnginePlan, Plan
 from .clock import Clock, RealClock
 from .dispatch import Dispatcher, EngineLane, Interrupts
 from .errors import CallFailed, RunError, StepFailure
-from .kept import KeptWorkers
 from .program import compile_program
 from .progress import OnEvent, OnInterrupt
-from .python_worker import LanePools
 from .record import RunRecord
 from .recorder import Recorder
 from .serving.fleet import Fleet, Serving
 from .state import Fail, Failure, Finish, Limits
-from .torch_worker import torch_worker
 from .tracing import RunTrace, Tracing
 from .values import check_value
 from .worker import Seats, WorkerFactory
+
+if TYPE_CHECKING:
+    from .kept import KeptWorkers
 
 # What turns Ctrl-C and SIGTERM into a call while it is entered, or nothing into anything.
 Listen = Callable[[Callable[[], None]], AbstractContextManager[object]]
@@ -75,7 +75,7 @@ async def run_plan(
     values = bind_inputs(workflow, inputs)
     executors = plan_executors(plan, library) if workers is None else {}
     fleet = Fleet(plan, executors, serving if serving is not None else Serving())
-    factories = workers if workers is not None else _factories(fleet, kept)
+    factories = workers if workers is not None else _factories(plan, fleet, kept)
     idempotent = [e.name for e in executors.values() if e.idempotent]
     engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
     if dict(module.attrs).get("sequential") is True:
@@ -130,8 +130,18 @@ async def _carry_out(
         recorder.engines(fleet.report(), fleet.gpus())
 
 
-def _factories(fleet: Fleet, kept: KeptWorkers | None) -> dict[str, WorkerFactory]:
-    here: dict[str, WorkerFactory] = {"python": LanePools().worker, "torch": torch_worker}
+def _factories(plan: Plan, fleet: Fleet, kept: KeptWorkers | None) -> dict[str, WorkerFactory]:
+    runners = {engine.runner for engine in plan.engines}
+    here: dict[str, WorkerFactory] = {}
+    # imported where a plan has calls for them: the first call of model servers waits for imports
+    if "python" in runners:
+        from .python_worker import LanePools
+
+        here["python"] = LanePools().worker
+    if "torch" in runners:
+        from .torch_worker import torch_worker
+
+        here["torch"] = torch_worker
     if kept is not None:
         here = {runner: kept.keeping(make) for runner, make in here.items()}
     return {
@@ -182,10 +192,9 @@ def plan_executors(plan: Plan, library: Library) -> dict[str, Executor]:
     """
     digests = {engine.executor: engine.executor_digest for engine in plan.engines}
     revisions = _revisions(plan)
-    used = {step.executor for step in plan.steps if step.executor is not None}
     found: dict[str, Executor] = {}
     problems: list[Diagnostic] = []
-    for name in sorted(used | digests.keys()):
+    for name in sorted(plan.executors()):
         executor = library.get(name)
         if executor is None:
             problems.append(
