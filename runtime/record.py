@@ -13,24 +13,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
-from ..targets.conformance import violation
+from ..targets.conformance import load_schema, violation
 
 SCHEMA = "murakkab/run/1"
 _MAX_RECORD_BYTES = 64 * 1024 * 1024
 
 
-@cache
-def run_schema() -> dict[str, Any]:
+def run_schema() -> Mapping[str, Any]:
     """Return the published JSON Schema of run records."""
-    text = files(__package__.rpartition(".")[0]).joinpath("targets/schemas/run.json").read_text()
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    return load_schema("run")
 
 
 def values_folder(path: Path) -> Path:

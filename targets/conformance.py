@@ -1,18 +1,29 @@
-"""Whether a document follows a JSON Schema, for certain: what spares the good ones jsonschema.
+"""The published JSON Schemas, and whether a document follows one for certain.
 
 Importing jsonschema takes longer than everything else that reads a plan does. It is left the
-documents that are not certain here: to judge them, and to say what is wrong.
+documents that are not certain to: to judge them, and to say what is wrong.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 _Schema = Mapping[str, Any]
 # a rule: what it says, the value, the schema it stands in, and the whole schema (for `$ref`)
 _Rule = Callable[[Any, Any, _Schema, _Schema], bool]
+
+
+@cache
+def load_schema(name: str) -> Mapping[str, Any]:
+    """Return a published JSON Schema by its file name without `.json`."""
+    text = (Path(__file__).parent / "schemas" / f"{name}.json").read_text("utf-8")
+    schema: Mapping[str, Any] = json.loads(text)
+    return schema
 
 
 def surely_conforms(value: Any, schema: _Schema) -> bool:

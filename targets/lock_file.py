@@ -10,13 +10,10 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from ..ir.diagnostics import Diagnostic, InputError
-from .conformance import violation
+from .conformance import load_schema, violation
 from .library import Executor, Library
 from .model_folder import is_folder, model_location, names_folder
 from .toml_source import MAX_BYTES
@@ -118,15 +115,6 @@ def stale(
     return tuple(Diagnostic("stale-lock", what, severity="warning", help=hint) for what in said)
 
 
-@cache
-def lock_schema() -> dict[str, Any]:
-    """Return the published JSON Schema of locks."""
-    schema: dict[str, Any] = json.loads(
-        files(__package__).joinpath("schemas/lock.json").read_text("utf-8")
-    )
-    return schema
-
-
 def load_lock(workflow: Path) -> Lock | None:
     """Read the lock beside a workflow's file, None where there is none.
 
@@ -149,7 +137,7 @@ def lock_from_json(content: bytes, path: Path) -> Lock:
     """Read and validate a lock; raises `InputError` saying what is wrong with the document."""
     try:
         document = json.loads(content)
-        wrong = violation(document, lock_schema())
+        wrong = violation(document, load_schema("lock"))
     except (ValueError, RecursionError):
         raise _refused(path, "it is not valid JSON") from None
     if wrong is not None:

@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cache, lru_cache
-from importlib.resources import files
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -21,7 +20,7 @@ from ..ir.ops import Attr
 from ..ir.reader import read_module
 from ..ir.verifier import verify
 from ..ir.workflow import Module
-from .conformance import violation
+from .conformance import load_schema, violation
 from .endpoint import EndpointPlan
 
 SCHEMA = "murakkab/plan/1"
@@ -209,13 +208,9 @@ def _module(text: str) -> Module:
     return read_module(text, "<plan>")
 
 
-@cache
-def plan_schema() -> dict[str, Any]:
+def plan_schema() -> Mapping[str, Any]:
     """Return the published JSON Schema of plans."""
-    schema: dict[str, Any] = json.loads(
-        files(__package__).joinpath("schemas/plan.json").read_text("utf-8")
-    )
-    return schema
+    return load_schema("plan")
 
 
 def plan_from_json(text: str, path: str = "<plan>") -> Plan:

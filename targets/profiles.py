@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -165,11 +164,10 @@ def load_profiles(paths: Sequence[Path] = (), *, shipped: bool = True) -> Profil
 
 @cache
 def _shipped() -> Profiles:
-    folder = resources.files(__package__).joinpath("profiles")
+    folder = Path(__file__).parent / "profiles"
     rows = [
         row
-        for file in sorted(folder.iterdir(), key=lambda f: f.name)
-        if file.name.endswith(".csv")
+        for file in sorted(folder.glob("*.csv"))
         for row in _read(file.read_text("utf-8"), f"profiles/{file.name}")
     ]
     return _group(rows, "shipped")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..ir.diagnostics import Diagnostic, InputError, Span, did_you_mean
 from ..ir.quantities import parse_quantity
-from .conformance import surely_conforms
+from .conformance import load_schema, surely_conforms
 from .toml_places import Path as KeyPath
 from .toml_places import Place, line_column, line_starts, scan
 
@@ -105,12 +102,8 @@ def load_toml(path: Path, schema: str) -> TomlSource:
 
 def shipped_toml(folder: str) -> tuple[TomlSource, ...]:
     """Read the TOML files shipped in a folder of this package, by name; tests check them."""
-    files = (f for f in resources.files(__package__).joinpath(folder).iterdir())
-    return tuple(
-        parse_toml(f.read_text("utf-8"), f"{folder}/{f.name}")
-        for f in sorted(files, key=lambda f: f.name)
-        if f.name.endswith(".toml")
-    )
+    files = sorted((Path(__file__).parent / folder).glob("*.toml"))
+    return tuple(parse_toml(f.read_text("utf-8"), f"{folder}/{f.name}") for f in files)
 
 
 def read_text(path: Path) -> str:
@@ -159,14 +152,6 @@ def parse_toml(text: str, file: str) -> TomlSource:
         span = Span(file, 1, 1, 1, 2)
         raise InputError(Diagnostic("malformed-toml", message, span)) from None
     return TomlSource(file, text, data, scan(text), starts)
-
-
-@cache
-def load_schema(name: str) -> Mapping[str, Any]:
-    """Return a published JSON Schema by its file name without `.json`."""
-    text = resources.files(__package__).joinpath("schemas", f"{name}.json").read_text("utf-8")
-    schema: Mapping[str, Any] = json.loads(text)
-    return schema
 
 
 def _violations(source: TomlSource, schema: Mapping[str, Any]) -> Iterator[Diagnostic]:

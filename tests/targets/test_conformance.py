@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from murakkab.compiler.driver import Request, compile_workflow
-from murakkab.targets.conformance import surely_conforms, violation
+from murakkab.targets.conformance import load_schema, surely_conforms, violation
 from murakkab.targets.plan import plan_schema
-from murakkab.targets.toml_source import load_schema, shipped_toml
+from murakkab.targets.toml_source import shipped_toml
 
 ROOT = Path(__file__).parents[2]
 

@@ -143,7 +143,7 @@ def test_windows_line_ends_do_not_shift_places(tmp_path: Path) -> None:
 def test_shipped_files_follow_their_schemas(folder: str) -> None:
     from jsonschema import Draft202012Validator
 
-    from murakkab.targets.toml_source import load_schema
+    from murakkab.targets.conformance import load_schema
 
     schema = load_schema(folder)
     Draft202012Validator.check_schema(schema)
