@@ -120,7 +120,9 @@ class Bench:
 
 
 MKB = [sys.executable, "-m", "murakkab"]
+# what is installed has its bytecode beside it; a checkout keeps it after the first start
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "typings")}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def timed(command: list[str]) -> tuple[float, str]:
