@@ -36,6 +36,7 @@ COMMANDS = {
     "compare": "Say what differs between two plans.",
     "opt": "Run passes over IR text.",
     "evaluate": "Measure how well configurations of a workflow do on a dataset.",
+    "fleet": "Plan a day of a service by several policies.",
     "profile": "Make profiles: measured figures for the optimiser.",
     "library": "List interfaces and what can carry them out.",
     "targets": "List what can be compiled for; describe this machine.",

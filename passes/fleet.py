@@ -11,6 +11,7 @@ their requests in every period, and what may wait fills the troughs of what may 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -29,6 +30,8 @@ from .serviceproblem import (
     Unserved,
     Variant,
 )
+
+FINEST_S = 10  # of the periods that a day is planned in; waits are rounded down to whole ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +101,33 @@ def _groups(fleet: FleetProblem, policy: Policy, multiplexing: float) -> list[_G
 def _epochs(
     study: Study, fleet: FleetProblem, members: tuple[tuple[int, ...], ...]
 ) -> tuple[Epoch, ...]:
-    """Return the day's epochs with the requests of every period."""
-    period_s = study.workflows[0].arrivals.period_s
+    """Return the day's epochs with the requests of every period, in parts where waits need it."""
+    traced_s = study.workflows[0].arrivals.period_s
+    parts = _parts(fleet, traced_s)
+    period_s = traced_s / parts
     length = round(study.epoch_s / period_s)
-    rows = [[sum(r) for r in zip(*(fleet.requests[k] for k in ks), strict=True)] for ks in members]
+    rows = [
+        [
+            sum(r) / parts
+            for r in zip(*(fleet.requests[k] for k in ks), strict=True)
+            for _ in range(parts)
+        ]
+        for ks in members
+    ]
     found: list[Epoch] = []
     for first in range(0, len(rows[0]), length):
         found.append(Epoch(tuple(tuple(row[first : first + length]) for row in rows), period_s))
     return tuple(found)
+
+
+def _parts(fleet: FleetProblem, period_s: float) -> int:
+    """Return into how many parts a trace's periods go, so that waits are whole numbers of them."""
+    seconds = round(period_s)
+    waits = [round(kind.wait_s) for kind in fleet.problem.classes if kind.wait_s]
+    common = math.gcd(seconds, *waits)
+    while seconds % common or common < FINEST_S:
+        common += 1
+    return seconds // common
 
 
 def _part(

@@ -1,8 +1,8 @@
 """Requests that may wait, in an epoch's programme: what came, what has begun, what is late.
 
-What has begun by any time is at most what has come, and at least what had come `wait_s` before,
-late requests apart; between the ends of periods both are linear. Late ones have begun by the
-epoch's end.
+What has begun by the end of a period is at most what has come, and at least what had come `wait_s`
+before, late requests apart; between the ends of periods both are linear, so it is so at all times.
+Late ones have begun by the epoch's end.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Flow:
 
         self.model, self.epoch, self.kind = model, epoch, kind
         self.requests = requests
+        self.wait = waited_periods(kind, epoch.period_s)
         self.before = backlog.came()  # what was there to begin, at the ends of past periods
         count = len(self.requests)
         self.came = [backlog.waiting]
@@ -65,35 +66,17 @@ class Flow:
         self._in_time(count)
 
     def _in_time(self, count: int) -> None:
-        """Have begun at any time what had come `wait_s` before: at every bend of either line."""
-        wait = self.kind.wait_s / self.epoch.period_s
+        """Have begun by the end of each period what had come `wait_s` before."""
         add = self.model.add_linear_constraint
         for t in range(1, count + 1):
-            due, late = self._due(t - wait)
-            add(self.punctual[t] >= due - late)
-        part = wait % 1.0
-        for t in range(count) if part else ():
-            end = t + wait
-            if end >= count:
-                break
-            i = int(end)
-            done = (1 - part) * self.punctual[i] + part * self.punctual[i + 1]
-            due, late = self._due(t)
-            add(done >= due - late)
+            due = t - self.wait
+            if due < 0:
+                # of what waited before the epoch, as much as had come by then
+                add(self.punctual[t] >= self.before[max(due - 1, -len(self.before))])
+            else:
+                add(self.punctual[t] >= self.came[due] - self.late[due])
         if self.epoch.last:
             add(self.punctual[count] + self.late[count] >= self.came[count])
-
-    def _due(self, at: float) -> tuple[float, mathopt.LinearTypes]:
-        """Return what had come by a time, in periods, and the late ones of it."""
-        if at < 0:
-            back = min(int(-at), len(self.before) - 1)
-            return self.before[-1 - back], 0.0  # at the start of that period, or sooner: no more
-        i = int(at)
-        part = at - i
-        if not part:
-            return self.came[i], self.late[i]
-        came = (1 - part) * self.came[i] + part * self.came[i + 1]
-        return came, (1 - part) * self.late[i] + part * self.late[i + 1]
 
     def left(self) -> mathopt.LinearTypes:
         """Return the requests left to the next epoch."""
@@ -104,8 +87,12 @@ class Flow:
         late = [0.0, *result.variable_values(self.late[1:])]
         punctual = result.variable_values(self.punctual[-1])
         waiting = max(self.came[-1] - punctual - late[-1], 0.0)
-        keep = int(self.kind.wait_s / self.epoch.period_s) + 1
         recent = [
             max(requests - (late[t + 1] - late[t]), 0.0) for t, requests in enumerate(self.requests)
-        ][-keep:]
+        ][-self.wait :]
         return Backlog(0.0 if waiting < EPSILON else waiting, tuple(recent))
+
+
+def waited_periods(kind: RequestClass, period_s: float) -> int:
+    """Return for how many whole periods requests may wait."""
+    return int(kind.wait_s / period_s + EPSILON)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .serviceflow import EPSILON, Flow
+from .serviceflow import EPSILON, Flow, waited_periods
 from .serviceprices import direct_price, engine_price, no_room, totals
 from .serviceproblem import Backlog, Column, Engine, Epoch, EpochPlan, ServiceProblem
 
@@ -76,7 +76,7 @@ class EpochModel:
         ]
         self._whole_share: dict[int, mathopt.LinearConstraint] = {}
         for k, kind in enumerate(problem.classes):
-            if kind.waits:
+            if waited_periods(kind, epoch.period_s):
                 self._flow(k)
             else:
                 self._immediate(k)

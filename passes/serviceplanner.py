@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .servicecolumns import NODES, Columns, Price
+from .serviceflow import waited_periods
 from .servicemodel import Duals, EpochModel
 from .serviceprices import direct_price, engine_price, no_room
 from .serviceproblem import Column, Epoch, EpochPlan, RequestClass, ServiceProblem, Variant
 
-LISTED = 256  # configurations of a class up to which all are listed
+LISTED = 2_048  # configurations of a class up to which all are listed
 ROUNDS = 60  # of column generation; the bound is then what is proved so far
 TOLERANCE = 1e-7  # relative: a column this much cheaper is none
 
@@ -95,7 +96,7 @@ class Planner:
         total = sum(requests)
         if not total:
             return 0.0, None
-        if kind.waits:
+        if waited_periods(kind, epoch.period_s):
             asked = [
                 ([float(t == now) for t in range(len(requests))], duals.request[k][now])
                 for now in range(len(requests))

@@ -79,8 +79,8 @@ class RequestClass:
     """Requests of one workflow with the same requirements.
 
     `latency_s` and `accuracy` are limits (None: no requirement), the latter of the product of the
-    stages' qualities times `scale`. Requests may be held back for `wait_s` before they begin; a
-    share of `late` of them for longer, but not beyond the epoch.
+    stages' qualities times `scale`. Requests may be held back for `wait_s` before they begin (for
+    the whole periods in that); a share of `late` of them for longer, but not beyond the epoch.
     """
 
     name: str
@@ -90,11 +90,6 @@ class RequestClass:
     wait_s: float = 0.0
     late: float = 0.05
     scale: float = 1.0
-
-    @property
-    def waits(self) -> bool:
-        """Whether its requests may be held back."""
-        return self.wait_s > 0
 
 
 @dataclass(frozen=True, slots=True)
