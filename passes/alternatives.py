@@ -28,7 +28,7 @@ def alternatives(
     not fit, or changes what later steps were planned for says so.
     """
     steps = len(formulation.steps)
-    loads = max(1, LAID_OUT // (steps * steps * MOST))
+    loads = max(1, LAID_OUT // max(1, steps * steps * MOST))
     found = {}
     for index, (step, listed) in enumerate(zip(formulation.steps, formulation.ways, strict=True)):
         others = _others(listed, listed[chosen[index]])
