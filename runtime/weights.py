@@ -68,7 +68,7 @@ def missing_parts(folder: Path) -> list[str]:
     """
     missing = [] if (folder / "config.json").is_file() else ["`config.json`"]
     missing += _missing_shards(folder)
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = [folder / n for n in weight_names(p.name for p in folder.glob("*.safetensors"))]
     if not weights and not missing:
         missing.append("weights in `*.safetensors`")
     missing += [f"the end of `{path.name}`" for path in weights if _is_cut(path)]

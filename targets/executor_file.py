@@ -88,6 +88,10 @@ _DEVICES = {
 def _inconsistent(
     source: TomlSource, i: int, row: Mapping[str, Any], folder: Path | None
 ) -> Iterator[Diagnostic]:
+    nul = list(_with_nul(source, i, row))
+    if nul:  # nothing else can be asked of such a name
+        yield from nul
+        return
     runner = row["runner"]
     for key in _NEEDS.get(runner, ()):
         if key not in row:
@@ -110,6 +114,17 @@ def _inconsistent(
         message = f"`revision` belongs to a model on a hub, and {what}"
         yield source.finding("bad-value", message, ("executor", i, "revision"), key=True)
     yield from _bad_arguments(source, i, row)
+
+
+def _with_nul(source: TomlSource, i: int, row: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    """Find texts with a NUL, which no file, command or URL can have."""
+    settings = row.get("settings", {})
+    places: list[tuple[KeyPath, Any]] = [(("executor", i, key), row[key]) for key in row]
+    places += [(("executor", i, "settings", key), text) for key, text in settings.items()]
+    for path, text in places:
+        if isinstance(text, str) and "\0" in text:
+            message = f"`{path[-1]}` holds a NUL character"
+            yield source.finding("bad-value", message, path, help="leave `\\u0000` out")
 
 
 # What the runtime tells a server itself, by the plan.

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .library import Executor
-from .safetensors_file import read_header, unusable, weight_names
+from .safetensors_file import (
+    Tensor,
+    missing_shards,
+    read_header,
+    unreadable,
+    unusable,
+    weight_names,
+)
 
 if TYPE_CHECKING:
     from .catalog import Model
@@ -20,11 +27,32 @@ if TYPE_CHECKING:
 LOADING_RUNNERS = ("vllm", "torch")
 _MARKS = ("./", "../", "/", "~")
 _MAX_CONFIG_BYTES = 16 * 2**20
+_LAYERS = ("num_hidden_layers", "decoder_layers", "n_layer")
 # Routed experts, whether each has tensors of its own or all are in one; not those that all tokens
 # meet (`shared_experts`).
 _ROUTED = re.compile(r"(^|\.)experts\.")
-# Tensors that hold several numbers in one: of GPTQ and AWQ, compressed-tensors, and MXFP4.
-_PACKED = re.compile(r"(\.qweight|\.weight_packed|_blocks)$")
+# Integers that hold several numbers each: of bitsandbytes and NVFP4, GPTQ and AWQ,
+# compressed-tensors, and MXFP4.
+_PACKED = re.compile(r"(\.(weight|qweight|weight_packed)|_blocks)$")
+# What packed numbers are unpacked with, which are no parameters.
+_UNPACKING = re.compile(
+    r"[._](scales?(_inv|_2)?|q?zeros|zero_point|g_idx|weight_shape|absmax|quant_map|SCB)$"
+    r"|\.weight_format$|\.quant_state\."
+)
+# What `transformers` takes where configurations, of several modalities above all, leave it out
+# (configuration_gemma2.py, configuration_gemma3.py). Of a pattern of 6, each sixth layer sees all.
+_LEFT_OUT: Mapping[str, Mapping[str, int]] = {
+    "gemma2": {"sliding_window_pattern": 2},
+    "gemma3_text": {
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "max_position_embeddings": 131072,
+        "sliding_window_pattern": 6,
+    },
+}
+# Families whose layers all have the window, where there is one (their `modeling_….py`).
+_WINDOWED = frozenset({"mistral", "mixtral", "phi3", "starcoder2"})
 
 
 def names_folder(model: str) -> bool:
@@ -67,7 +95,7 @@ def config_digest(model: str, beside: Path) -> str:
     """
     try:
         content = (beside / _expanded(model) / "config.json").read_bytes()
-    except (OSError, ValueError):
+    except OSError:
         content = b""
     return hashlib.sha256(content).hexdigest()
 
@@ -83,7 +111,7 @@ def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
         paths = (folder / "config.json", *sorted(folder.glob("*.safetensors")))
         stats = [(path, path.stat()) for path in paths if path.is_file()]
     except OSError as error:
-        raise unusable(folder, error.strerror or "it cannot be read") from None
+        raise unreadable(folder, error) from None
     return tuple((path.name, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
 
 
@@ -94,6 +122,7 @@ def _model(folder: str, name: str, stamp: object) -> Model:
     # models of several modalities keep the language model's figures apart
     text = config.get("text_config")
     words = {**config, **text} if isinstance(text, dict) else config
+    words = {**_LEFT_OUT.get(str(words.get("model_type")), {}), **words}
     try:
         return _figures(path, name, config, words)
     except LookupError as error:
@@ -109,7 +138,7 @@ def _figures(folder: Path, name: str, config: Mapping[str, Any], words: Mapping[
     hidden = _count(words, "hidden_size", "d_model", "n_embd")
     heads = _count(words, "num_attention_heads", "decoder_attention_heads", "n_head")
     kv_heads, head_dim = _kv_shape(words, hidden, heads)
-    params, routed, weight_bytes = _weights(folder, _packed_bits(config))
+    params, routed, weight_bytes = _weights(folder, _packed_bits(words))
     experts, used = _experts(words) if routed else (0, 0)
     window_tokens, window_fraction = _windows(words)
     return Model(
@@ -117,7 +146,7 @@ def _figures(folder: Path, name: str, config: Mapping[str, Any], words: Mapping[
         kind=_kind(config),
         params=params,
         active_params=params - (routed * (1 - used / experts) if experts else 0.0),
-        layers=_count(words, "num_hidden_layers", "decoder_layers", "n_layer"),
+        layers=_count(words, *_LAYERS),
         hidden=hidden,
         q_heads=heads,
         kv_heads=kv_heads,
@@ -125,7 +154,7 @@ def _figures(folder: Path, name: str, config: Mapping[str, Any], words: Mapping[
         context_tokens=_count(
             words,
             *("max_position_embeddings", "max_target_positions", "n_positions"),
-            default=2048,
+            default=2048,  # of families that learn no positions: what most were trained with
         ),
         weight_bytes=weight_bytes,
         source=f"config.json and weights of `{name}`",
@@ -152,32 +181,56 @@ def _kv_shape(words: Mapping[str, Any], hidden: int, heads: int) -> tuple[int, i
 
 def _experts(words: Mapping[str, Any]) -> tuple[int, int]:
     """Return how many experts a layer has, and how many of them a token meets."""
-    experts = _count(words, "num_experts", "num_local_experts", "n_routed_experts")
-    used = _count(words, "num_experts_per_tok", "experts_per_token", "moe_topk", default=1)
+    experts = _count(
+        words, *("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+    )
+    used = _count(
+        words,
+        *("num_experts_per_tok", "num_experts_per_token", "experts_per_token"),
+        *("top_k_experts", "moe_topk", "moe_k"),
+    )
     if used > experts:
         raise ValueError(f"a token meets {used} of its {experts} experts")
     return experts, used
 
 
 def _windows(words: Mapping[str, Any]) -> tuple[int, float]:
-    """Return the tokens that layers with a window see, and their share of the layers."""
-    kinds, window = words.get("layer_types"), words.get("sliding_window")
-    if not isinstance(kinds, list) or not kinds or window is None:
+    """Return the tokens that layers with a window see, and their share of the layers.
+
+    Of a family that is not known, and says nothing itself, all layers are taken to see all tokens:
+    they then never need more memory than was thought.
+    """
+    if words.get("sliding_window") is None or words.get("use_sliding_window") is False:
         return 0, 0.0
-    share = kinds.count("sliding_attention") / len(kinds)
+    share = _windowed_share(words)
     return (_count(words, "sliding_window"), share) if share else (0, 0.0)
 
 
-def _packed_bits(config: Mapping[str, Any]) -> int | None:
+def _windowed_share(words: Mapping[str, Any]) -> float:
+    kinds = words.get("layer_types")
+    if isinstance(kinds, list) and kinds:
+        return kinds.count("sliding_attention") / len(kinds)
+    if words.get("sliding_window_pattern") is not None:
+        layers = _count(words, *_LAYERS)
+        return 1 - layers // _count(words, "sliding_window_pattern") / layers
+    return 1.0 if words.get("model_type") in _WINDOWED else 0.0
+
+
+def _packed_bits(words: Mapping[str, Any]) -> int | None:
     """Return the bits of a number in packed tensors, None where the model has none."""
-    said = config.get("quantization_config")
+    said = words.get("quantization_config")
     if not isinstance(said, dict):
         return None
     groups = said.get("config_groups")
-    for group in groups.values() if isinstance(groups, dict) else ():
-        if isinstance(group, dict) and isinstance(group.get("weights"), dict):
-            return _bits(group["weights"], "num_bits")
-    return _bits(said, "bits", "w_bit", default=4)  # of MXFP4, whose name says it
+    weights = [
+        group["weights"]
+        for group in (groups.values() if isinstance(groups, dict) else ())
+        if isinstance(group, dict) and isinstance(group.get("weights"), dict)
+    ]
+    if weights:  # of several groups, those of 8 bits are not packed
+        return min(_bits(group, "num_bits") for group in weights)
+    named = 8 if said.get("load_in_8bit") is True else 4  # by the names of MXFP4 and bitsandbytes
+    return _bits(said, "bits", "w_bit", default=named)
 
 
 def _bits(words: Mapping[str, Any], *names: str, default: int | None = None) -> int:
@@ -226,7 +279,7 @@ def _config(folder: Path) -> dict[str, Any]:
             content = file.read(_MAX_CONFIG_BYTES)
         document = json.loads(content)
     except OSError as error:
-        raise unusable(path, error.strerror or "it cannot be read") from None
+        raise unreadable(path, error) from None
     except (ValueError, RecursionError):
         raise unusable(path, "it is not valid JSON") from None
     if not isinstance(document, dict):
@@ -243,14 +296,23 @@ def _weights(folder: Path, packed_bits: int | None) -> tuple[float, float, float
     names = weight_names(path.name for path in folder.glob("*.safetensors"))
     if not names:
         raise unusable(folder, "it has no weights in `*.safetensors`")
+    if missing := missing_shards(names):
+        raise unusable(folder, f"it lacks {missing} of its {len(names) + missing} files of weights")
     params = routed = weight_bytes = 0.0
     for file in names:
         for name, tensor in read_header(folder / file).items():
-            packed = packed_bits is not None and _PACKED.search(name)
-            count = tensor.bytes * 8 / packed_bits if packed and packed_bits else tensor.count
+            count = tensor.count if packed_bits is None else _unpacked(name, tensor, packed_bits)
             params += count
             routed += count if _ROUTED.search(name) else 0.0
             weight_bytes += tensor.bytes
     if not params:
         raise unusable(folder / names[0], "it holds no weights")
     return params, routed, weight_bytes
+
+
+def _unpacked(name: str, tensor: Tensor, bits: int) -> float:
+    """Return the parameters that a tensor of a quantised model holds."""
+    if _UNPACKING.search(name):
+        return 0.0
+    packed = tensor.is_integer and _PACKED.search(name)
+    return tensor.bytes * 8 / bits if packed else tensor.count

@@ -20,6 +20,18 @@ from tests.targets.model_files import safetensors, write_model
             ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],
         ),
         (["consolidated.safetensors", "model.safetensors"], ["model.safetensors"]),
+        (["original/model.safetensors", "model.safetensors"], ["model.safetensors"]),
+        (
+            [
+                *("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"),
+                *("consolidated-00001-of-00001.safetensors", "model.safetensors"),
+            ],
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],
+        ),
+        (
+            ["2_Dense/model.safetensors", "model.safetensors"],
+            ["2_Dense/model.safetensors", "model.safetensors"],
+        ),
         (["consolidated.safetensors", "tekken.json"], ["consolidated.safetensors", "tekken.json"]),
         (["pytorch_model.bin", "a.pt", "b.pth", "c.pkl", "m.py", "x.gguf", "y.onnx"], []),
         ([".gitattributes", ".cache/huggingface/x.json"], []),
@@ -55,6 +67,12 @@ def test_a_file_of_weights_ends_where_its_header_says(tmp_path: Path) -> None:
     assert missing_parts(folder) == []
     (folder / "model.safetensors").write_bytes(content[:-1])
     assert missing_parts(folder) == ["the end of `model.safetensors`"]
+
+
+def test_weights_that_are_not_needed_need_no_end(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "consolidated.safetensors").write_bytes(safetensors({"w": ("F32", [9], 4)})[:-1])
+    assert missing_parts(folder) == []
 
 
 @pytest.mark.parametrize("name", ["tokenizer.model", "preprocessor_config.json", "a.tiktoken"])

@@ -6,6 +6,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from murakkab.targets.catalog import Model
+from murakkab.targets.library import load_library
+from murakkab.targets.model_folder import folder_model
+
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
     "num_hidden_layers": 2,
@@ -85,3 +89,12 @@ def write_project(folder: Path, library: str) -> tuple[str, ...]:
     (folder / "cluster.toml").write_text(CLUSTER)
     (folder / "library.toml").write_text(library)
     return ("--target", "sim", "--cluster", "cluster.toml", "--library", "library.toml")
+
+
+def model_at(folder: Path, model: str = "./model", revision: str | None = None) -> Model:
+    """Read the model that a library in a folder names."""
+    library = folder / "library.toml"
+    library.write_text(entry(model, revision=revision))
+    executor = load_library([library], shipped=False).get("tiny")
+    assert executor is not None
+    return folder_model(executor)
