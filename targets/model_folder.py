@@ -213,7 +213,7 @@ def _windowed_share(words: Mapping[str, Any]) -> float:
     if words.get("sliding_window_pattern") is not None:
         layers = _count(words, *_LAYERS)
         return 1 - layers // _count(words, "sliding_window_pattern") / layers
-    return 1.0 if words.get("model_type") in _WINDOWED else 0.0
+    return 1.0 if str(words.get("model_type")) in _WINDOWED else 0.0
 
 
 def _packed_bits(words: Mapping[str, Any]) -> int | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from murakkab.ir.diagnostics import InputError
@@ -326,6 +326,8 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(changes=st.dictionaries(KEYS, JSON, max_size=4), header=JSON)
+@example(changes={"model_type": [], "sliding_window": 8}, header=None)
+@example(changes={"quantization_config": {"config_groups": [3], "bits": None}}, header=None)
 def test_a_garbled_model_is_never_more_than_an_input_error(
     scratch: Path, changes: dict[str, Any], header: Any
 ) -> None:
