@@ -53,7 +53,7 @@ def closest(problem: Problem) -> Placement | None:
 
 def rank(problem: Problem, placed: Placement) -> tuple[float, ...]:
     """Order placements: limits broken the least, then the objectives in their order."""
-    values = (placed.metrics.of(metric) for metric in problem.objectives)
+    values = (placed.metrics.of(metric, problem.aimed) for metric in problem.objectives)
     signs = (-1.0 if metric == "accuracy" else 1.0 for metric in problem.objectives)
     return (_excess(problem, placed), *(v * s for v, s in zip(values, signs, strict=True)))
 

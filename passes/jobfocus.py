@@ -31,8 +31,7 @@ def focus(
         for step, numbers in zip(problem.steps, kept, strict=True)
     )
     smaller = replace(problem, steps=steps, objectives=(metric,))
-    percentiles = sorted({0} | {x.percentile for x in problem.limits if x.metric == "latency"})
-    built = JobModel(smaller, Scale.of(smaller), percentiles)
+    built = JobModel(smaller, Scale.of(smaller), smaller.timelines)
     for limit in problem.limits:
         built.limit(limit)
     inner = [numbers.index(m) for numbers, m in zip(kept, modes, strict=True)]

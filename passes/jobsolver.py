@@ -50,11 +50,10 @@ def solve(
     # data
     near = closest(problem)
     start = better(problem, _again(problem, warm_start), near)
-    percentiles = sorted({0} | {x.percentile for x in problem.limits if x.metric == "latency"})
     if len(problem.steps) > WHOLE:
         return _large(problem, start, near)
     # variables and constraints
-    built = JobModel(problem, Scale.of(problem), percentiles)
+    built = JobModel(problem, Scale.of(problem), problem.timelines)
     for limit in problem.limits:
         built.limit(limit)
     if start is not None:
@@ -71,7 +70,7 @@ def solve(
             _hint(built, best)
     for position, metric in enumerate(problem.objectives):
         share = 1.0 if position == len(problem.objectives) - 1 else FIRST_SHARE
-        expression = built.metric(metric)
+        expression = built.metric(metric, problem.aimed)
         outcome = minimise(built, expression, left * share)
         left -= outcome.spent
         if outcome.status == "INFEASIBLE":
@@ -123,7 +122,9 @@ def _large(problem: Problem, start: Placement | None, near: Placement | None) ->
             best = better(problem, best, None if isinstance(laid, Reason) else laid)
     if best is None:
         raise Infeasible(not_found(problem, near))
-    stated = tuple(_gap(metric, best.metrics.of(metric), bound) for metric, bound in bounds)
+    stated = tuple(
+        _gap(metric, best.metrics.of(metric, problem.aimed), bound) for metric, bound in bounds
+    )
     return replace(best, status="greedy" if best is start else "feasible", bounds=stated)
 
 
@@ -170,7 +171,7 @@ def _stated(
 def _bound(
     built: JobModel, best: Placement, metric: MetricName, outcome: Outcome, least: float
 ) -> Bound:
-    value = best.metrics.of(metric)
+    value = best.metrics.of(metric, built.problem.aimed)
     bound = max(least, outcome.bound * built.scale.unit(metric))
     stated = _gap(metric, value, math.exp(-bound) if metric == "accuracy" else bound)
     # a proof about ticks; the placement read out may differ from it by one tick a step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..ir.diagnostics import CompileError, Diagnostic
 from ..ir.ops import Level, attributes
@@ -15,6 +15,9 @@ from .formulate import Formulation, formulate
 from .problem import Conflict, Infeasible, Placement, stated
 from .readout import read_out
 from .reference import reference_modes, serial
+
+if TYPE_CHECKING:
+    from .frontier import Axis, Frontier
 
 POLICIES = ("optimal", "reference", "sequential")
 # Where the value of a strict requirement must lie, given the best that can be had.
@@ -61,6 +64,23 @@ class Place(Pass):
         if self.policy != "sequential":
             return placed
         return replace(placed, attrs=attributes({**dict(placed.attrs), "sequential": True}))
+
+
+def place_along(
+    module: Module, context: Context, axes: tuple[Axis, Axis], most: int
+) -> tuple[Formulation, Frontier]:
+    """Return the frontier of a logical module's placements; `read_out` makes a module of each.
+
+    `most` bounds its points. Refuses, like `Place`, requirements that cannot be met.
+    """
+    from .frontier import frontier
+
+    formulation = formulate(module, context)
+    try:
+        found = frontier(formulation.problem, axes, most=most, budget=context.effort)
+    except Infeasible as error:
+        raise _explained(module.sole(), error.conflict, formulation) from None
+    return formulation, found
 
 
 def _fixed(module: Module, context: Context, policy: str) -> tuple[Formulation, Placement]:

@@ -118,6 +118,7 @@ class Problem:
 
     `accuracies` has the accuracy of every configuration that was measured, by the `choice` of each
     step's mode; no other is allowed then. None: accuracy is the product of the modes' qualities.
+    An objective of latency is that at `aimed`, an index into `percentiles`.
     """
 
     steps: tuple[Step, ...]
@@ -127,6 +128,13 @@ class Problem:
     limits: tuple[Limit, ...] = ()
     percentiles: tuple[str, ...] = ("p50",)  # the first is always p50
     accuracies: Mapping[tuple[int, ...], float] | None = None
+    aimed: int = 0
+
+    @property
+    def timelines(self) -> list[int]:
+        """The percentiles at which limits or objectives ask for a timeline; p50 always."""
+        limited = {x.percentile for x in self.limits if x.metric == "latency"}
+        return sorted({0, self.aimed} | limited)
 
     def accuracy(self, chosen: Sequence[Mode]) -> float | None:
         """Return the accuracy of a mode for each step; None where it was not measured."""

@@ -84,7 +84,7 @@ def broken(problem: Problem, metrics: Metrics, tolerance: float = TOLERANCE) -> 
 def is_better(problem: Problem, one: Metrics, other: Metrics) -> bool:
     """Say whether `one` is better than `other` by the objectives in their order."""
     for metric in problem.objectives:
-        mine, yours = one.of(metric), other.of(metric)
+        mine, yours = one.of(metric, problem.aimed), other.of(metric, problem.aimed)
         if abs(mine - yours) > TOLERANCE * max(abs(mine), abs(yours)):
             return mine > yours if metric == "accuracy" else mine < yours
     return False
