@@ -194,7 +194,13 @@ class EpochModel:
             )
             for k in range(len(self.problem.classes))
         ]
-        seconds = tuple(tuple(-x for x in result.dual_values(row)) for row in self._room)
+        # an instance that is not held may be priced at anything below what it costs: at just that,
+        # columns are not lured to engines of which none is held
+        unpaid = [max(x, 0.0) / self.epoch.duration_s for x in result.reduced_costs(self.instances)]
+        seconds = tuple(
+            tuple(less - x for x in result.dual_values(row))
+            for row, less in zip(self._room, unpaid, strict=True)
+        )
         lacking = sum(result.variable_values(self._lacking or []))
         return Duals(result.objective_value(), seconds, tuple(requests), lacking < EPSILON)
 
