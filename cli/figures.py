@@ -93,6 +93,16 @@ def difference(shown: Shown, value: float | None, base: float) -> str:
     return (MINUS if change < 0 else "+") + text
 
 
+# how each metric of a plan is shown
+METRICS: Mapping[str, Shown] = {
+    "energy": joules,
+    "cost": dollars,
+    "latency": seconds,
+    "accuracy": share,
+    "gpus": count,
+}
+
+
 def knobs(values: Mapping[str, Attr]) -> str:
     """Return `frames=10, k=5`."""
     return ", ".join(f"{key}={attr_text(value)}" for key, value in sorted(values.items()))

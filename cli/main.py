@@ -34,6 +34,7 @@ COMMANDS = {
     "inspect": "Draw a plan: the workflow as written and as it will run.",
     "explain": "Say why each step (or STEP alone) runs as it does.",
     "compare": "Say what differs between two plans.",
+    "pareto": "Say what a workflow's plans can trade of one metric for another.",
     "opt": "Run passes over IR text.",
     "evaluate": "Measure how well configurations of a workflow do on a dataset.",
     "fleet": "Plan a day of a service by several policies.",

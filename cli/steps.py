@@ -43,6 +43,46 @@ def standing(found: EnginePlan | None) -> str:
     return ", ".join(parts)
 
 
+def changes(one: Plan, other: Plan) -> list[str]:
+    """Return what another plan of the same steps does otherwise, each in a few words.
+
+    What runs steps comes first, then where, then how many calls at once.
+    """
+    before = by_name(one)
+    changed: dict[tuple[int, str], list[str]] = {}
+    for step in other.steps:
+        what = _change(one, before[step.step], other, step)
+        if what is not None:
+            changed.setdefault(what, []).append(f"`{safe(step.step)}`")
+    ordered = sorted(changed.items(), key=lambda item: item[0][0])
+    return [f"{', '.join(names)} {what}" for (_, what), names in ordered]
+
+
+def _change(one: Plan, old: StepPlan, other: Plan, new: StepPlan) -> tuple[int, str] | None:
+    """Return how a step is changed, in words, and the rank of such a change."""
+    was, now = executor(old), executor(new)
+    there, here = engine(one, old), engine(other, new)
+    moved = None
+    if here is not None and (there is None or _stand(there) != _stand(here)):
+        moved = f"on {_stand(here)}"
+    if was != now:
+        if new.executor is None:
+            return 0, LEFT_OUT
+        return 0, " ".join(filter(None, (f"by {now}", moved, f"instead of {was}")))
+    if here is None or there is None:
+        return None
+    if moved is not None:
+        return 1, f"{moved} instead of {_stand(there)}"
+    if there.concurrency != here.concurrency:
+        return 2, f"{here.concurrency} at once instead of {there.concurrency}"
+    return None
+
+
+def _stand(found: EnginePlan) -> str:
+    several = f", {found.replicas} replicas" if found.replicas > 1 else ""
+    return safe(found.slot) + several
+
+
 def nested(workflow: Workflow) -> Iterator[tuple[int, Op]]:
     """Yield every call in program order with the depth of its region."""
     yield from _nested(workflow.body, 0)

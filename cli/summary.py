@@ -12,13 +12,6 @@ from .reloads import reloads
 from .tables import indent, table
 
 _PERCENTILES = ("p50", "p95")
-_METRICS = {
-    "energy": figures.joules,
-    "cost": figures.dollars,
-    "latency": figures.seconds,
-    "accuracy": figures.share,
-    "gpus": figures.count,
-}
 
 
 def summary(plan: Plan, module: Module, reference: Plan | None = None) -> str:
@@ -92,7 +85,7 @@ def proof(solver: Solver) -> str:
     """Return how good the placement is known to be."""
     lines = [f"placement: {safe(solver.status)}"]
     for goal in solver.objectives:
-        shown = _METRICS.get(goal.metric, figures.count)
+        shown = figures.METRICS.get(goal.metric, figures.count)
         gap = f"at best {shown(goal.bound)}, gap {figures.percent(goal.gap)}"
         gap = "proved" if goal.gap <= 1e-9 else gap
         lines.append(f"  {safe(goal.metric)} {shown(goal.value)}, {gap}")

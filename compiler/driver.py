@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..ir.diagnostics import CompileError, Diagnostic, InputError, Span
-from ..ir.ops import Attr, Op, Region
-from ..ir.workflow import MetricName, Module, Workflow
+from ..ir.diagnostics import CompileError, Diagnostic, InputError
+from ..ir.workflow import Module
 from ..passes.alternatives import alternatives
 from ..passes.base import Context, Observer, Pass
 from ..passes.bind import Bind
@@ -26,13 +25,16 @@ from ..targets.detect import detect_host
 from ..targets.library import availability, load_library
 from ..targets.lock_file import Lock, load_lock, lock_path, pinned, stale
 from ..targets.lower import lower, prediction
-from ..targets.plan import Alternative, Plan, Prediction
+from ..targets.plan import Alternative, Plan
 from ..targets.profiles import load_profiles
 from ..targets.registry import target_named
 from ..targets.target import Target
 from ..targets.workflow_profiles import load_workflow_profiles
+from .baseline import Reference
 from .entries import clashing_knobs, misspelt_interfaces
+from .flags import with_flags
 from .frontend import Checked, check_file, check_text, select, standard_interfaces
+from .pin_places import with_places
 from .program import outdated
 
 
@@ -76,7 +78,86 @@ class Compiled:
     sources: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A compilation up to its passes: what all plans of one request have in common.
+
+    `passes` end in a placement; `misspelt` warns of library entries that no task can use.
+    """
+
+    target: Target
+    context: Context
+    checked: Checked
+    flow: Module
+    passes: tuple[Pass, ...]
+    misspelt: tuple[Diagnostic, ...]
+
+    def through(
+        self, passes: Sequence[Pass], context: Context, observe: Observer | None = None
+    ) -> Module:
+        """Return the program after passes, from the first on."""
+        module = with_places(self.flow, self.checked.pin_spans, passes)
+        try:
+            return run_pipeline(module, passes, context, observe)
+        except CompileError as error:
+            raise self.explained(error) from None
+
+    def explained(self, error: CompileError) -> CompileError:
+        """Return an error with the entries that a task that nothing carries out may lack."""
+        return CompileError([*error.diagnostics, *self.misspelt])
+
+    def reference(self) -> tuple[Reference | None, tuple[str, ...]]:
+        """Return `-O0` of the same program, or why there is none."""
+        passes = parse_pipeline(LEVELS[0])
+        module = with_places(self.flow, self.checked.pin_spans, passes)
+        try:
+            placed = run_pipeline(module, passes, self.context)
+        except CompileError as error:
+            return None, (f"no -O0 to compare with: {error.diagnostics[0].message}",)
+        return Reference(placed, prediction(placed)), ()
+
+    def plan(
+        self,
+        placed: Module,
+        others: Mapping[str, tuple[Alternative, ...]],
+        reference: Reference | None,
+        notes: Sequence[str],
+    ) -> Plan:
+        """Return the plan of a placed module; `others` are the alternatives by step."""
+        return lower(
+            placed,
+            self.target,
+            self.context.cluster.name,
+            flow=self.flow,
+            pipeline=print_pipeline(self.passes),
+            baseline=None if reference is None else reference.predicted,
+            alternatives=others,
+            digests=digests(self.checked.sources, self.context),
+            notes=(*_notes(placed, self.context), *notes),
+        )
+
+    def warnings(self, request: Request, plans: Sequence[Plan]) -> tuple[Diagnostic, ...]:
+        """Return what is worth knowing of the program and what went into its plans."""
+        stale = (x for plan in plans for x in _stale_lock(request, plan, self.context))
+        old = outdated(self.flow, self.context.measured)
+        return (*self.checked.warnings, *self.misspelt, *dict.fromkeys(stale), *old)
+
+
 STAGES = ("flow", "logical", "fused", "placed")
+
+
+def begin(request: Request, sources: dict[str, str]) -> Begun:
+    """Read everything that a request names and check the program.
+
+    `sources` receives the texts of the files read, also when the program is wrong.
+    """
+    passes = complete(_pipeline(request))
+    target, context = environment(request)
+    checked = _checked(request, sources)
+    flow = _flow(checked, request)
+    _refuse_other_profiles(flow, context)
+    misspelt = misspelt_interfaces(context.library, context.interfaces, checked.module.tasks)
+    return Begun(target, context, checked, flow, passes, tuple(misspelt))
 
 
 def compile_workflow(
@@ -88,37 +169,21 @@ def compile_workflow(
 
     `sources` receives the texts of the files read, also when the program is wrong.
     """
-    texts: dict[str, str] = {} if sources is None else sources
-    passes = complete(_pipeline(request))
-    target, context = environment(request)
-    checked = _checked(request, texts)
-    flow = _with_flags(select(checked, request.workflow), request)
-    _refuse_other_profiles(flow, context)
-    misspelt = misspelt_interfaces(context.library, context.interfaces, checked.module.tasks)
-    try:
-        placed, others = _placed(flow, checked, passes, context, observe)
-    except CompileError as error:
-        # an entry for a misspelt interface is what a task that nothing carries out may lack
-        raise CompileError([*error.diagnostics, *misspelt]) from None
-    baseline, why = _baseline(flow, checked, context, request)
-    notes = [*_notes(placed, context), *why]
-    if baseline is not None and _may_be_plan(baseline, placed, flow.sole()):
-        placed, others = baseline[0], {}
-        notes.append("the reference configuration is the best found, so the plan is -O0's")
-    plan = lower(
-        placed,
-        target,
-        context.cluster.name,
-        flow=flow,
-        pipeline=print_pipeline(passes),
-        baseline=None if baseline is None else baseline[1],
-        alternatives=others,
-        digests=digests(checked.sources, context),
-        notes=tuple(notes),
-    )
-    stale = (*_stale_lock(request, plan, context), *outdated(flow, context.measured))
-    warnings = (*checked.warnings, *misspelt, *stale)
-    return Compiled(flow, placed, plan, context, warnings, checked.sources)
+    begun = begin(request, {} if sources is None else sources)
+    decisions: list[tuple[Formulation, Placement]] = []
+    listening = replace(begun.context, decided=lambda *decision: decisions.append(decision))
+    placed = begun.through(begun.passes, listening, observe)
+    others: Mapping[str, tuple[Alternative, ...]] = {}
+    if decisions:
+        formulation, placement = decisions[-1]
+        others = alternatives(formulation, placement.modes)
+    reference, notes = begun.reference()
+    if reference is not None and reference.may_replace(placed, begun.flow.sole()):
+        placed, others = reference.placed, {}
+        notes = (*notes, "the reference configuration is the best found, so the plan is -O0's")
+    plan = begun.plan(placed, others, reference, notes)
+    warnings = begun.warnings(request, [plan])
+    return Compiled(begun.flow, placed, plan, begun.context, warnings, begun.checked.sources)
 
 
 def stage(
@@ -134,7 +199,7 @@ def stage(
     """
     passes = _pipeline(request)
     checked = _checked(request, {} if sources is None else sources)
-    flow = _with_flags(select(checked, request.workflow), request)
+    flow = _flow(checked, request)
     if emit == "flow":
         return flow
     _, context = environment(request)
@@ -147,7 +212,12 @@ def stage(
         passes = passes[:priced]
     else:
         passes = complete(passes)
-    return run_pipeline(_with_places(flow, checked, passes), passes, context, observe)
+    return run_pipeline(with_places(flow, checked.pin_spans, passes), passes, context, observe)
+
+
+def _flow(checked: Checked, request: Request) -> Module:
+    """Return the workflow that is asked for, with what the command line asks of it."""
+    return with_flags(select(checked, request.workflow), request.minimize, request.require)
 
 
 def _refuse_other_profiles(flow: Module, context: Context) -> None:
@@ -246,125 +316,6 @@ def _checked(request: Request, sources: dict[str, str]) -> Checked:
     if isinstance(request.source, Path):
         return check_file(request.source, sources)
     return check_text(request.source, sources=sources)
-
-
-def _with_flags(module: Module, request: Request) -> Module:
-    """Put what the command line asks before what the file says."""
-    workflow = module.sole()
-    goals: tuple[MetricName, ...] = workflow.goals
-    if request.minimize is not None:
-        asked = _clauses("minimize", request.minimize).goals
-        goals = (*asked, *(goal for goal in goals if goal not in asked))
-    more = tuple(
-        need for text in request.require for need in _clauses("require", text).requirements
-    )
-    return module.with_workflow(
-        replace(workflow, goals=goals, requirements=workflow.requirements + more)
-    )
-
-
-def _clauses(word: str, text: str) -> Workflow:
-    """Read what a flag asks as the clause of that word; a wrong one is a wrong command line."""
-    flag = f"--{word}"
-    if not text.strip():
-        raise _unusable_flag(flag, text, "it says nothing", None)
-    try:
-        checked = check_text(f"workflow flags() -> Int {word} {text} {{ return 0 }}", flag)
-    except CompileError as error:
-        said = "; ".join(d.message for d in error.diagnostics)
-        hint = next((d.help for d in error.diagnostics if d.help), None)
-        raise _unusable_flag(flag, text, said, hint) from None
-    asked, *more = checked.module.workflows
-    stated = len(asked.requirements) + len(asked.expectations)
-    if more or bool(asked.goals) + stated != 1:
-        raise _unusable_flag(flag, text, "it says more than one thing", "give a flag for each")
-    return asked
-
-
-def _unusable_flag(flag: str, text: str, why: str, help: str | None) -> InputError:
-    return InputError(Diagnostic("usage", f"`{flag} {text}`: {why}", help=help))
-
-
-def _placed(
-    flow: Module,
-    checked: Checked,
-    passes: tuple[Pass, ...],
-    context: Context,
-    observe: Observer | None,
-) -> tuple[Module, dict[str, tuple[Alternative, ...]]]:
-    decisions: list[tuple[Formulation, Placement]] = []
-    listening = replace(context, decided=lambda *decision: decisions.append(decision))
-    placed = run_pipeline(_with_places(flow, checked, passes), passes, listening, observe)
-    if not decisions:
-        return placed, {}
-    formulation, placement = decisions[-1]
-    return placed, alternatives(formulation, placement.modes)
-
-
-def _baseline(
-    flow: Module, checked: Checked, context: Context, request: Request
-) -> tuple[tuple[Module, Prediction] | None, list[str]]:
-    """Return `-O0` of the same program and its prediction, or why there is none."""
-    passes = parse_pipeline(LEVELS[0])
-    try:
-        placed = run_pipeline(_with_places(flow, checked, passes), passes, context)
-    except CompileError as error:
-        return None, [f"no -O0 to compare with: {error.diagnostics[0].message}"]
-    return (placed, prediction(placed)), []
-
-
-def _may_be_plan(baseline: tuple[Module, Prediction], placed: Module, workflow: Workflow) -> bool:
-    """Tell whether `-O0` beats a plan; not where accuracy had to be measured, and its was not."""
-    known = dict(baseline[0].attrs).get("accuracy_measured") is not False
-    return known and _is_better(baseline[1], prediction(placed), workflow)
-
-
-def _is_better(one: Prediction, other: Prediction, workflow: Workflow) -> bool:
-    """Tell whether a feasible `-O0` beats a plan on the stated objectives, beyond rounding."""
-    if one.breaks:
-        return False
-    for metric in workflow.objectives:
-        a, b = _metric(one, metric), _metric(other, metric)
-        if abs(a - b) > 1e-6 * max(abs(a), abs(b)):
-            return a < b
-    return False
-
-
-def _metric(predicted: Prediction, metric: MetricName) -> float:
-    read: dict[MetricName, Callable[[], float]] = {
-        "latency": lambda: predicted.latency_s["p50"],
-        "energy": lambda: predicted.energy_j,
-        "cost": lambda: predicted.cost_usd,
-        "gpus": lambda: float(predicted.gpus),
-        "accuracy": lambda: -predicted.accuracy,
-    }
-    return read[metric]()
-
-
-def _with_places(module: Module, checked: Checked, passes: tuple[Pass, ...]) -> Module:
-    """Tell `bind` where pins stand, so that it can point at them."""
-    if not passes or not isinstance(passes[0], Bind):
-        return module
-    workflow = module.sole()
-    return module.with_workflow(
-        replace(workflow, body=_region_with_places(workflow.body, checked.pin_spans))
-    )
-
-
-def _region_with_places(region: Region, places: Mapping[Span, Mapping[str, Span]]) -> Region:
-    ops: list[Op] = []
-    for op in region.ops:
-        if op.regions:
-            nested = tuple(_region_with_places(r, places) for r in op.regions)
-            op = replace(op, regions=nested)
-        elif op.kind == "call" and op.locs and op.locs[0] in places:
-            at: dict[str, Attr] = {
-                f"at.{name}": (s.line, s.column, s.end_line, s.end_column)
-                for name, s in places[op.locs[0]].items()
-            }
-            op = op.with_attrs(at)
-        ops.append(op)
-    return replace(region, ops=tuple(ops))
 
 
 def _notes(placed: Module, context: Context) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..ir.workflow import MetricName
-from .jobscale import TICKS
+from .jobscale import Scale
 from .jobsolver import FIRST_SHARE, solve
 from .problem import Limit, Metrics, Placement, Problem, stated
 from .schedule import TOLERANCE, broken
@@ -40,19 +40,10 @@ class Axis:
         op, value = (">=", -value) if self.metric == "accuracy" else ("<=", value)
         return self._limit(op, value)
 
-    def step(self, problem: Problem) -> float:
-        """Return the relative difference from which two values are told apart.
-
-        The solver rounds each step's duration to ticks, and with it what engines take while held.
-        """
-        exact = self.metric in ("gpus", "accuracy")
-        return TOLERANCE if exact else (len(problem.steps) + 1) / TICKS
-
-    def below(self, value: float, step: float) -> Limit:
-        """Return the limit that asks for less than a value by more than a relative step."""
-        less = value - step * abs(value)
-        op, less = (">", -less) if self.metric == "accuracy" else ("<", less)
-        return self._limit(op, less)
+    def below(self, value: float) -> Limit:
+        """Return the limit that asks for less than a value of `of`."""
+        op, value = (">", -value) if self.metric == "accuracy" else ("<", value)
+        return self._limit(op, value)
 
     def _limit(self, op: str, value: float) -> Limit:
         text = f"{self.metric} {op} {stated(self.metric, value)} (a point of the frontier)"
@@ -84,7 +75,8 @@ def frontier(problem: Problem, axes: tuple[Axis, Axis], *, most: int, budget: fl
 
     `budget` is in CP-SAT's deterministic seconds for each point. The other objectives of the
     problem decide between placements that are equal on both axes. Exact where each point is proved,
-    up to `Axis.step`: points nearer to each other than that on an axis count as one.
+    up to what the solver's rounding of durations to ticks makes of a metric (`jobscale`): points
+    nearer to each other than that on an axis count as one.
 
     Raises `Infeasible` as `solve` does, ValueError for two axes of one metric or fewer than
     LEAST_POINTS points.
@@ -109,6 +101,7 @@ class _Search:
         self.bounded, self.free = sorted(axes, key=lambda axis: _BOUNDED.index(axis.metric))
         aimed = max(axis.percentile for axis in axes)
         self.problem, self.budget = replace(problem, aimed=aimed), budget
+        self.rounding_s = (len(problem.steps) + 1) * Scale.of(problem).tick_s
         self.start = self._solved(self.free, self.bounded, self.problem, None)
         self.end = self._solved(self.bounded, self.free, self.problem, self.start)
 
@@ -118,9 +111,10 @@ class _Search:
         The end is among them or as good as the last, as far as metrics are told apart.
         """
         points = [self.start]
-        step = self.bounded.step(self.problem)
         while True:
-            limit = self.bounded.below(self.bounded.of(points[-1].metrics), step)
+            last = points[-1]
+            less = self.bounded.of(last.metrics) - self._step(self.bounded, last)
+            limit = self.bounded.below(less)
             if broken(replace(self.problem, limits=(limit,)), self.end.metrics):
                 return points, True
             if len(points) == most:
@@ -150,7 +144,7 @@ class _Search:
         """
         kept = points
         for axis, other in ((self.free, self.bounded), (self.bounded, self.free)):
-            kept = _thinned(kept, axis, other, axis.step(self.problem))
+            kept = self._thinned(kept, axis, other)
         return list(kept)
 
     def _under(self, limit: Limit, points: Sequence[Placement]) -> Placement:
@@ -171,8 +165,7 @@ class _Search:
         budget = self.budget * FIRST_SHARE
         alone = replace(problem, objectives=(first.metric,))
         best = solve(alone, budget=budget, warm_start=known)
-        value, step = first.of(best.metrics), first.step(problem)
-        limit = first.at_most(value + step * abs(value))
+        limit = first.at_most(first.of(best.metrics) + self._step(first, best))
         others = (m for m in problem.objectives if m not in (first.metric, second.metric))
         held = replace(
             problem,
@@ -182,6 +175,41 @@ class _Search:
         found = solve(held, budget=self.budget - budget, warm_start=best)
         return _with_bound(found, first, best)
 
+    def _step(self, axis: Axis, point: Placement) -> float:
+        """Return by how much a metric must differ from a point's to be told apart from it.
+
+        The solver rounds each step's duration up to ticks, and with it what engines take while they
+        are held.
+        """
+        least = TOLERANCE * abs(axis.of(point.metrics))
+        engines = [self.problem.engines[hold.engine] for hold in point.holds]
+        held = [engine for engine in engines if engine.resident]
+        rates: dict[MetricName, float] = {
+            "latency": 1.0,
+            "energy": math.fsum(engine.idle_w for engine in held),
+            "cost": math.fsum(engine.usd_per_s for engine in held),
+        }
+        return max(least, rates.get(axis.metric, 0.0) * self.rounding_s)
+
+    def _thinned(self, points: Sequence[Placement], axis: Axis, other: Axis) -> Sequence[Placement]:
+        """Return, from the best on an axis on, those better on the other than all before.
+
+        Of those within a step of the first of them on the axis, the last.
+        """
+        kept: list[Placement] = []
+        reach = least = math.inf
+        for point in sorted(points, key=lambda p: (axis.of(p.metrics), other.of(p.metrics))):
+            value, beside = axis.of(point.metrics), other.of(point.metrics)
+            if beside >= least:
+                continue
+            if kept and value <= reach:
+                kept.pop()
+            else:
+                reach = value + self._step(axis, point)
+            kept.append(point)
+            least = beside
+        return kept
+
 
 def _with_bound(found: Placement, axis: Axis, best: Placement) -> Placement:
     """Return a placement with the bound on an axis that `best`, within a step of it, has."""
@@ -190,25 +218,3 @@ def _with_bound(found: Placement, axis: Axis, best: Placement) -> Placement:
     kept += [replace(b, value=value, bound=b.bound if b.gap else value) for b in best.bounds]
     proved = len(kept) == len(found.bounds) and all(bound.gap == 0 for bound in kept)
     return replace(found, bounds=tuple(kept), status="optimal" if proved else "feasible")
-
-
-def _thinned(
-    points: Sequence[Placement], axis: Axis, other: Axis, step: float
-) -> Sequence[Placement]:
-    """Return, from the best on an axis on, those that are better on the other than all before.
-
-    Of those within a step of the first of them on the axis, the last.
-    """
-    kept: list[Placement] = []
-    reach = least = math.inf
-    for point in sorted(points, key=lambda p: (axis.of(p.metrics), other.of(p.metrics))):
-        value, beside = axis.of(point.metrics), other.of(point.metrics)
-        if beside >= least:
-            continue
-        if kept and value <= reach:
-            kept.pop()
-        else:
-            reach = value + step * abs(value)
-        kept.append(point)
-        least = beside
-    return kept

@@ -19,7 +19,7 @@ from ..ir.diagnostics import CompileError, Diagnostic, InputError
 from ..ir.ops import Attr
 from ..ir.reader import read_module
 from ..ir.verifier import verify
-from ..ir.workflow import Module
+from ..ir.workflow import MetricName, Module
 from .conformance import load_schema, violation
 from .endpoint import EndpointPlan
 
@@ -45,6 +45,19 @@ class Prediction:
     startup_s: float
     error_band: float
     breaks: tuple[str, ...] = ()
+
+    def of(self, metric: MetricName, percentile: str = "p50") -> float:
+        """Return one metric's value in base units."""
+        match metric:
+            case "latency":
+                return self.latency_s[percentile]
+            case "energy":
+                return self.energy_j
+            case "cost":
+                return self.cost_usd
+            case "gpus":
+                return float(self.gpus)
+        return self.accuracy
 
 
 @dataclass(frozen=True, slots=True)
