@@ -7,6 +7,7 @@ in the period in which they come. Those of a class that waits flow (`serviceflow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -47,8 +48,12 @@ class EpochModel:
         columns: Sequence[Sequence[Column]],
         *,
         whole: bool,
+        slopes: Sequence[float] = (),
     ) -> None:
         """Build it; `whole` asks for whole numbers of instances.
+
+        `slopes` are factors of what instances cost, by engine: for one that is hardly used, a share
+        of an instance costs as much as a whole one.
 
         Without them, hardware that lacks has a price beyond all others: other columns may do with
         less.
@@ -57,6 +62,7 @@ class EpochModel:
 
         # data
         self.problem, self.epoch, self.columns = problem, epoch, columns
+        self._slopes = slopes or (1.0,) * len(problem.engines)
         self.periods = range(len(epoch.requests[0]) if epoch.requests else 0)
         self.model = mathopt.Model()
         # variables
@@ -148,9 +154,10 @@ class EpochModel:
         from ortools.math_opt.python import mathopt
 
         terms: list[mathopt.LinearTypes] = []
-        for engine, n, new in zip(self.problem.engines, self.instances, self.started, strict=True):
+        rows = zip(self.problem.engines, self.instances, self.started, self._slopes, strict=True)
+        for engine, n, new, slope in rows:
             held, start = engine_price(self.problem, engine, self.epoch.duration_s)
-            terms += [held * n, start * new]
+            terms += [slope * held * n, start * new]
         for k, shares in self.shares.items():
             requests = sum(self.epoch.requests[k])
             for column, share in zip(self.columns[k], shares, strict=True):
@@ -204,6 +211,30 @@ class EpochModel:
         lacking = sum(result.variable_values(self._lacking or []))
         return Duals(result.objective_value(), seconds, tuple(requests), lacking < EPSILON)
 
+    def rounded(self) -> tuple[EpochPlan | None, list[float]]:
+        """Round the linear programme's instances up; None where the hardware has no room for them.
+
+        Returns also how many of each engine the programme has.
+        """
+        from ortools.math_opt.python import mathopt
+
+        result = mathopt.solve(self.model, mathopt.SolverType.HIGHS, params=_parameters())
+        self._check(result)
+        amounts = result.variable_values(self.instances)
+        plan = self._read(result, -math.inf, "rounded")
+        return plan if self._stands(plan.instances) else None, amounts
+
+    def _stands(self, instances: Sequence[int]) -> bool:
+        """Tell whether whole instances fit the hardware."""
+        for index, pool in enumerate(self.problem.pools):
+            here = zip(self.problem.engines, instances, strict=True)
+            held = [(engine, n) for engine, n in here if engine.pool == index]
+            if sum(engine.gpus * n for engine, n in held) > pool.gpus:
+                return False
+            if sum(engine.cores * n for engine, n in held) > pool.cores:
+                return False
+        return True
+
     def solve(self, bound: float | None = None, gap: float = GAP) -> EpochPlan:
         """Return the best plan; `bound` is a lower one known, where not all columns are here."""
         from ortools.math_opt.python import mathopt
@@ -224,34 +255,57 @@ class EpochModel:
     # ---- read-out
 
     def _read(self, result: mathopt.SolveResult, bound: float, status: str) -> EpochPlan:
-        instances = tuple(round(x) for x in result.variable_values(self.instances))
-        served: list[tuple[tuple[float, ...], ...]] = []
-        for k in range(len(self.problem.classes)):
-            if k in self.flows:
-                amounts = [result.variable_values(b) for b in self.flows[k].begun]
-                rows = tuple(tuple(_clean(x) for x in row) for row in amounts)
-            else:
-                shares = result.variable_values(self.shares[k])
-                requests = self.epoch.requests[k]
-                rows = tuple(tuple(_clean(s * r) for r in requests) for s in shares)
-            served.append(rows)
+        amounts = result.variable_values(self.instances)
+        instances = tuple(math.ceil(x - EPSILON) for x in amounts)
+        served = tuple(map(tuple, map(self._served, [result] * len(self.columns), self._classes)))
         held = self.epoch.held or (0,) * len(instances)
         started = tuple(max(n - before, 0) for n, before in zip(instances, held, strict=True))
         usd, energy_j = totals(self.problem, self.epoch, instances, started, self.columns, served)
+        value = self._value(result, instances, started, served)
         return EpochPlan(
             instances=instances,
             columns=tuple(tuple(found) for found in self.columns),
-            served=tuple(served),
+            served=served,
             usd=usd,
             energy_j=energy_j,
-            value=result.objective_value(),
-            bound=min(bound, result.objective_value()),
+            value=value,
+            bound=min(bound, value),
             status=status,
             backlog=tuple(
                 self.flows[k].backlog(result) if k in self.flows else Backlog()
-                for k in range(len(self.problem.classes))
+                for k in self._classes
             ),
         )
+
+    @property
+    def _classes(self) -> range:
+        return range(len(self.problem.classes))
+
+    def _served(self, result: mathopt.SolveResult, k: int) -> list[tuple[float, ...]]:
+        if k in self.flows:
+            amounts = [result.variable_values(b) for b in self.flows[k].begun]
+            return [tuple(_clean(x) for x in row) for row in amounts]
+        shares = result.variable_values(self.shares[k])
+        return [tuple(_clean(s * r) for r in self.epoch.requests[k]) for s in shares]
+
+    def _value(
+        self,
+        result: mathopt.SolveResult,
+        instances: Sequence[int],
+        started: Sequence[int],
+        served: Sequence[Sequence[Sequence[float]]],
+    ) -> float:
+        """Return the objective of whole instances at their true prices."""
+        total = 0.0
+        for engine, n, new in zip(self.problem.engines, instances, started, strict=True):
+            held, start = engine_price(self.problem, engine, self.epoch.duration_s)
+            total += held * n + start * new
+        for columns, rows in zip(self.columns, served, strict=True):
+            for column, row in zip(columns, rows, strict=True):
+                total += direct_price(self.problem, column) * sum(row)
+        for k, flow in self.flows.items():
+            total += self._deferred(k) * flow.backlog(result).waiting
+        return total
 
 
 def _clean(amount: float) -> float:

@@ -15,13 +15,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .servicecolumns import NODES, Columns, Price
-from .serviceflow import waited_periods
+from .serviceflow import EPSILON, waited_periods
 from .servicemodel import Duals, EpochModel
 from .serviceprices import direct_price, engine_price, no_room
-from .serviceproblem import Column, Epoch, EpochPlan, RequestClass, ServiceProblem, Variant
+from .serviceproblem import (
+    Column,
+    Epoch,
+    EpochPlan,
+    NoRoom,
+    RequestClass,
+    ServiceProblem,
+    Variant,
+)
 
 LISTED = 2_048  # configurations of a class up to which all are listed
 ROUNDS = 60  # of column generation; the bound is then what is proved so far
+CONSOLIDATIONS = 10  # turns of slope scaling
+UNUSED = 2.0  # what an engine is scaled by of which the first programme holds none
+GENERATED_GAP = 5e-3  # relative, for whole numbers where columns are generated
 TOLERANCE = 1e-7  # relative: a column this much cheaper is none
 
 
@@ -61,7 +72,52 @@ class Planner:
         if self._complete:
             return EpochModel(self.problem, epoch, self._columns, whole=True).solve()
         bound = self._generate(epoch)
-        return EpochModel(self.problem, epoch, self._columns, whole=True).solve(bound)
+        rounded = self._consolidate(epoch)
+        model = EpochModel(self.problem, epoch, self._columns, whole=True)
+        try:
+            exact = model.solve(bound, GENERATED_GAP)
+        except NoRoom:
+            exact = None
+        found = [plan for plan in (exact, rounded) if plan is not None]
+        if not found:
+            raise no_room(self.problem)
+        best = min(found, key=lambda plan: plan.value)
+        return replace(best, bound=min(bound, best.value))
+
+    def _consolidate(self, epoch: Epoch) -> EpochPlan | None:
+        """Return the best plan by slope scaling, and add the columns that it needs.
+
+        Every engine costs what a whole number of it would for the share that is used, and the
+        programme is solved again, with configurations that are cheap at these prices: what is
+        hardly used is left for what is held anyway (Kim and Pardalos, "A solution approach to the
+        fixed charge network flow problem using a dynamic slope scaling procedure", Operations
+        Research Letters 24, 1999).
+        """
+        best: EpochPlan | None = None
+        slopes = [1.0] * len(self.problem.engines)
+        for turn in range(CONSOLIDATIONS):
+            model = EpochModel(self.problem, epoch, self._columns, whole=False, slopes=slopes)
+            plan, amounts = model.rounded()
+            if plan is not None and (best is None or plan.value < best.value):
+                best = plan
+            used = [x > EPSILON for x in amounts]
+            slopes = [
+                math.ceil(x - EPSILON) / x if held else max(slope, UNUSED if turn == 0 else 1.0)
+                for x, held, slope in zip(amounts, used, slopes, strict=True)
+            ]
+            self._add_cheapest(epoch, slopes)
+        return best
+
+    def _add_cheapest(self, epoch: Epoch, slopes: Sequence[float]) -> None:
+        """Add the configuration of each class that is cheapest where instances cost that more."""
+        seconds = [
+            slope * engine_price(self.problem, engine, epoch.duration_s)[0] / epoch.duration_s
+            for engine, slope in zip(self.problem.engines, slopes, strict=True)
+        ]
+        for pricing, columns in zip(self._pricing, self._columns, strict=True):
+            column = pricing.cheapest(_priced(self.problem, seconds), nodes=0).column
+            if column is not None and all(c.choices != column.choices for c in columns):
+                columns.append(column)
 
     def _generate(self, epoch: Epoch) -> float:
         """Add columns until none would help; return a bound that holds for all of them."""

@@ -27,6 +27,7 @@ _State = tuple[float, float, float, tuple[float, ...], tuple[int, ...]]
 _Node = tuple[float, int, int, float, float, tuple[float, ...], tuple[int, ...]]
 BEAM = 48  # choices that the quick search goes on with
 STEPS = 200  # of subgradient ascent; multipliers of the last question are where the next begins
+PATIENCE = 8  # steps that may lead nowhere before they are halved
 CLOSE = 1e-9  # relative; limits and bounds that differ by less are equal
 
 
@@ -125,17 +126,25 @@ class Search:
     # ---- bounds
 
     def _ascend(self) -> None:
-        """Raise the bound by subgradient steps of Polyak's length."""
+        """Raise the bound by subgradient steps of Polyak's length, shorter when they lead nowhere.
+
+        Limits count relative to their size. The multipliers of the best bound are kept.
+        """
         import numpy as np
 
         m, space = self._multipliers, self._space
         rows = np.arange(len(self._stages))
+        best, length, idle = (m.loss, m.paths), 1.0, 0
         for _ in range(STEPS):
             reduced, constant = self._relaxed()
             picked = reduced.argmin(axis=1)
             bound = float(reduced[rows, picked].sum()) - constant
+            idle += 1
             if bound > self.bound:
                 self.bound, self._reduced = bound, reduced
+                best, idle = (m.loss, m.paths), 0
+            if idle == PATIENCE:
+                length, idle = length / 2, 0
             latency_s, loss = space.latency_s[rows, picked], float(space.loss[rows, picked].sum())
             path, length_s = critical(self._stages, latency_s.tolist())
             if length_s <= self._limit_s and loss <= self._limit:
@@ -143,25 +152,32 @@ class Search:
                 if price < self.best:
                     self.best, self._choices = price, tuple(picked.tolist())
             if self.bound >= self.best - CLOSE * abs(self.best):
-                return
-            over = loss - self._limit if math.isfinite(self._limit) else 0.0
-            slopes = {p: sum(latency_s[list(p)]) - self._limit_s for p in m.paths}
+                break
+            slopes = {p: float(sum(latency_s[list(p)])) - self._limit_s for p in m.paths}
             if math.isfinite(self._limit_s):
                 slopes.setdefault(path, length_s - self._limit_s)
-            steep = (max(over, 0.0) if m.loss == 0 else over) ** 2
-            steep += sum(
-                (max(g, 0.0) if m.paths.get(p, 0.0) == 0 else g) ** 2 for p, g in slopes.items()
-            )
-            if steep == 0:
-                return
-            goal = self.best if math.isfinite(self.best) else bound + abs(bound) * 0.1 + 1e-12
-            step = max(goal - bound, 1e-12) / steep
-            m.loss = max(m.loss + step * over, 0.0)
-            m.paths = {
-                p: value
-                for p, g in slopes.items()
-                if (value := max(m.paths.get(p, 0.0) + step * g, 0.0)) > 0
-            }
+            if not self._step(loss, slopes, length, bound):
+                break
+        m.loss, m.paths = best
+
+    def _step(
+        self, loss: float, slopes: dict[tuple[int, ...], float], length: float, bound: float
+    ) -> bool:
+        """Move the multipliers along the slopes; tell whether there is anywhere to go."""
+        m = self._multipliers
+        over = loss - self._limit if math.isfinite(self._limit) else 0.0
+        size, size_s = max(self._limit, 1e-2), self._limit_s
+        parts = [(over / size, m.loss)]
+        parts += [(g / size_s, m.paths.get(p, 0.0)) for p, g in slopes.items()]
+        steep = sum((g if held else max(g, 0.0)) ** 2 for g, held in parts)
+        if steep == 0:
+            return False
+        goal = self.best if math.isfinite(self.best) else bound + abs(bound) * 0.1 + 1e-12
+        step = length * max(goal - bound, 1e-12) / steep
+        m.loss = max(m.loss + step * over / size**2, 0.0)
+        moved = {p: m.paths.get(p, 0.0) + step * g / size_s**2 for p, g in slopes.items()}
+        m.paths = {p: value for p, value in moved.items() if value > 0}
+        return True
 
     def _relaxed(self) -> tuple[NDArray[np.float64], float]:
         """Return reduced prices by stage and variant, and what comes off their sum."""
