@@ -18,6 +18,7 @@ from time import perf_counter
 
 from ..targets.study import Policy, Study
 from .fleetproblem import FleetProblem
+from .forecast import FORECASTS, Forecast
 from .serviceplanner import plan_epochs
 from .serviceprices import totals
 from .serviceproblem import (
@@ -66,7 +67,8 @@ def plan_day(study: Study, fleet: FleetProblem, policy: Policy) -> DayPlan:
     parts: list[Part] = []
     unserved: list[tuple[str, str]] = []
     for problem, members in _groups(fleet, policy, study.multiplexing):
-        part = _part(problem, members, _epochs(study, fleet, members), unserved, policy)
+        epochs = _epochs(study, fleet, members)
+        part = _part(problem, members, epochs, unserved, policy, FORECASTS[study.forecast])
         if part is not None:
             parts.append(part)
     return DayPlan(policy, tuple(parts), tuple(unserved), perf_counter() - began_s)
@@ -136,13 +138,17 @@ def _part(
     epochs: tuple[Epoch, ...],
     unserved: list[tuple[str, str]],
     policy: Policy,
+    forecast: Forecast,
 ) -> Part | None:
     """Plan what can be served; classes that cannot be are left out and told."""
     while problem.classes:
         try:
-            if policy in ("separate", "joint"):
+            expected = forecast(epochs)
+            if policy in ("separate", "joint") and expected == epochs:
                 return Part(problem, members, epochs, plan_epochs(problem, epochs))
-            plans = plan_epochs(problem, tuple(map(_at_peak, epochs)))
+            if policy not in ("separate", "joint"):
+                expected = tuple(map(_at_peak, expected))
+            plans = plan_epochs(problem, expected)
             return _resized(Part(problem, members, epochs, plans), constant=policy == "static")
         except Unserved as error:
             unserved.append((error.kind, error.reason))
@@ -164,7 +170,7 @@ def _at_peak(epoch: Epoch) -> Epoch:
 
 
 def _resized(part: Part, *, constant: bool) -> Part:
-    """Return plans that were made for the peak with the requests that really come.
+    """Return plans that were made for other requests with those that really come.
 
     `constant` holds in every epoch what the largest one needs. Gaps stay what they were.
     """
