@@ -63,6 +63,7 @@ def command(
     """
     from dataclasses import replace
 
+    from ..compiler.fleet import study_programs
     from ..passes.fleet import plan_day
     from ..passes.fleetproblem import fleet_problem
     from ..passes.fleetreadout import service_plan
@@ -79,7 +80,7 @@ def command(
         study = replace(study, policies=_named(policies))
     if objective is not None:
         study = replace(study, objective=objective)
-    fleet = fleet_problem(study)
+    fleet = fleet_problem(study, study_programs(study, output.sources))
     days: list[DayPlan] = []
     plans: list[ServicePlan] = []
     replays: list[tuple[ClassReplay, ...]] = []

@@ -22,6 +22,7 @@ from ..targets.cluster import Pool
 from ..targets.profiles import PERCENTILES, TokenPoint
 from ..targets.study import Sizing, StaticChoice, Study, StudyWorkflow, knobs_of
 from ..targets.workflow_profiles import TOKENS, MeasuredConfiguration
+from .fleetprogram import Engines, Program, program_stages
 from .serviceproblem import Engine, Hardware, RequestClass, ServiceProblem, Stage, Variant
 
 ASSUMED_BUSY = 0.6  # of idle to peak draw, for load points whose power was not measured
@@ -42,15 +43,18 @@ class FleetProblem:
     static: tuple[RequestClass, ...] | None
 
 
-def fleet_problem(study: Study) -> FleetProblem:
-    """Return the problem of a study; InputError where a workflow has nothing to run on."""
-    builder = _Builder(study)
+def fleet_problem(study: Study, programs: Mapping[str, Program] | None = None) -> FleetProblem:
+    """Return the problem of a study; `programs` are the compiled workflows of those with files.
+
+    Raises `InputError` or `CompileError` where a workflow has nothing to run on.
+    """
+    builder = _Builder(study, programs or {})
     classes: list[RequestClass] = []
     owners: list[int] = []
     requests: list[tuple[float, ...]] = []
     for number, workflow in enumerate(study.workflows):
-        stage = Stage(workflow.name, tuple(builder.variants(workflow)))
-        if not stage.variants:
+        stages = builder.stages(workflow)
+        if not all(stage.variants for stage in stages):
             raise InputError(
                 Diagnostic(
                     "bad-study",
@@ -64,7 +68,7 @@ def fleet_problem(study: Study) -> FleetProblem:
             classes.append(
                 RequestClass(
                     name=f"{workflow.name}/{kind.name}",
-                    stages=(stage,),
+                    stages=stages,
                     accuracy=kind.accuracy,
                     latency_s=kind.latency_s,
                     wait_s=kind.wait_s,
@@ -75,7 +79,7 @@ def fleet_problem(study: Study) -> FleetProblem:
     fixed = [builder.static(workflow) for workflow in study.workflows]
     problem = ServiceProblem(
         classes=tuple(classes),
-        engines=tuple(builder.engines),
+        engines=tuple(builder.engines.all),
         pools=tuple(
             Hardware(
                 pool.name,
@@ -97,12 +101,20 @@ def fleet_problem(study: Study) -> FleetProblem:
 
 
 class _Builder:
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, programs: Mapping[str, Program]) -> None:
         self._study = study
-        self.engines: list[Engine] = []
-        self._known: dict[tuple[str, str, int], int] = {}
+        self._programs = programs
+        self.engines = Engines()
 
-    def variants(self, workflow: StudyWorkflow) -> Iterator[Variant]:
+    def stages(self, workflow: StudyWorkflow) -> tuple[Stage, ...]:
+        if workflow.file is None:
+            return (Stage(workflow.name, tuple(self._variants(workflow))),)
+        trace = workflow.arrivals
+        rate = sum(trace.requests) / len(trace.requests) / trace.period_s
+        program = self._programs[workflow.name]
+        return program_stages(program, rate, self._study.percentile, self.engines)
+
+    def _variants(self, workflow: StudyWorkflow) -> Iterator[Variant]:
         for row in workflow.configurations:
             for pool in self._study.cluster.pools:
                 for tp, points in self._points(workflow, row, pool):
@@ -153,36 +165,33 @@ class _Builder:
         ttft_s = _at(point.ttft_s, self._study.percentile)
         tpot_s = _at(point.tpot_s, self._study.percentile)
         busy_s = _tokens(row, self._study.sizing) / point.load_tokens_per_s
-        idle_w = self.engines[engine].idle_w
+        idle_w = self.engines.all[engine].idle_w
         settings = ", ".join(f"{name} = {value:g}" for name, value in _numbers(knobs))
         label = f"{model}{{{settings}}}" if settings else model
+        load = point.load_tokens_per_s
         return Variant(
-            label=f"{label} on {self.engines[engine].name} at {point.load_tokens_per_s:g} tokens/s",
+            label=f"{label} on {self.engines.all[engine].name} at {load:g} tokens/s",
             engine=engine,
             busy_s=busy_s,
             latency_s=_latency_s(calls, tokens / width, ttft_s, tpot_s),
             quality=row.accuracy,
             energy_j=max(_watts(point, pool, tp) - idle_w, 0.0) * busy_s,
-            load=point.load_tokens_per_s,
+            load=load,
         )
 
     def _engine(self, model: str, pool: Pool, tp: int) -> int:
-        key = (model, pool.name, tp)
-        if key not in self._known:
-            assert pool.gpu is not None  # `_points` yields pools with GPUs
-            self._known[key] = len(self.engines)
-            self.engines.append(
-                Engine(
-                    name=f"{model} on {pool.name} x{tp}",
-                    pool=self._study.cluster.pools.index(pool),
-                    gpus=tp,
-                    cores=0,
-                    usd_per_s=pool.usd_per_s * tp / pool.gpus,
-                    idle_w=pool.gpu.idle_w * tp,
-                    startup_s=self._study.startup_s,
-                )
+        assert pool.gpu is not None  # `_points` yields pools with GPUs
+        return self.engines.number(
+            Engine(
+                name=f"{model} on {pool.name} x{tp}",
+                pool=self._study.cluster.pools.index(pool),
+                gpus=tp,
+                cores=0,
+                usd_per_s=pool.usd_per_s * tp / pool.gpus,
+                idle_w=pool.gpu.idle_w * tp,
+                startup_s=self._study.startup_s,
             )
-        return self._known[key]
+        )
 
 
 def _latency_s(calls: float, tokens: float, ttft_s: float | None, tpot_s: float | None) -> float:

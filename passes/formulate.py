@@ -98,14 +98,18 @@ def _numbered(
 
 
 def variants(
-    module: Module, context: Context, *, reference: bool = False
+    module: Module, context: Context, *, reference: bool = False, rate: float | None = None
 ) -> tuple[tuple[StepWork, ...], list[list[Way]]]:
-    """Return every step with every way to carry it out, none dropped."""
+    """Return every step with every way to carry it out, none dropped.
+
+    `rate` are requests per second that come before what the author expects.
+    """
     workflow = module.sole()
     configured = {op.out().name: configurations(op, context) for op in workflow.calls()}
     steps = analyse(module, configured)
     # every prediction states all percentiles; the solver models those that limits mention
-    terms = Terms(context, PERCENTILES, _fact(workflow, "rate"), reference=reference)
+    rate = _fact(workflow, "rate") if rate is None else rate
+    terms = Terms(context, PERCENTILES, rate, reference=reference)
     found = [list(ways(step, terms)) for step in steps]
     _require_ways(steps, found, terms)
     return steps, found

@@ -21,6 +21,7 @@ Policy = Literal["static", "autoscale", "separate", "osdi26", "joint"]
 POLICIES: tuple[Policy, ...] = ("static", "autoscale", "separate", "osdi26", "joint")
 Sizing = Literal["p50", "p90", "mean"]
 _STATIC = ("gpu", "tp", "load_tokens_per_s")
+_MEASURED = ("step", "calls", "width", "static")  # keys of workflows without a program
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,15 @@ class StaticChoice:
 
 @dataclass(frozen=True, slots=True)
 class StudyWorkflow:
-    """A workflow of a study: measured configurations, arrivals, classes.
+    """A workflow of a study: a program, or measured configurations; arrivals, classes.
 
-    `step` is the one whose executor makes the tokens. They lie on a request's critical path as
-    `calls` calls, one after the other, of `width` that are side by side and share the tokens
-    evenly: formulas over the knobs.
+    `file` is the program's. Without one, `step` is the one whose executor makes the tokens. They
+    lie on a request's critical path as `calls` calls, one after the other, of `width` that are side
+    by side and share the tokens evenly: formulas over the knobs.
     """
 
     name: str
+    file: Path | None
     step: str
     configurations: tuple[MeasuredConfiguration, ...]
     arrivals: Arrivals
@@ -64,6 +66,15 @@ class StudyWorkflow:
     static: StaticChoice | None
     classes: tuple[StudyClass, ...]
     loc: Span
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPaths:
+    """Where the files of a study are, for the compiler."""
+
+    cluster: Path
+    profiles: tuple[Path, ...]
+    libraries: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,7 @@ class Study:
 
     name: str
     cluster: Cluster
+    paths: StudyPaths
     profiles: Profiles
     workflows: tuple[StudyWorkflow, ...]
     objective: Literal["cost", "energy", "gpus"]
@@ -99,13 +111,19 @@ def load_study(path: Path) -> Study:
     if findings:
         raise InputError(findings)
     data, folder = source.data, path.parent
-    paths = [folder / name for name in data["profiles"]]
-    measured = load_workflow_profiles(paths)
+    paths = StudyPaths(
+        folder / data["cluster"],
+        tuple(folder / name for name in data.get("profiles", ())),
+        tuple(folder / name for name in data.get("libraries", ())),
+    )
+    measured = load_workflow_profiles(paths.profiles)
     workflows = tuple(
         _workflow(source, i, row, measured.of(row["name"]), folder)
         for i, row in enumerate(data["workflow"])
     )
-    policies = tuple(data.get("policies", POLICIES))
+    programs = any("file" in row for row in data["workflow"])
+    usual = ("separate", "joint") if programs else POLICIES
+    policies = tuple(data.get("policies", usual))
     epoch_s = source.quantity(("epoch",), "s") if "epoch" in data else 3600.0
     findings = [
         *_without_static(source, workflows, policies),
@@ -115,8 +133,9 @@ def load_study(path: Path) -> Study:
         raise InputError(findings)
     return Study(
         name=data["name"],
-        cluster=load_cluster(folder / data["cluster"]),
-        profiles=load_profiles(paths),
+        cluster=load_cluster(paths.cluster),
+        paths=paths,
+        profiles=load_profiles(paths.profiles),
         workflows=workflows,
         objective=data.get("objective", "cost"),
         policies=policies,
@@ -161,6 +180,22 @@ def _workflow(
     folder: Path,
 ) -> StudyWorkflow:
     path: KeyPath = ("workflow", i)
+    arrivals = load_arrivals(folder / row["arrivals"], row["column"], row.get("gaps", "refuse"))
+    classes = tuple(
+        _class(source, (*path, "class", j), kind) for j, kind in enumerate(row["class"])
+    )
+    loc = source.span((*path, "name"))
+    if "file" in row:
+        own = [name for name in _MEASURED if name in row]
+        if own:
+            message = f"`{own[0]}` belongs to a workflow with measured configurations, not a file"
+            raise InputError(source.finding("bad-study", message, (*path, own[0]), key=True))
+        one = parse_formula("1")
+        file = folder / row["file"]
+        return StudyWorkflow(row["name"], file, "", (), arrivals, one, one, None, classes, loc)
+    if "step" not in row:
+        message = f"`{row['name']}` has neither `file` nor `step`"
+        raise InputError(source.finding("bad-study", message, (*path, "name")))
     if not configurations:
         message = f"none of the profiles has a row of workflow `{row['name']}`"
         raise InputError(source.finding("bad-study", message, (*path, "name")))
@@ -171,23 +206,25 @@ def _workflow(
         raise InputError(source.finding("bad-study", message, (*path, "step"), help=hint))
     return StudyWorkflow(
         name=row["name"],
+        file=None,
         step=row["step"],
         configurations=configurations,
-        arrivals=load_arrivals(folder / row["arrivals"], row["column"], row.get("gaps", "refuse")),
+        arrivals=arrivals,
         calls=_formula(source, (*path, "calls"), row.get("calls", "1"), configurations),
         width=_formula(source, (*path, "width"), row.get("width", "1"), configurations),
         static=_static(source, (*path, "static"), row, configurations),
-        classes=tuple(
-            StudyClass(
-                name=kind["name"],
-                share=kind["share"],
-                accuracy=kind.get("accuracy"),
-                latency_s=_time(source, (*path, "class", j, "latency"), kind),
-                wait_s=_time(source, (*path, "class", j, "wait"), kind) or 0.0,
-                loc=source.span((*path, "class", j, "name")),
-            )
-            for j, kind in enumerate(row["class"])
-        ),
+        classes=classes,
+        loc=loc,
+    )
+
+
+def _class(source: TomlSource, path: KeyPath, row: Mapping[str, Any]) -> StudyClass:
+    return StudyClass(
+        name=row["name"],
+        share=row["share"],
+        accuracy=row.get("accuracy"),
+        latency_s=_time(source, (*path, "latency"), row),
+        wait_s=_time(source, (*path, "wait"), row) or 0.0,
         loc=source.span((*path, "name")),
     )
 
@@ -277,6 +314,8 @@ def _without_static(
         if needs and workflow.static is None:
             message = f"policy `{needs[0]}` needs `[workflow.static]` of `{workflow.name}`"
             hint = "say which configuration and load it runs, or leave the policy out"
+            if workflow.file is not None:
+                hint = "a program has no stated configuration: leave the policy out"
             yield source.finding("bad-study", message, ("workflow", i, "name"), help=hint)
 
 

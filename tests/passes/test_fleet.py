@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from murakkab.compiler.fleet import study_programs
+from murakkab.ir.diagnostics import CompileError
 from murakkab.passes.fleet import plan_day
 from murakkab.passes.fleetproblem import FleetProblem, fleet_problem
 from murakkab.passes.fleetreadout import service_plan
@@ -127,6 +129,77 @@ def test_hardware_that_is_not_enough_is_told() -> None:
     assert {reason for _, reason in day.unserved} == {
         "the requests need more than there is (16 GPUs of `a100`)"
     }
+
+
+PROGRAM = """task sort(text: Text) -> Text "Sort a text." prompt "{text}"
+task reply(text: Text, kind: Text) -> Text "Reply to a text." prompt "{kind}: {text}"
+
+workflow mail(text: Text) -> Text
+    expect text.tokens = 200
+{
+    kind = sort(text)
+    return reply(text, kind)
+}
+"""
+PROGRAM_STUDY = """name = "mail"
+cluster = "cluster.toml"
+percentile = "p90"
+[[workflow]]
+name = "mail"
+file = "mail.mkb"
+arrivals = "arrivals.csv"
+column = "mail"
+[[workflow.class]]
+name = "careful"
+share = 0.5
+accuracy = 0.9
+wait = "60 s"
+[[workflow.class]]
+name = "fast"
+share = 0.5
+latency = "6 s"
+"""
+CLUSTER = """name = "some"
+[[pool]]
+name = "a100"
+nodes = 20
+gpu = { type = "A100-SXM4-80GB", count = 8 }
+cpu = { type = "EPYC-7V12", cores = 96 }
+memory = "900 GB"
+price = "$27.20 / h"
+"""
+
+
+@pytest.fixture
+def mail(tmp_path: Path) -> Path:
+    (tmp_path / "mail.mkb").write_text(PROGRAM)
+    (tmp_path / "study.toml").write_text(PROGRAM_STUDY)
+    (tmp_path / "cluster.toml").write_text(CLUSTER)
+    rows = "".join(f"{60 * m},{900 + 600 * (m % 2)}\n" for m in range(60))
+    (tmp_path / "arrivals.csv").write_text("start_s,mail\n" + rows)
+    return tmp_path / "study.toml"
+
+
+def test_a_program_has_every_step_chosen_for_itself(mail: Path) -> None:
+    found = load_study(mail)
+    fleet = fleet_problem(found, study_programs(found, {}))
+    assert [stage.name for stage in fleet.problem.classes[0].stages] == ["kind", "reply"]
+    plan = service_plan(found, fleet, plan_day(found, fleet, "joint"))
+    assert plan.unserved == ()
+    for route in plan.epochs[0].routes:
+        assert plan.classes[route.kind].accepts(route)
+    assert all(kind.meets for kind in replay(plan))
+    careful, fast = (
+        [route for route in plan.epochs[0].routes if route.kind == kind] for kind in (0, 1)
+    )
+    # what must be right is done by better models than what must be quick
+    assert min(r.accuracy for r in careful) >= 0.9 > min(r.accuracy for r in fast)
+
+
+def test_a_program_that_is_wrong_is_told(mail: Path) -> None:
+    (mail.parent / "mail.mkb").write_text("workflow mail(text: Text) -> Text { return txt }")
+    with pytest.raises(CompileError, match="txt"):
+        study_programs(load_study(mail), {})
 
 
 def test_equal_studies_have_equal_plans() -> None:

@@ -106,6 +106,18 @@ def test_gaps_are_an_error_unless_they_are_to_be_filled(folder: Path) -> None:
         load_study(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('step = "answer"', 'file = "x.mkb"\nstep = "answer"', "`step` belongs to a workflow with"),
+        ('step = "answer"', "", "`video_qa` has neither `file` nor `step`"),
+    ],
+)
+def test_a_workflow_is_a_program_or_a_table(folder: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load_study(changed(folder, "study.toml", old, new))
+
+
 def test_a_policy_needs_what_it_runs(folder: Path) -> None:
     text = (folder / "study.toml").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("static =")]
