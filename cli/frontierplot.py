@@ -27,6 +27,8 @@ _FEW = 5  # of a unit: below it the next smaller one is easier to read
 
 def frontier_plot(found: PlanFrontier) -> Figure:
     """Return the frontier as a line of steps: what is reached by each limit on the first metric."""
+    from matplotlib.ticker import MaxNLocator
+
     drawn = figure(7.0, 4.6)
     axes = drawn.subplots()
     places = [found.at(point.plan.predicted) for point in found.points]
@@ -55,6 +57,9 @@ def frontier_plot(found: PlanFrontier) -> Figure:
     axes.set_xlabel(label)
     axes.set_ylabel(beside)
     _scale(axes, shown)
+    for metric, axis in zip(found.metrics, (axes.xaxis, axes.yaxis), strict=True):
+        if metric == "gpus" and axis.get_scale() == "linear":
+            axis.set_major_locator(MaxNLocator(integer=True))
     plan = found.points[0].plan
     axes.set_title(f"{plan.workflow} on {plan.cluster}", loc="left", fontsize=11)
     axes.grid(color="#dddddd", linewidth=0.6)

@@ -148,7 +148,8 @@ def _text(found: PlanFrontier) -> str:
     ]
     if found.reference is not None:
         rows.append(row("-O0", found.reference, ""))
-    beside = ["p50 latency" if metric == "latency" else metric for metric in others]
+    known = {"latency": "p50 latency", "gpus": "GPUs"}
+    beside = [known.get(metric, metric) for metric in others]
     parts = [
         click.style(safe(_title(found)), bold=True),
         indent(table(("point", *found.axes, *beside, "proof"), rows)),

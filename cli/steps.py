@@ -68,7 +68,11 @@ def _change(one: Plan, old: StepPlan, other: Plan, new: StepPlan) -> tuple[int, 
     if was != now:
         if new.executor is None:
             return 0, LEFT_OUT
-        return 0, " ".join(filter(None, (f"by {now}", moved, f"instead of {was}")))
+        if old.executor == new.executor:
+            now, was = f"with {figures.knobs(new.knobs)}", figures.knobs(old.knobs)
+        else:
+            now = f"by {now}"
+        return 0, " ".join(filter(None, (now, moved, f"instead of {was}")))
     if here is None or there is None:
         return None
     if moved is not None:

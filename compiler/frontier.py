@@ -141,8 +141,10 @@ def _as_good(one: Sequence[float], other: Sequence[float]) -> bool:
 
 
 def _name(axis: Axis) -> str:
-    """Return `cost`, `p95 latency`."""
-    return f"{PERCENTILES[axis.percentile]} latency" if axis.metric == "latency" else axis.metric
+    """Return `cost`, `p95 latency`, `GPUs`."""
+    if axis.metric == "latency":
+        return f"{PERCENTILES[axis.percentile]} latency"
+    return "GPUs" if axis.metric == "gpus" else axis.metric
 
 
 def _axes(metrics: str | None, workflow: Workflow) -> tuple[Axis, Axis]:

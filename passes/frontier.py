@@ -9,7 +9,7 @@ bound starts at one end of the frontier and is each time set just below the poin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..ir.workflow import MetricName
@@ -85,25 +85,75 @@ def frontier(problem: Problem, axes: tuple[Axis, Axis], *, most: int, budget: fl
         raise ValueError(f"both axes are `{axes[0].metric}`")
     if most < LEAST_POINTS:
         raise ValueError(f"a frontier has its ends: {LEAST_POINTS} points or more, not {most}")
-    search = _Search(problem, axes, budget)
+    ends = _Search(problem, axes, budget, None)
+    smaller, kept = _quick_enough(problem, ends.latency_limits())
+    known = _renumbered(ends.start, [{m: i for i, m in enumerate(each)} for each in kept])
+    search = _Search(smaller, axes, budget, known)
     points, complete = search.each(most)
     if not complete:
         points = search.spread(points, most)
-    kept = search.apart([*points, search.end])
-    ordered = sorted(kept, key=lambda point: axes[0].of(point.metrics))
-    return Frontier(axes, tuple(ordered), complete)
+    ordered = sorted(
+        search.apart([*points, search.end]), key=lambda point: axes[0].of(point.metrics)
+    )
+    whole = [dict(enumerate(numbers)) for numbers in kept]
+    return Frontier(axes, tuple(_renumbered(point, whole) for point in ordered), complete)
+
+
+def _quick_enough(
+    problem: Problem, limits: Sequence[Limit]
+) -> tuple[Problem, Sequence[Sequence[int]]]:
+    """Return the problem without modes that alone take longer than a limit; those kept, by step.
+
+    Shorter modes have shorter ticks: the solver then tells more points apart, and is quicker.
+    """
+    kept = [
+        [
+            number
+            for number, mode in enumerate(step.modes)
+            if all(
+                mode.times[x.percentile].duration_s <= x.value * (1 + 2 * TOLERANCE) for x in limits
+            )
+        ]
+        for step in problem.steps
+    ]
+    steps = tuple(
+        replace(step, modes=tuple(step.modes[number] for number in numbers))
+        for step, numbers in zip(problem.steps, kept, strict=True)
+    )
+    return replace(problem, steps=steps), kept
+
+
+def _renumbered(point: Placement, numbers: Sequence[Mapping[int, int]]) -> Placement:
+    """Return a placement with the modes of each step by other numbers."""
+    modes = (others[m] for others, m in zip(numbers, point.modes, strict=True))
+    return replace(point, modes=tuple(modes))
 
 
 class _Search:
     """The problem with its ends known: `start` is best in the free axis, `end` in the bounded."""
 
-    def __init__(self, problem: Problem, axes: tuple[Axis, Axis], budget: float) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        axes: tuple[Axis, Axis],
+        budget: float,
+        known: Placement | None,
+    ) -> None:
         self.bounded, self.free = sorted(axes, key=lambda axis: _BOUNDED.index(axis.metric))
         aimed = max(axis.percentile for axis in axes)
         self.problem, self.budget = replace(problem, aimed=aimed), budget
         self.rounding_s = (len(problem.steps) + 1) * Scale.of(problem).tick_s
-        self.start = self._solved(self.free, self.bounded, self.problem, None)
+        self.start = self._solved(self.free, self.bounded, self.problem, known)
         self.end = self._solved(self.bounded, self.free, self.problem, self.start)
+
+    def latency_limits(self) -> list[Limit]:
+        """Return the limits on latency that all points between the ends meet."""
+        stated = [x for x in self.problem.limits if x.metric == "latency" and x.op in ("<", "<=")]
+        for axis in (self.free, self.bounded):
+            if axis.metric == "latency":
+                slower = max(axis.of(self.start.metrics), axis.of(self.end.metrics))
+                stated.append(axis.at_most(slower))
+        return stated
 
     def each(self, most: int) -> tuple[list[Placement], bool]:
         """Return the points from the start on, `most` at the most, and whether they reach the end.

@@ -33,7 +33,8 @@ def solve(
     """Return the best placement found for the objectives in their order, with a bound for each.
 
     `budget` is in CP-SAT's deterministic seconds, shared by the objectives. `warm_start` is an
-    earlier placement of the same problem; the answer is never worse than it or than greedy.
+    earlier placement of the same problem; the answer is never worse than it or than greedy, which
+    up to `DIRECT` steps is spared where the warm start meets the limits.
     The bound of an objective holds given the values of those before it, and up to the rounding of
     the model, whose durations are rounded up to ticks (`jobscale`): a proved objective has gap 0.
     Above `DIRECT` steps a relaxation bounds a first objective that is energy or cost, and chooses
@@ -48,8 +49,10 @@ def solve(
         if not step.modes:
             raise ValueError(f"step `{step.name}` has no mode to choose from")
     # data
-    near = closest(problem)
-    start = better(problem, _again(problem, warm_start), near)
+    near = start = better(problem, _again(problem, warm_start), None)
+    if start is None or len(problem.steps) > DIRECT:
+        near = closest(problem)
+        start = better(problem, start, near)
     if len(problem.steps) > WHOLE:
         return _large(problem, start, near)
     # variables and constraints
