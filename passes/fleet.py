@@ -18,7 +18,8 @@ from time import perf_counter
 
 from ..targets.study import Policy, Study
 from .fleetproblem import FleetProblem
-from .forecast import FORECASTS, Forecast
+from .forecast import FORECASTS
+from .margins import with_margin
 from .serviceplanner import plan_epochs
 from .serviceprices import totals
 from .serviceproblem import (
@@ -68,7 +69,7 @@ def plan_day(study: Study, fleet: FleetProblem, policy: Policy) -> DayPlan:
     unserved: list[tuple[str, str]] = []
     for problem, members in _groups(fleet, policy, study.multiplexing):
         epochs = _epochs(study, fleet, members)
-        part = _part(problem, members, epochs, unserved, policy, FORECASTS[study.forecast])
+        part = _part(study, problem, members, epochs, unserved, policy)
         if part is not None:
             parts.append(part)
     return DayPlan(policy, tuple(parts), tuple(unserved), perf_counter() - began_s)
@@ -132,18 +133,26 @@ def _parts(fleet: FleetProblem, period_s: float) -> int:
     return seconds // common
 
 
+def _expected(
+    study: Study, problem: ServiceProblem, epochs: tuple[Epoch, ...]
+) -> tuple[Epoch, ...]:
+    """Return what epochs are planned for: a forecast, with a margin where sizes are means."""
+    found = FORECASTS[study.forecast](epochs)
+    return with_margin(found, problem.classes) if study.sizing == "mean" else found
+
+
 def _part(
+    study: Study,
     problem: ServiceProblem,
     members: tuple[tuple[int, ...], ...],
     epochs: tuple[Epoch, ...],
     unserved: list[tuple[str, str]],
     policy: Policy,
-    forecast: Forecast,
 ) -> Part | None:
     """Plan what can be served; classes that cannot be are left out and told."""
     while problem.classes:
         try:
-            expected = forecast(epochs)
+            expected = _expected(study, problem, epochs)
             if policy in ("separate", "joint") and expected == epochs:
                 return Part(problem, members, epochs, plan_epochs(problem, epochs))
             if policy not in ("separate", "joint"):

@@ -72,6 +72,7 @@ def fleet_problem(study: Study, programs: Mapping[str, Program] | None = None) -
                     accuracy=kind.accuracy,
                     latency_s=kind.latency_s,
                     wait_s=kind.wait_s,
+                    work_cv=max(map(_variation, workflow.configurations), default=0.0),
                 )
             )
             owners.append(number)
@@ -219,6 +220,13 @@ def _tokens(row: MeasuredConfiguration, sizing: Sizing) -> float:
         spread = math.log(max(p90, p50) / p50) / _Z90 if p50 > 0 else 0.0
         return p50 * math.exp(spread * spread / 2)
     return p50 if sizing == "p50" else p90
+
+
+def _variation(row: MeasuredConfiguration) -> float:
+    """Return the coefficient of variation of a configuration's tokens, as if log-normal."""
+    p50, p90 = _tokens(row, "p50"), _tokens(row, "p90")
+    spread = math.log(max(p90, p50) / p50) / _Z90 if p50 > 0 else 0.0
+    return math.sqrt(math.expm1(spread * spread))
 
 
 def _at(values: tuple[float | None, ...], percentile: str) -> float | None:

@@ -45,6 +45,7 @@ def service_plan(study: Study, fleet: FleetProblem, day: DayPlan) -> ServicePlan
             wait_s=kind.wait_s,
             late=kind.late,
             requests=fleet.requests[k] if k in served else (0.0,) * len(fleet.requests[k]),
+            work_cv=kind.work_cv,
         )
         for k, kind in enumerate(kinds)
     )

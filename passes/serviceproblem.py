@@ -81,6 +81,7 @@ class RequestClass:
     `latency_s` and `accuracy` are limits (None: no requirement), the latter of the product of the
     stages' qualities times `scale`. Requests may be held back for `wait_s` before they begin (for
     the whole periods in that); a share of `late` of them for longer, but not beyond the epoch.
+    `work_cv` is the coefficient of variation of what a request takes.
     """
 
     name: str
@@ -90,6 +91,7 @@ class RequestClass:
     wait_s: float = 0.0
     late: float = 0.05
     scale: float = 1.0
+    work_cv: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,18 @@ Requests of a period come evenly over it. What may not wait goes first. Of what 
 go in the order in which their time runs out; those whose time has run out go last. Requests go by
 the plan's routes, and by those that have room where others have none. No request knows of the
 future, so what a plan promises with the whole day before it is put to the test here.
+
+With a seed, requests come by chance: Poisson arrivals, and work that varies by the class's
+coefficient of variation. Requests then count by the work that they bring.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 
 from ..targets.service_plan import FleetEpoch, PlannedRoute, ServicePlan
 
@@ -40,6 +45,7 @@ class _Queue:
         self.due: deque[list[float]] = deque()
         self.late: deque[list[float]] = deque()
         self.waits: dict[float, float] = {}
+        self.came = 0.0  # by chance
         self.unfit = 0.0  # begun on a route that misses a limit
 
     def demote(self, now_s: float, wait_s: float) -> None:
@@ -61,42 +67,70 @@ class _Queue:
                 queue[0][1] = waiting - begun
 
 
-def replay(plan: ServicePlan) -> tuple[ClassReplay, ...]:
-    """Return what becomes of each class's requests; what is left at the day's end is worked off."""
+def replay(
+    plan: ServicePlan, *, seed: int | None = None, step_s: float = STEP_S
+) -> tuple[ClassReplay, ...]:
+    """Return what becomes of each class's requests; what is left at the day's end is worked off.
+
+    `seed` has chance decide when requests come and what they take.
+    """
+    chance = None if seed is None else Random(seed)
     queues = [_Queue() for _ in plan.classes]
     for epoch in plan.epochs:
         routes = _by_class(plan, epoch)
-        for step in range(round(epoch.duration_s / STEP_S)):
-            now_s = epoch.start_s + step * STEP_S
+        for step in range(round(epoch.duration_s / step_s)):
+            now_s = epoch.start_s + step * step_s
             period = int(now_s / plan.period_s)
             for queue, kind in zip(queues, plan.classes, strict=True):
-                come = kind.requests[period] * STEP_S / plan.period_s
+                come = kind.requests[period] * step_s / plan.period_s
+                if chance is not None:
+                    come = _by_chance(come, kind.work_cv, chance)
+                    queue.came += come
                 if come > _LEAST:
                     queue.due.append([now_s, come])
-            _step(plan, queues, routes, _room(epoch), now_s)
+            _step(plan, queues, routes, _room(epoch, step_s), now_s)
     if plan.epochs:
-        _work_off(plan, queues, plan.epochs[-1])
+        _work_off(plan, queues, plan.epochs[-1], step_s)
     return tuple(
-        _outcome(plan, k, queue) for k, queue in enumerate(queues) if sum(plan.classes[k].requests)
+        _outcome(plan, k, queue, step_s)
+        for k, queue in enumerate(queues)
+        if sum(plan.classes[k].requests)
     )
+
+
+def _by_chance(expected: float, work_cv: float, chance: Random) -> float:
+    """Return the work of requests that come by chance, in mean requests.
+
+    The sum of a Poisson number of requests has variance n * (1 + cv^2); few are far from normal, so
+    that small numbers are drawn one by one.
+    """
+    if expected > 50.0:
+        deviation = math.sqrt(expected * (1 + work_cv**2))
+        return max(chance.gauss(expected, deviation), 0.0)
+    spread = math.sqrt(math.log1p(work_cv**2))
+    total, left = 0.0, chance.expovariate(1.0)
+    while left < expected:
+        total += chance.lognormvariate(-spread * spread / 2, spread)
+        left += chance.expovariate(1.0)
+    return total
 
 
 def _by_class(plan: ServicePlan, epoch: FleetEpoch) -> list[list[PlannedRoute]]:
     return [[r for r in epoch.routes if r.kind == k] for k in range(len(plan.classes))]
 
 
-def _room(epoch: FleetEpoch) -> list[float]:
-    return [n * STEP_S for n in epoch.instances]
+def _room(epoch: FleetEpoch, step_s: float) -> list[float]:
+    return [n * step_s for n in epoch.instances]
 
 
-def _work_off(plan: ServicePlan, queues: list[_Queue], epoch: FleetEpoch) -> None:
+def _work_off(plan: ServicePlan, queues: list[_Queue], epoch: FleetEpoch, step_s: float) -> None:
     now_s = epoch.start_s + epoch.duration_s
     routes = _by_class(plan, epoch)
-    for _ in range(round(epoch.duration_s / STEP_S)):
+    for _ in range(round(epoch.duration_s / step_s)):
         if not any(queue.due or queue.late for queue in queues):
             return
-        _step(plan, queues, routes, _room(epoch), now_s)
-        now_s += STEP_S
+        _step(plan, queues, routes, _room(epoch, step_s), now_s)
+        now_s += step_s
 
 
 def _step(
@@ -145,10 +179,10 @@ def _begin(
     queue.take(waiting, wanted - left, now_s)
 
 
-def _outcome(plan: ServicePlan, k: int, queue: _Queue) -> ClassReplay:
+def _outcome(plan: ServicePlan, k: int, queue: _Queue, step_s: float) -> ClassReplay:
     kind = plan.classes[k]
-    total = sum(kind.requests)
-    permitted_s = max(kind.wait_s, STEP_S)
+    total = queue.came or sum(kind.requests)
+    permitted_s = max(kind.wait_s, step_s)
     in_time = sum(n for wait_s, n in queue.waits.items() if wait_s <= permitted_s + _LEAST)
     below, p95_s = 0.0, float("inf")
     for wait_s in sorted(queue.waits):

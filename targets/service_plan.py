@@ -34,7 +34,7 @@ class ServedClass:
     """Requests with the same requirements: limits, and how many come in each period of the day.
 
     `accuracy` and `latency_s` are None where nothing is required; `late` is the share that may wait
-    longer than `wait_s`.
+    longer than `wait_s`. `work_cv` is the coefficient of variation of what a request takes.
     """
 
     name: str
@@ -43,6 +43,7 @@ class ServedClass:
     wait_s: float
     late: float
     requests: tuple[float, ...]
+    work_cv: float = 0.0
 
     def accepts(self, route: PlannedRoute) -> bool:
         """Tell whether requests on a route meet the limits."""

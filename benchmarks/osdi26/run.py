@@ -1,11 +1,13 @@
 """The study of Murakkab's paper (OSDI 2026, section 4.3): one day, planned by every policy.
 
     python benchmarks/osdi26/run.py [--objective cost|energy|gpus] [--a100 N] [--h100 N]
-        [--policies P,…] [--wait S] [--percentile p50|p90] [--waits] [--json]
+        [--policies P,…] [--wait S] [--percentile p50|p90] [--sizing p90|mean] [--waits] [--json]
 
 N are GPUs of a type that there are at most; as in the paper there are A100s without limit and no
 H100s. `--waits` prints instead what `joint` saves over `separate` for each wait that requests
-without a latency requirement may have. The data's README says what was read off which figure.
+without a latency requirement may have. `--sizing mean` sizes instances by mean tokens and a margin
+for chance, and has chance decide in the replay when requests come and what they take. The README
+beside this says what was read off which figure.
 """
 
 from __future__ import annotations
@@ -52,7 +54,11 @@ def study_of(options: argparse.Namespace) -> Study:
         raise SystemExit("there is no GPU to plan for: give --a100 or --h100 a number above 0")
     cluster = replace(study.cluster, pools=tuple(pools))
     study = replace(
-        study, cluster=cluster, objective=options.objective, percentile=options.percentile
+        study,
+        cluster=cluster,
+        objective=options.objective,
+        percentile=options.percentile,
+        sizing=options.sizing,
     )
     return waiting(study, options.wait)
 
@@ -78,6 +84,7 @@ def measured(study: Study, policy: Policy) -> dict[str, Any]:
     day = plan_day(study, fleet, policy)
     plan = service_plan(study, fleet, day)
     found = summarise(plan)
+    chance = {"seed": 1, "step_s": 1.0} if study.sizing == "mean" else {}
     by_type = {name.split("-")[0]: count for name, count in found.by_type}
     return {
         "policy": policy,
@@ -91,7 +98,7 @@ def measured(study: Study, policy: Policy) -> dict[str, Any]:
         "solve_s": day.solve_s,
         "gap": found.gap,
         "unserved": [name for name, _ in plan.unserved],
-        "as_asked": {kind.name: kind.in_time for kind in replay(plan)},
+        "as_asked": {kind.name: kind.in_time for kind in replay(plan, **chance)},
     }
 
 
@@ -142,6 +149,7 @@ def main() -> None:
     parser.add_argument("--policies", default=",".join(POLICIES))
     parser.add_argument("--wait", type=float, default=60.0, help="seconds")
     parser.add_argument("--percentile", choices=["p50", "p90"], default="p50")
+    parser.add_argument("--sizing", choices=["p90", "mean"], default="p90")
     parser.add_argument("--waits", action="store_true", help="print the saving by permitted wait")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     options = parser.parse_args()
