@@ -116,7 +116,7 @@ def _alternatives(found: tuple[Alternative, ...], now: Prediction) -> str:
     ]
     lines = []
     if rows:
-        header = ("instead", "where", "latency", "energy", "cost", "accuracy", "GPUs")
+        header = ("next best", "where", "latency", "energy", "cost", "accuracy", "GPUs")
         lines.append(table(header, rows, left=2))
     for a in found:
         if a.why_not is not None:

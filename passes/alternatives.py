@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from ..ir.workflow import MetricName
@@ -12,9 +13,10 @@ from .modes import Way
 from .problem import Placement, stated
 from .schedule import Reason, broken, evaluate
 
-# How many alternatives of a step are worth telling.
+# How many alternatives of a step are worth telling; so many of them that could be had.
 MOST = 6
-# Steps laid out in all, about two seconds; bounds the loads that are tried in large jobs.
+NEXT = 4
+# Steps laid out in all, about two seconds; bounds what is tried in large jobs.
 LAID_OUT = 100_000
 
 
@@ -25,18 +27,38 @@ def alternatives(
 
     Each configuration and slot other than the chosen one is laid out with everything else as it is,
     at the load that does best by requirements and objectives. One that breaks a requirement, does
-    not fit, or changes what later steps were planned for says so.
+    not fit, or changes what later steps were planned for says so. The next best by the objectives
+    comes first; what cannot be had comes last, what is nearest to the requirements before the rest.
     """
     steps = len(formulation.steps)
-    loads = max(1, LAID_OUT // max(1, steps * steps * MOST))
+    layouts = max(1, LAID_OUT // max(1, steps * steps))  # for each step
     found = {}
     for index, (step, listed) in enumerate(zip(formulation.steps, formulation.ways, strict=True)):
         others = _others(listed, listed[chosen[index]])
-        found[step.op.out().name] = tuple(
-            _best(formulation, chosen, index, _spread(others[key], loads))
-            for key in sorted(others, key=lambda key: _order(listed[others[key][0]]))[:MOST]
-        )
+        keys = sorted(others, key=lambda key: _order(listed[others[key][0]]))
+        keys = keys[: max(MOST, layouts)]
+        loads = max(1, layouts // max(1, len(keys)))
+        ranked = [_best(formulation, chosen, index, _spread(others[key], loads)) for key in keys]
+        found[step.op.out().name] = _few([other for _, other in sorted(ranked, key=_rank)])
     return found
+
+
+def _rank(ranked: tuple[tuple[float, ...], Alternative]) -> tuple[float, ...]:
+    return ranked[0]
+
+
+def _few(ranked: Sequence[Alternative]) -> tuple[Alternative, ...]:
+    """Return MOST, NEXT that could be had and others that could not among them.
+
+    What is out for one reason in several slots is told once.
+    """
+    possible = [other for other in ranked if other.why_not is None]
+    out: dict[tuple[str, str], Alternative] = {}
+    for other in ranked:
+        if other.why_not is not None:
+            out.setdefault((other.variant, other.why_not), other)
+    kept = possible[: max(NEXT, MOST - len(out))]
+    return (*kept, *list(out.values())[: MOST - len(kept)])
 
 
 def _others(listed: Sequence[Way], now: Way) -> Mapping[tuple[str, str], list[int]]:
@@ -64,22 +86,23 @@ def _spread(loads: Sequence[int], most: int) -> Sequence[int]:
 
 def _best(
     formulation: Formulation, chosen: Sequence[int], index: int, others: Sequence[int]
-) -> Alternative:
-    """Return the best of the ways of one configuration in one slot, laid out in the plan."""
+) -> tuple[tuple[float, ...], Alternative]:
+    """Return the best of the ways of one configuration in one slot in the plan, with its rank."""
     way = formulation.ways[index][others[0]]
     label, slot = way.configuration.label, str(way.slot) if way.slot is not None else ""
     laid = [_laid_out(formulation, chosen, index, other) for other in others]
     placed = [found for found in laid if not isinstance(found, Reason)]
     if not placed:
         reason = next(found for found in laid if isinstance(found, Reason))
-        return Alternative(label, slot, why_not=reason.text)
+        return (math.inf,), Alternative(label, slot, why_not=reason.text)
     problem = formulation.problem
-    metrics = min(placed, key=lambda found: rank(problem, found)).metrics
+    best = min(placed, key=lambda found: rank(problem, found))
+    metrics = best.metrics
     missed = [
         f"`{x.text}` ({_value(formulation, x.metric, metrics.of(x.metric, x.percentile))})"
         for x in broken(problem, metrics)
     ]
-    return Alternative(
+    return rank(problem, best), Alternative(
         variant=label,
         slot=slot,
         latency_s=metrics.latency_s[0],
