@@ -36,7 +36,7 @@ def command(output: Output, /, one: str, other: str) -> None:
         ],
         "predicted": {"one": asdict(plans[0].predicted), "other": asdict(plans[1].predicted)},
     }
-    output.result(comparison(*plans), document)
+    output.result(comparison(*plans, (one, other)), document)
 
 
 def _choice(plan: Plan, name: str) -> dict[str, object] | None:

@@ -92,20 +92,31 @@ def proof(solver: Solver) -> str:
     return "\n".join(lines)
 
 
-def comparison(one: Plan, other: Plan) -> str:
-    """Return what differs between two plans: executors, places and predictions side by side."""
+def comparison(one: Plan, other: Plan, names: tuple[str, str]) -> str:
+    """Return what differs between two plans: executors, places and predictions side by side.
+
+    `names` are what people know the plans by.
+    """
     first, second = steps.by_name(one), steps.by_name(other)
-    rows = [
-        [name, *_chosen(one, first.get(name)), *_chosen(other, second.get(name))]
-        for name in dict.fromkeys((*first, *second))
-    ]
-    heads = [safe(f"{plan.target} on {plan.cluster}") for plan in (one, other)]
+    rows = []
+    for name in dict.fromkeys((*first, *second)):
+        before, after = _chosen(one, first.get(name)), _chosen(other, second.get(name))
+        shown = [
+            now and "same" if now == was else now for was, now in zip(before, after, strict=True)
+        ]
+        rows.append([safe(name), *before, *shown])
+    heads = [safe(name) for name in names]
     parts = [
         table(("step", heads[0], "where", heads[1], "where"), rows, left=5),
         table(("predicted", *heads, "change"), _compared(one.predicted, other.predicted)),
     ]
     if (one.target, one.cluster) != (other.target, other.cluster):
-        parts.append("accuracy is relative to the best each of them could do")
+        places = [
+            f"{head} is for target `{safe(plan.target)}` on cluster `{safe(plan.cluster)}`"
+            for head, plan in zip(heads, (one, other), strict=True)
+        ]
+        said = "accuracy is relative to the best each of them could do"
+        parts.append("\n".join((*places, said)))
     return "\n\n".join(parts)
 
 
