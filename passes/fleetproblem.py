@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..ir.diagnostics import Diagnostic, InputError
 from ..ir.ops import Attr
@@ -68,7 +68,8 @@ def fleet_problem(study: Study, programs: Mapping[str, Program] | None = None) -
             classes.append(
                 RequestClass(
                     name=f"{workflow.name}/{kind.name}",
-                    stages=stages,
+                    # capacity that may vanish serves requests that may then wait for other
+                    stages=stages if kind.wait_s else builder.steady(stages),
                     accuracy=kind.accuracy,
                     latency_s=kind.latency_s,
                     wait_s=kind.wait_s,
@@ -114,6 +115,20 @@ class _Builder:
         rate = sum(trace.requests) / len(trace.requests) / trace.period_s
         program = self._programs[workflow.name]
         return program_stages(program, rate, self._study.percentile, self.engines)
+
+    def steady(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        """Return stages without the variants on capacity that may vanish."""
+        pools = self._study.cluster.pools
+        if not any(pool.spot for pool in pools):
+            return stages
+
+        def stays(variant: Variant) -> bool:
+            engine = None if variant.engine is None else self.engines.all[variant.engine]
+            return engine is None or engine.pool < 0 or not pools[engine.pool].spot
+
+        return tuple(
+            replace(stage, variants=tuple(filter(stays, stage.variants))) for stage in stages
+        )
 
     def _variants(self, workflow: StudyWorkflow) -> Iterator[Variant]:
         for row in workflow.configurations:

@@ -99,7 +99,7 @@ def _variant(way: Way, percentile: str, engines: Engines) -> Variant:
     usd = estimate.usd_per_call * way.count.calls
     label += f" on {slot} c{way.concurrency}"
     if slot.pool is None:
-        return Variant(label, None, 0.0, latency_s, way.quality, usd=usd, load=way.concurrency)
+        return _hosted(way, label, latency_s, usd, engines)
     if not way.engine.resident:
         # what runs in process takes cores while it runs, and nothing besides
         engine = engines.number(_cores(slot.pool, way.engine.pool))
@@ -134,6 +134,21 @@ def _variant(way: Way, percentile: str, engines: Engines) -> Variant:
         usd=usd,
         load=way.concurrency,
     )
+
+
+def _hosted(way: Way, label: str, latency_s: float, usd: float, engines: Engines) -> Variant:
+    """Return a variant on a hosted service: one instance, whose seconds are its rate limit."""
+    executor = way.configuration.executor
+    assert executor is not None  # work that is left out has no slot
+    rate = dict(executor.settings).get("requests_per_min")
+    if executor.endpoint is not None:
+        rate = executor.endpoint.requests_per_min
+    engine, busy_s = None, 0.0
+    if isinstance(rate, (int, float)):
+        name = f"{executor.name}, {rate:g} requests a minute"
+        engine = engines.number(Engine(name, -1, 0, 0, 0.0, 0.0, most=1))
+        busy_s = way.count.calls * 60.0 / rate
+    return Variant(label, engine, busy_s, latency_s, way.quality, usd=usd, load=way.concurrency)
 
 
 def _cores(pool: Pool, number: int) -> Engine:

@@ -41,6 +41,10 @@ class Columns:
     def __init__(self, kind: RequestClass) -> None:
         """Prepare what does not depend on prices."""
         self.kind = kind
+        for stage in kind.stages:
+            if not stage.variants:
+                reason = f"nothing carries out `{stage.name}` on capacity that stays"
+                raise Unserved(kind.name, reason)
         self._space = Space.of(kind.stages)
         self._limit_s = math.inf if kind.latency_s is None else kind.latency_s * (1 + CLOSE)
         self._limit = math.inf

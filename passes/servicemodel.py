@@ -74,6 +74,7 @@ class EpochModel:
         self._lacking: list[mathopt.Variable] | None = None
         if not whole:
             self._lacking = [self.model.add_variable(lb=0.0) for _ in problem.pools]
+            self._beyond_most()
         self.shares: dict[int, list[mathopt.Variable]] = {}
         self.flows: dict[int, Flow] = {}
         # constraints
@@ -92,10 +93,19 @@ class EpochModel:
         self.model.minimize(self._objective())
 
     def _instance(self, engine: Engine, whole: bool) -> mathopt.Variable:
+        if not whole:
+            return self.model.add_variable(lb=0.0)
         most = float("inf") if engine.most is None else float(engine.most)
-        if whole:
-            return self.model.add_integer_variable(lb=0, ub=most)
-        return self.model.add_variable(lb=0.0, ub=most)
+        return self.model.add_integer_variable(lb=0, ub=most)
+
+    def _beyond_most(self) -> None:
+        """Let there be more of an engine than there may be, as there may be more hardware."""
+        assert self._lacking is not None
+        for engine, n in zip(self.problem.engines, self.instances, strict=True):
+            if engine.most is not None:
+                more = self.model.add_variable(lb=0.0)
+                self._lacking.append(more)
+                self.model.add_linear_constraint(n <= engine.most + more)
 
     # ---- constraints
 
@@ -225,7 +235,10 @@ class EpochModel:
         return plan if self._stands(plan.instances) else None, amounts
 
     def _stands(self, instances: Sequence[int]) -> bool:
-        """Tell whether whole instances fit the hardware."""
+        """Tell whether whole instances fit the hardware, and are no more than there may be."""
+        rows = zip(self.problem.engines, instances, strict=True)
+        if any(engine.most is not None and n > engine.most for engine, n in rows):
+            return False
         for index, pool in enumerate(self.problem.pools):
             here = zip(self.problem.engines, instances, strict=True)
             held = [(engine, n) for engine, n in here if engine.pool == index]

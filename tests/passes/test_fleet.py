@@ -196,6 +196,59 @@ def test_a_program_has_every_step_chosen_for_itself(mail: Path) -> None:
     assert min(r.accuracy for r in careful) >= 0.9 > min(r.accuracy for r in fast)
 
 
+def test_capacity_that_may_vanish_serves_what_may_wait(mail: Path) -> None:
+    cheap = CLUSTER.replace('"a100"', '"spot"').replace("$27.20", "$9.00").partition("[[pool]]")[2]
+    (mail.parent / "cluster.toml").write_text(f"{CLUSTER}[[pool]]{cheap}spot = true\n")
+    found = load_study(mail)
+    fleet = fleet_problem(found, study_programs(found, {}))
+    plan = service_plan(found, fleet, plan_day(found, fleet, "joint"))
+    used: dict[int, set[str]] = {0: set(), 1: set()}
+    for route in plan.epochs[0].routes:
+        used[route.kind] |= {plan.instances[i].name for i, _ in route.busy}
+    assert any("spot" in name for name in used[0])
+    assert not any("spot" in name for name in used[1])
+
+
+def test_where_everything_may_vanish_what_may_not_wait_is_not_served(mail: Path) -> None:
+    (mail.parent / "cluster.toml").write_text(f"{CLUSTER}spot = true\n")
+    found = load_study(mail)
+    day = plan_day(found, fleet_problem(found, study_programs(found, {})), "joint")
+    reason = "nothing carries out `kind` on capacity that stays"
+    assert day.unserved == (("mail/fast", reason),)
+
+
+def test_a_hosted_model_is_asked_within_its_rate(mail: Path) -> None:
+    (mail.parent / "library.toml").write_text(
+        """[[executor]]
+name = "hosted"
+implements = "generate"
+description = "A hosted model"
+runner = "openai"
+model = "m"
+devices = ["remote"]
+quality = { value = 1.0, metric = "m", source = "s" }
+work = { prompt_tokens = "tokens(prompt)", output_tokens = 100 }
+result = { tokens = 100 }
+price = { usd_per_mtok_prompt = 0.01, usd_per_mtok_output = 0.01 }
+settings = { url = "http://127.0.0.1:9/v1", requests_per_min = 1200.0 }
+"""
+    )
+    anything = PROGRAM_STUDY.replace("accuracy = 0.9\nwait", "wait").replace("6 s", "20 s")
+    mail.write_text('libraries = ["library.toml"]\n' + anything)
+    found = load_study(mail)
+    fleet = fleet_problem(found, study_programs(found, {}))
+    plan = service_plan(found, fleet, plan_day(found, fleet, "joint"))
+    (hosted,) = [i for i, kind in enumerate(plan.instances) if kind.name.startswith("hosted")]
+    epoch = plan.epochs[0]
+    assert epoch.instances[hosted] == 1
+    asked = sum(
+        route.share * max(plan.classes[route.kind].requests) * dict(route.busy).get(hosted, 0.0)
+        for route in epoch.routes
+        if plan.classes[route.kind].wait_s == 0
+    )
+    assert 0 < asked <= 60.0 * (1 + 1e-6)
+
+
 def test_a_program_that_is_wrong_is_told(mail: Path) -> None:
     (mail.parent / "mail.mkb").write_text("workflow mail(text: Text) -> Text { return txt }")
     with pytest.raises(CompileError, match="txt"):
