@@ -19,7 +19,7 @@ from .jobmodel import WHOLE, JobModel
 from .jobrelaxation import relax
 from .jobscale import TICKS, Scale
 from .jobsearch import Outcome, better, minimise, read
-from .problem import Bound, Infeasible, Placement, Problem
+from .problem import Bound, Conflict, Infeasible, Placement, Problem
 from .schedule import TOLERANCE, Reason, evaluate
 
 FIRST_SHARE = 0.6  # of the budget that is left, for each objective but the last
@@ -28,7 +28,11 @@ DIRECT = 12  # steps up to which the whole model proves more in the time the rel
 
 
 def solve(
-    problem: Problem, *, budget: float = 20.0, warm_start: Placement | None = None
+    problem: Problem,
+    *,
+    budget: float = 20.0,
+    warm_start: Placement | None = None,
+    explaining: bool = True,
 ) -> Placement:
     """Return the best placement found for the objectives in their order, with a bound for each.
 
@@ -43,7 +47,8 @@ def solve(
     relaxation prefers; bounds are that relaxation's, each for its objective alone.
 
     Raises `Infeasible` when the limits cannot be met, or nothing that meets them was found within
-    the budget (`Conflict.proved` tells), ValueError for a step without modes.
+    the budget (`Conflict.proved` tells), ValueError for a step without modes. `explaining` off
+    spares the search for what conflicts.
     """
     for step in problem.steps:
         if not step.modes:
@@ -78,7 +83,7 @@ def solve(
         left -= outcome.spent
         if outcome.status == "INFEASIBLE":
             if best is None:
-                raise Infeasible(explain(problem, near))
+                raise Infeasible(explain(problem, near) if explaining else Conflict((), ()))
             break  # a placement meets the limits by less than a tick
         outcomes.append(outcome)
         if outcome.solver is None:

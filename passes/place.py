@@ -49,13 +49,7 @@ class Place(Pass):
         if module.level == "placed":
             return module
         if self.policy == "optimal":
-            from .jobsolver import solve
-
-            formulation = formulate(module, context)
-            try:
-                placement = solve(formulation.problem, budget=context.effort)
-            except Infeasible as error:
-                raise _explained(module.sole(), error.conflict, formulation) from None
+            formulation, placement = _optimal(module, context)
         else:
             formulation, placement = _fixed(module, context, self.policy)
         if context.decided is not None:
@@ -64,6 +58,22 @@ class Place(Pass):
         if self.policy != "sequential":
             return placed
         return replace(placed, attrs=attributes({**dict(placed.attrs), "sequential": True}))
+
+
+def _optimal(module: Module, context: Context) -> tuple[Formulation, Placement]:
+    """Return the best plan whose steps share engines, or one with engines apart that is better."""
+    from .apart import apart
+    from .jobsolver import solve
+
+    formulation = formulate(module, context)
+    try:
+        shared = solve(formulation.problem, budget=context.effort)
+    except Infeasible as error:
+        found = apart(module, context, None, error.conflict)
+        if found is None:
+            raise _explained(module.sole(), error.conflict, formulation) from None
+        return found
+    return apart(module, context, shared, None) or (formulation, shared)
 
 
 def place_along(

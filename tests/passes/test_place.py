@@ -117,6 +117,32 @@ def test_no_random_program_does_worse_than_its_reference(seed: int) -> None:
     assert mine <= its * (1 + 1e-6)
 
 
+def test_a_model_whose_place_was_taken_is_started_again(tmp_path: Path) -> None:
+    """Two models of which one is needed before and after the other, on a single GPU."""
+    cluster = tmp_path / "cluster.toml"
+    text = A100.read_text().replace("nodes = 2", "nodes = 1").replace("count = 8", "count = 1")
+    cluster.write_text(text)
+    context = world(cluster)
+    back_and_forth = """
+        workflow w(problem: Text) -> Text minimize energy {
+            code = write_code(problem, "") with { model: "Qwen/Qwen3-14B" }
+            said = summarize(code) with { model: "meta-llama/Llama-3.1-8B-Instruct" }
+            return write_code(problem, said) with { model: "Qwen/Qwen3-14B" }
+        }"""
+    module = placed(flow(back_and_forth), context)
+    found, reference = figures(module), figures(placed(flow(back_and_forth), context, 0))
+    assert found["gpus"] == 1
+    assert found["energy_j"] <= reference["energy_j"] * (1 + 1e-6)
+    late = [engine for engine in module.engines if not dict(engine.attrs)["prestarted"]]
+    starts = [float(str(dict(engine.attrs)["startup_s"])) for engine in late]
+    assert len(late) == 2
+    assert found["latency_s.p50"] > sum(starts)
+    with pytest.raises(CompileError) as caught:
+        placed(flow(back_and_forth.replace("energy", "energy require latency <= 60 s")), context)
+    (finding,) = caught.value.diagnostics
+    assert finding.id == "infeasible"
+
+
 def test_a_placed_module_prints_and_reads_back() -> None:
     module = placed(video("minimize energy"), world(A100))
     assert read_module(print_module(module)) == module
