@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 from .serviceflow import EPSILON, Flow, waited_periods
 from .serviceprices import direct_price, engine_price, no_room, totals
-from .serviceproblem import Backlog, Column, Engine, Epoch, EpochPlan, ServiceProblem
+from .serviceproblem import (
+    Backlog,
+    Column,
+    Engine,
+    Epoch,
+    EpochPlan,
+    ServiceProblem,
+    Unfinished,
+)
 
 if TYPE_CHECKING:
     from ortools.math_opt.python import mathopt  # type: ignore[import-untyped]
@@ -224,14 +232,15 @@ class EpochModel:
     def rounded(self) -> tuple[EpochPlan | None, list[float]]:
         """Round the linear programme's instances up; None where the hardware has no room for them.
 
-        Returns also how many of each engine the programme has.
+        Returns also how many of each engine the programme has. Its optimum is the plan's bound,
+        which holds if these are all columns and instances cost what they do.
         """
         from ortools.math_opt.python import mathopt
 
         result = mathopt.solve(self.model, mathopt.SolverType.HIGHS, params=_parameters())
         self._check(result)
         amounts = result.variable_values(self.instances)
-        plan = self._read(result, -math.inf, "rounded")
+        plan = self._read(result, result.objective_value(), "rounded")
         return plan if self._stands(plan.instances) else None, amounts
 
     def _stands(self, instances: Sequence[int]) -> bool:
@@ -249,12 +258,18 @@ class EpochModel:
         return True
 
     def solve(self, bound: float | None = None, gap: float = GAP) -> EpochPlan:
-        """Return the best plan; `bound` is a lower one known, where not all columns are here."""
+        """Return the best plan; `bound` is a lower one known, where not all columns are here.
+
+        Raises `NoRoom` where there is none, `Unfinished` where none was found in time.
+        """
         from ortools.math_opt.python import mathopt
 
         result = mathopt.solve(self.model, mathopt.SolverType.GSCIP, params=_parameters(gap))
+        reason = result.termination.reason
+        if reason == mathopt.TerminationReason.NO_SOLUTION_FOUND:
+            raise Unfinished
         self._check(result)
-        optimal = result.termination.reason == mathopt.TerminationReason.OPTIMAL
+        optimal = reason == mathopt.TerminationReason.OPTIMAL
         return self._read(
             result,
             result.best_objective_bound() if bound is None else bound,
@@ -326,10 +341,13 @@ def _clean(amount: float) -> float:
 
 
 def _parameters(gap: float | None = None) -> mathopt.SolveParameters:
+    """Return how to solve: a linear programme to its end, whole numbers to a gap or for a time."""
     import datetime
 
     from ortools.math_opt.python import mathopt
 
+    if gap is None:
+        return mathopt.SolveParameters(random_seed=1)
     return mathopt.SolveParameters(
         relative_gap_tolerance=gap,
         random_seed=1,

@@ -25,6 +25,7 @@ from .serviceproblem import (
     NoRoom,
     RequestClass,
     ServiceProblem,
+    Unfinished,
     Variant,
 )
 
@@ -70,19 +71,30 @@ class Planner:
     def plan(self, epoch: Epoch) -> EpochPlan:
         """Return the plan of an epoch; raises `NoRoom` where the hardware cannot serve it."""
         if self._complete:
-            return EpochModel(self.problem, epoch, self._columns, whole=True).solve()
+            model = EpochModel(self.problem, epoch, self._columns, whole=True)
+            try:
+                return model.solve()
+            except Unfinished:
+                return self._rounded(epoch)
         bound = self._generate(epoch)
         rounded = self._consolidate(epoch)
         model = EpochModel(self.problem, epoch, self._columns, whole=True)
         try:
             exact = model.solve(bound, GENERATED_GAP)
-        except NoRoom:
+        except (NoRoom, Unfinished):
             exact = None
         found = [plan for plan in (exact, rounded) if plan is not None]
         if not found:
             raise no_room(self.problem)
         best = min(found, key=lambda plan: plan.value)
         return replace(best, bound=min(bound, best.value))
+
+    def _rounded(self, epoch: Epoch) -> EpochPlan:
+        """Return the linear programme's plan, its instances rounded up."""
+        plan, _ = EpochModel(self.problem, epoch, self._columns, whole=False).rounded()
+        if plan is None:
+            raise no_room(self.problem)
+        return plan
 
     def _consolidate(self, epoch: Epoch) -> EpochPlan | None:
         """Return the best plan by slope scaling, and add the columns that it needs.

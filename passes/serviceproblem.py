@@ -235,6 +235,10 @@ class Unserved(Exception):
     reason: str
 
 
+class Unfinished(Exception):
+    """The solver's time ran out before it found any plan."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoRoom(Exception):
     """Requests that all of the hardware cannot serve; `reason` says what is short."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from murakkab.passes import serviceplanner
+from murakkab.passes import servicemodel, serviceplanner
 from murakkab.passes.serviceplanner import Planner, plan_epochs
 from murakkab.passes.serviceproblem import (
     Backlog,
@@ -218,6 +218,20 @@ def test_generated_columns_find_what_listed_ones_do(chance: Random) -> None:
     # whole numbers of few instances are where generated columns may fall short
     dearest = max(e.usd_per_s if problem.objective == "cost" else e.idle_w for e in problem.engines)
     assert generated.value <= listed.value + 3 * 60.0 * dearest
+
+
+@pytest.mark.parametrize("listed", [2_048, 0])
+def test_when_time_runs_out_there_is_a_plan_with_its_gap(
+    monkeypatch: pytest.MonkeyPatch, listed: int
+) -> None:
+    problem, epoch = random_service(Random(7), 2, 3)
+    best = Planner(problem).plan(epoch)
+    monkeypatch.setattr(servicemodel, "TIME_LIMIT_S", 0.0)
+    monkeypatch.setattr(serviceplanner, "LISTED", listed)
+    found = Planner(problem).plan(epoch)
+    check(problem, epoch, found)
+    assert found.status == "rounded"
+    assert found.bound <= best.value <= found.value
 
 
 def test_equal_problems_have_equal_plans() -> None:
