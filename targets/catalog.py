@@ -15,10 +15,19 @@ from .toml_source import TomlSource, shipped_toml
 class Model:
     """A model's architecture.
 
-    kind: `llm`, `asr`, `embedding`, `reranker` or `detector`. Sizes are parameters (not billions),
-    bytes and tokens. A mixture of experts has `experts` in each layer, `experts_per_token` of them
-    used, and `routed_params` in all of them. `window_fraction` of the layers see `window_tokens`
-    only.
+    kind: `llm` (also one that sees pictures), `asr`, `embedding`, `reranker`, `detector`, `ocr` or
+    `diffusion`. Sizes are parameters (not billions), bytes and tokens. A mixture of experts has
+    `experts` in each layer but `dense_layers` of them, `experts_per_token` of them used, and
+    `routed_params` in all of them. `window_fraction` of the layers see `window_tokens` only.
+
+    latent_kv_dim: numbers that multi-head latent attention caches for a token and layer, for all
+    heads together; 0 where keys and values are cached.
+    precision: of the weights as published: `bf16` (any 16 bits), `fp32`, `fp8` or `mxfp4`.
+    vocab, intermediate, moe_intermediate: rows of the embedding, and inner sizes of a dense layer's
+    and of one expert's feed-forward network; 0 where not known.
+    encoder_params: those of a vision tower or audio encoder, which decoding does not read.
+    flops_per_item: FLOP (two for a multiply-add) of one `item`, such as `image of 640x640`, of a
+    model that does not decode tokens, or of the encoder of one that does; 0 where not known.
     """
 
     name: str
@@ -38,10 +47,25 @@ class Model:
     routed_params: float = 0.0
     window_tokens: int = 0
     window_fraction: float = 0.0
+    latent_kv_dim: int = 0
+    precision: str = "bf16"
+    vocab: int = 0
+    intermediate: int = 0
+    moe_intermediate: int = 0
+    dense_layers: int = 0
+    encoder_params: float = 0.0
+    flops_per_item: float = 0.0
+    item: str = ""
+    aliases: tuple[str, ...] = ()
 
     def kv_bytes(self, tokens: float) -> float:
-        """Return the bytes of one sequence's keys and values at this length, 16 bits a number."""
-        per_layer = 2 * self.kv_heads * self.head_dim * 2  # keys and values, 2 bytes each
+        """Return the bytes of one sequence's keys and values at this length, 16 bits a number.
+
+        Latent attention caches one vector for keys and values of all heads (DeepSeek-V2, arXiv
+        2405.04434, section 2.1).
+        """
+        numbers = self.latent_kv_dim or 2 * self.kv_heads * self.head_dim
+        per_layer = 2 * numbers  # 2 bytes each
         windowed = self.layers * self.window_fraction
         seen = (self.layers - windowed) * tokens
         if windowed:
@@ -77,11 +101,15 @@ class CpuKind:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What is known by name; GPUs under their type and their aliases."""
+    """What is known by name; GPUs and models under their names and their aliases."""
 
     gpus: Mapping[str, Gpu]
     cpus: Mapping[str, CpuKind]
     models: Mapping[str, Model]
+
+    def model_names(self) -> tuple[str, ...]:
+        """Return the names of the models, without aliases, sorted."""
+        return tuple(sorted({model.name for model in self.models.values()}))
 
     def gpu_types(self) -> tuple[str, ...]:
         """Return the GPU types, without aliases, sorted."""
@@ -104,7 +132,8 @@ def load_catalog() -> Catalog:
         for i, row in enumerate(source.data.get("cpu", ())):
             cpus[row["type"]] = _cpu(source, i, row)
         for i, row in enumerate(source.data.get("model", ())):
-            models[row["name"]] = _model(source, i, row)
+            model = _model(source, i, row)
+            models |= dict.fromkeys((model.name, *model.aliases), model)
     return Catalog(gpus, cpus, models)
 
 
@@ -118,6 +147,7 @@ def _gpu(source: TomlSource, i: int, row: Mapping[str, Any]) -> Gpu:
         idle_w=float(row["idle_w"]),
         link_bytes_s=source.quantity(("gpu", i, "link"), "bytes/s"),
         source=_source(row),
+        link_kind=row.get("link_kind", "pcie"),
     )
 
 
@@ -152,6 +182,16 @@ def _model(source: TomlSource, i: int, row: Mapping[str, Any]) -> Model:
         routed_params=row.get("routed_params_b", 0.0) * 1e9,
         window_tokens=row.get("window_tokens", 0),
         window_fraction=row.get("window_fraction", 0.0),
+        latent_kv_dim=row.get("latent_kv_dim", 0),
+        precision=row.get("precision", "bf16"),
+        vocab=row.get("vocab", 0),
+        intermediate=row.get("intermediate", 0),
+        moe_intermediate=row.get("moe_intermediate", 0),
+        dense_layers=row.get("dense_layers", 0),
+        encoder_params=row.get("encoder_params_b", 0.0) * 1e9,
+        flops_per_item=row.get("gflops", 0.0) * 1e9,
+        item=row.get("item", ""),
+        aliases=tuple(row.get("aliases", ())),
     )
 
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU of the catalogue; peak FLOP/s are dense tensor rates by precision."""
+    """A GPU of the catalogue.
+
+    peak_flops: dense tensor FLOP/s (operations for `int8`) by precision: `bf16`, `fp16` where there
+    is no bf16, `tf32`, `fp8`, `int8`, `fp4`.
+    link_kind: what joins GPUs of one node: `nvlink`, `infinity_fabric` or `pcie`.
+    """
 
     type: str
     memory_bytes: float
@@ -28,6 +33,7 @@ class Gpu:
     idle_w: float
     link_bytes_s: float  # one direction, to peers inside the node
     source: str
+    link_kind: str = "pcie"
 
 
 @dataclass(frozen=True, slots=True)

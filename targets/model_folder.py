@@ -137,7 +137,8 @@ def _figures(folder: Path, name: str, config: Mapping[str, Any], words: Mapping[
 
     hidden = _count(words, "hidden_size", "d_model", "n_embd")
     heads = _count(words, "num_attention_heads", "decoder_attention_heads", "n_head")
-    kv_heads, head_dim = _kv_shape(words, hidden, heads)
+    latent = _latent_kv_dim(words)
+    kv_heads = _count(words, "num_key_value_heads", default=heads)
     params, routed, weight_bytes = _weights(folder, _packed_bits(words))
     experts, used = _experts(words) if routed else (0, 0)
     window_tokens, window_fraction = _windows(words)
@@ -150,7 +151,7 @@ def _figures(folder: Path, name: str, config: Mapping[str, Any], words: Mapping[
         hidden=hidden,
         q_heads=heads,
         kv_heads=kv_heads,
-        head_dim=head_dim,
+        head_dim=_head_dim(words, hidden, heads),
         context_tokens=_count(
             words,
             *("max_position_embeddings", "max_target_positions", "n_positions"),
@@ -163,20 +164,26 @@ def _figures(folder: Path, name: str, config: Mapping[str, Any], words: Mapping[
         routed_params=routed,
         window_tokens=window_tokens,
         window_fraction=window_fraction,
+        latent_kv_dim=latent,
     )
 
 
-def _kv_shape(words: Mapping[str, Any], hidden: int, heads: int) -> tuple[int, int]:
-    """Return the heads of keys and values, and the numbers in each.
+def _latent_kv_dim(words: Mapping[str, Any]) -> int:
+    """Return the numbers that latent attention caches for a token and layer, 0 of another kind.
 
-    Multi-head latent attention keeps one compressed vector and one rotary key for all heads
-    (DeepSeek-V2, arXiv 2405.04434, section 2.1): half of them each as if key and value.
+    They are one compressed vector and one rotary key for all heads (DeepSeek-V2, arXiv 2405.04434,
+    section 2.1).
     """
-    latent = words.get("kv_lora_rank")
-    if latent is not None:
-        return 1, (_count(words, "kv_lora_rank") + _count(words, "qk_rope_head_dim")) // 2
-    kv_heads = _count(words, "num_key_value_heads", default=heads)
-    return kv_heads, _count(words, "head_dim", default=max(hidden // heads, 1))
+    if words.get("kv_lora_rank") is None:
+        return 0
+    return _count(words, "kv_lora_rank") + _count(words, "qk_rope_head_dim")
+
+
+def _head_dim(words: Mapping[str, Any], hidden: int, heads: int) -> int:
+    """Return the numbers of a head's query; with latent attention it has two parts."""
+    if words.get("qk_nope_head_dim") is not None and words.get("kv_lora_rank") is not None:
+        return _count(words, "qk_nope_head_dim") + _count(words, "qk_rope_head_dim")
+    return _count(words, "head_dim", default=max(hidden // heads, 1))
 
 
 def _experts(words: Mapping[str, Any]) -> tuple[int, int]:

@@ -186,8 +186,7 @@ def test_latent_attention_keeps_one_vector_for_all_heads(tmp_path: Path) -> None
     config = LLAMA | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "num_key_value_heads": 4}
     write_model(tmp_path / "model", config)
     found = model_at(tmp_path)
-    # key and value together: (512 + 64) numbers a token and layer
-    assert 2 * found.kv_heads * found.head_dim == 576
+    assert found.latent_kv_dim == 576
     assert found.kv_bytes(10) == 10 * 2 * 576 * 2  # of two layers, two bytes a number
 
 
