@@ -1,8 +1,9 @@
 """One epoch of a service as a (mixed-integer) linear programme: instances, routes, what waits.
 
 Read top to bottom: data, variables, constraints, objective, solve, read-out. Requests of a class
-that does not wait go through its columns in shares that are fixed for the epoch, and take instances
-in the period in which they come. Those of a class that waits flow (`serviceflow`).
+that does not wait take instances in the period in which they come; which columns they go through
+may differ from period to period, so that those beyond what the best instances hold in a peak go
+where there is room. Requests of a class that waits flow (`serviceflow`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Duals:
     """What a little more room would spare, of a linear programme's optimum.
 
     `second`: an instance-second of each engine in each period. `request`: what a request of each
-    class costs, in each period where it waits, else in one entry for all requests of the epoch.
+    class costs that begins in each period.
     """
 
     value: float
@@ -83,13 +84,13 @@ class EpochModel:
         if not whole:
             self._lacking = [self.model.add_variable(lb=0.0) for _ in problem.pools]
             self._beyond_most()
-        self.shares: dict[int, list[mathopt.Variable]] = {}
+        self.served: dict[int, list[list[mathopt.Variable]]] = {}
         self.flows: dict[int, Flow] = {}
         # constraints
         self._load: list[list[list[mathopt.LinearTypes]]] = [
             [[] for _ in self.periods] for _ in problem.engines
         ]
-        self._whole_share: dict[int, mathopt.LinearConstraint] = {}
+        self.balance: dict[int, list[mathopt.LinearConstraint]] = {}
         for k, kind in enumerate(problem.classes):
             if waited_periods(kind, epoch.period_s):
                 self._flow(k)
@@ -120,21 +121,24 @@ class EpochModel:
     def _immediate(self, k: int) -> None:
         from ortools.math_opt.python import mathopt
 
-        shares = [self.model.add_variable(lb=0.0, ub=1.0) for _ in self.columns[k]]
-        self.shares[k] = shares
-        self._whole_share[k] = self.model.add_linear_constraint(mathopt.LinearSum(shares) == 1.0)
-        for column, share in zip(self.columns[k], shares, strict=True):
+        served = [[self.model.add_variable(lb=0.0) for _ in self.periods] for _ in self.columns[k]]
+        self.served[k] = served
+        self.balance[k] = [
+            self.model.add_linear_constraint(
+                mathopt.LinearSum(row[t] for row in served) == self.epoch.requests[k][t]
+            )
+            for t in self.periods
+        ]
+        for column, row in zip(self.columns[k], served, strict=True):
             for engine, busy_s in column.busy:
                 for t in self.periods:
-                    requests = self.epoch.requests[k][t]
-                    if requests:
-                        self._load[engine][t].append(busy_s * requests * share)
+                    self._load[engine][t].append(busy_s * row[t])
 
     def _flow(self, k: int) -> None:
         backlog = self.epoch.backlog[k] if self.epoch.backlog else Backlog()
         kind, requests = self.problem.classes[k], self.epoch.requests[k]
         flow = Flow(self.model, kind, self.epoch, requests, backlog, len(self.columns[k]))
-        self.flows[k] = flow
+        self.flows[k], self.served[k], self.balance[k] = flow, flow.begun, flow.balance
         for column, begun in zip(self.columns[k], flow.begun, strict=True):
             for engine, busy_s in column.busy:
                 for t in self.periods:
@@ -176,13 +180,11 @@ class EpochModel:
         for engine, n, new, slope in rows:
             held, start = engine_price(self.problem, engine, self.epoch.duration_s)
             terms += [slope * held * n, start * new]
-        for k, shares in self.shares.items():
-            requests = sum(self.epoch.requests[k])
-            for column, share in zip(self.columns[k], shares, strict=True):
-                terms.append(requests * direct_price(self.problem, column) * share)
+        for k, served in self.served.items():
+            for column, row in zip(self.columns[k], served, strict=True):
+                price = direct_price(self.problem, column)
+                terms += [price * amount for amount in row] if price else []
         for k, flow in self.flows.items():
-            for column, begun in zip(self.columns[k], flow.begun, strict=True):
-                terms += [direct_price(self.problem, column) * b for b in begun]
             terms.append(self._deferred(k) * flow.left())
         if self._lacking is not None:
             dearest = max(
@@ -212,12 +214,7 @@ class EpochModel:
         result = mathopt.solve(self.model, mathopt.SolverType.HIGHS, params=_parameters())
         self._check(result)
         requests = [
-            tuple(
-                result.dual_values(flow.balance)
-                if (flow := self.flows.get(k)) is not None
-                else [result.dual_values(self._whole_share[k])]
-            )
-            for k in range(len(self.problem.classes))
+            tuple(result.dual_values(self.balance[k])) for k in range(len(self.problem.classes))
         ]
         # an instance that is not held may be priced at anything below what it costs: at just that,
         # columns are not lured to engines of which none is held
@@ -310,11 +307,8 @@ class EpochModel:
         return range(len(self.problem.classes))
 
     def _served(self, result: mathopt.SolveResult, k: int) -> list[tuple[float, ...]]:
-        if k in self.flows:
-            amounts = [result.variable_values(b) for b in self.flows[k].begun]
-            return [tuple(_clean(x) for x in row) for row in amounts]
-        shares = result.variable_values(self.shares[k])
-        return [tuple(_clean(s * r) for r in self.epoch.requests[k]) for s in shares]
+        amounts = [result.variable_values(row) for row in self.served[k]]
+        return [tuple(_clean(x) for x in row) for row in amounts]
 
     def _value(
         self,

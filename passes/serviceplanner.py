@@ -137,12 +137,11 @@ class Planner:
         for _ in range(ROUNDS):
             duals = EpochModel(self.problem, epoch, self._columns, whole=False).relaxed()
             below, added = 0.0, False
-            for k in range(len(self.problem.classes)):
-                less, column = self._cheaper(k, epoch, duals, nodes)
+            for k, columns in enumerate(self._columns):
+                less, found = self._cheaper(k, epoch, duals, nodes)
                 below += less
-                if column is not None:
-                    self._columns[k].append(column)
-                    added = True
+                columns += found
+                added = added or bool(found)
             bound = max(bound, duals.value + below)
             if not added and nodes:
                 if not duals.fits:
@@ -154,35 +153,32 @@ class Planner:
 
     def _cheaper(
         self, k: int, epoch: Epoch, duals: Duals, nodes: int
-    ) -> tuple[float, Column | None]:
-        """Return by how much a class could cost less at these prices, and a column that does.
+    ) -> tuple[float, list[Column]]:
+        """Return by how much a class could cost less at these prices, and columns that do.
 
-        A class that does not wait pays the sum of its periods' prices. One that waits may choose
-        the period: it is asked in each, and all its requests could take the best.
+        Requests that do not wait take the best of their own period, each; those that wait could all
+        take the best period's. Periods with equal prices are asked once: most are no peak, where
+        seconds cost nothing.
         """
         kind, requests = self.problem.classes[k], epoch.requests[k]
-        total = sum(requests)
-        if not total:
-            return 0.0, None
-        if waited_periods(kind, epoch.period_s):
-            asked = [
-                ([float(t == now) for t in range(len(requests))], duals.request[k][now])
-                for now in range(len(requests))
-            ]
-        else:
-            asked = [([r / total for r in requests], duals.request[k][0] / total)]
-        least, best = 0.0, None
-        for weights, paid in asked:
-            seconds = [
-                sum(w * s for w, s in zip(weights, row, strict=True) if w) for row in duals.second
-            ]
-            below = paid + least - TOLERANCE * abs(paid)
+        waits = bool(waited_periods(kind, epoch.period_s))
+        amounts: dict[tuple[tuple[float, ...], float], float] = {}
+        for t, amount in enumerate(requests):
+            if amount or waits:
+                asked = (tuple(row[t] for row in duals.second), duals.request[k][t])
+                amounts[asked] = amounts.get(asked, 0.0) + amount
+        known = {column.choices for column in self._columns[k]}
+        new: dict[tuple[int, ...], Column] = {}
+        less: list[float] = []
+        for (seconds, paid), amount in amounts.items():
+            below = paid - TOLERANCE * abs(paid)
             found = self._pricing[k].cheapest(_priced(self.problem, seconds), below, nodes)
-            least = min(least, found.bound - paid)
-            if found.column is not None:
-                best = found.column
-        known = best is None or any(c.choices == best.choices for c in self._columns[k])
-        return least * total, None if known else best
+            less.append(min(found.bound - paid, 0.0) * (1.0 if waits else amount))
+            if found.column is not None and found.column.choices not in known:
+                new[found.column.choices] = found.column
+        if not waits:
+            return sum(less), list(new.values())
+        return min(less, default=0.0) * sum(requests), list(new.values())
 
 
 def _priced(problem: ServiceProblem, seconds: Sequence[float]) -> Price:
