@@ -25,7 +25,8 @@ _TAIL = ("power_w", "engine", "engine_version", "source")
 _TTFT = tuple(f"ttft_{p}_s" for p in PERCENTILES)
 _TPOT = tuple(f"tpot_{p}_ms" for p in PERCENTILES)
 _LATENCY = tuple(f"latency_{p}_s" for p in PERCENTILES)
-TOKEN_COLUMNS = (*_HEAD, "isl_tok", "osl_tok", "load_tokens_per_s", *_TTFT, *_TPOT, *_TAIL)
+_LENGTHS = ("isl_tok", "osl_tok")
+TOKEN_COLUMNS = (*_HEAD, *_LENGTHS, "load_tokens_per_s", *_TTFT, *_TPOT, *_LATENCY, *_TAIL)
 ITEM_COLUMNS = (*_HEAD, "load_items_per_s", *_LATENCY, *_TAIL)
 START_COLUMNS = (*_HEAD, "start_s", "sleep_s", "wake_s", *_TAIL[1:])
 _TEXT = ("model", "precision", "device", "engine", "engine_version", "source")
@@ -36,9 +37,9 @@ NOISE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What the rows of a file are about.
+    """What a row is about: the column `key` tells, in which it has a number.
 
-    Every row has a number in the column `key`, and in at least one of `times`, if there are any.
+    It has one in at least one of `times` too, if there are any. A file may hold several kinds.
     """
 
     columns: tuple[str, ...]
@@ -46,16 +47,17 @@ class _Kind:
     times: tuple[str, ...] = ()
 
 
-_TOKENS = _Kind(TOKEN_COLUMNS, "load_tokens_per_s", _TPOT)
+_TOKENS = _Kind(TOKEN_COLUMNS, "load_tokens_per_s", (*_TPOT, *_LATENCY[:1]))
 _ITEMS = _Kind(ITEM_COLUMNS, "load_items_per_s", _LATENCY[:1])
 _STARTS = _Kind(START_COLUMNS, "start_s")
+_KINDS = (_TOKENS, _ITEMS, _STARTS)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenPoint:
     """A language model at one load: seconds, watts of all GPUs; None is not measured.
 
-    `concurrency` is load times time per token: the sequences in flight.
+    `tpot_s` is the time for each token after the first, `latency_s` that of whole requests.
     """
 
     load_tokens_per_s: float
@@ -65,13 +67,30 @@ class TokenPoint:
     tpot_s: tuple[float | None, ...]
     power_w: float | None
     source: str
+    latency_s: tuple[float | None, ...] = (None,) * len(PERCENTILES)
+
+    @property
+    def request_s(self) -> float | None:
+        """Return the time of a whole request of these lengths; None where that is not known.
+
+        It is the median that was measured, or the time to the first token and that of the others.
+        """
+        if self.latency_s[0] is not None:
+            return self.latency_s[0]
+        if self.ttft_s[0] is None or self.tpot_s[0] is None or self.osl_tok is None:
+            return None
+        return self.ttft_s[0] + max(self.osl_tok - 1.0, 0.0) * self.tpot_s[0]
 
     @property
     def concurrency(self) -> float:
-        """Return the sequences in flight, by Little's law.
+        """Return the requests in flight, by Little's law: requests per second times their time.
 
-        The time per token is the lowest percentile that was measured: every row has one.
+        Where the time of whole requests is not known, the time per token at the lowest percentile
+        that was measured stands for it: every row has one or the other.
         """
+        whole = self.request_s
+        if whole is not None and self.osl_tok is not None:
+            return self.load_tokens_per_s / self.osl_tok * whole
         return self.load_tokens_per_s * next(t for t in self.tpot_s if t is not None)
 
 
@@ -187,11 +206,11 @@ def _read(text: str, file: str) -> list[_Row]:
     header = tuple(lines[0]) if lines else ()
     if is_workflow_profile(header):
         return []
-    kind = next((k for k in (_ITEMS, _STARTS) if k.key in header), _TOKENS)
-    findings = list(_bad_header(header, kind, file))
+    kinds = tuple(kind for kind in _KINDS if kind.key in header) or (_TOKENS,)
+    findings = list(_bad_header(header, kinds, file))
     if findings:
         raise InputError(findings)
-    rows = [_row(kind, file, n, header, cells) for n, cells in enumerate(lines[1:], 2) if cells]
+    rows = [_row(kinds, file, n, header, cells) for n, cells in enumerate(lines[1:], 2) if cells]
     findings = [finding for row in rows for finding in _bad_row(row)]
     if findings:
         raise InputError(findings)
@@ -201,29 +220,36 @@ def _read(text: str, file: str) -> list[_Row]:
     return rows
 
 
-def _bad_header(header: tuple[str, ...], kind: _Kind, file: str) -> Iterator[Diagnostic]:
+def _bad_header(
+    header: tuple[str, ...], kinds: tuple[_Kind, ...], file: str
+) -> Iterator[Diagnostic]:
+    known = {name for kind in kinds for name in kind.columns}
     column = 1
     for name in header:
-        if name not in kind.columns:
+        if name not in known:
             span = Span(file, 1, column, 1, column + max(1, len(name)))
             message = f"unknown column `{name}`"
-            yield Diagnostic("bad-profile", message, span, help=did_you_mean(name, kind.columns))
+            yield Diagnostic("bad-profile", message, span, help=did_you_mean(name, sorted(known)))
         column += len(name) + 1
-    for name in (*_REQUIRED, kind.key):
+    for name in (*_REQUIRED, *(kind.key for kind in kinds)):
         if name not in header:
             yield Diagnostic("bad-profile", f"no column `{name}`", Span(file, 1, 1, 1, 2))
-    if kind.times and not set(kind.times) & set(header):
-        message = f"no column `{kind.times[0]}`"
-        yield Diagnostic("bad-profile", message, Span(file, 1, 1, 1, 2))
+    for kind in kinds:
+        if kind.times and not set(kind.times) & set(header):
+            message = f"no column `{kind.times[0]}`"
+            yield Diagnostic("bad-profile", message, Span(file, 1, 1, 1, 2))
 
 
-def _row(kind: _Kind, file: str, line: int, header: tuple[str, ...], cells: list[str]) -> _Row:
+def _row(
+    kinds: tuple[_Kind, ...], file: str, line: int, header: tuple[str, ...], cells: list[str]
+) -> _Row:
     columns: dict[str, int] = {}
     at = 1
     for name, cell in zip(header, cells, strict=False):
         columns[name] = at
         at += len(cell) + 1
     text = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
+    kind = next((kind for kind in kinds if text.get(kind.key)), kinds[0])
     row = _Row(kind, file, line, columns, text, {})
     if len(cells) != len(header):
         message = f"the row has {len(cells)} cells, the header {len(header)}"
@@ -247,6 +273,9 @@ def _bad_row(row: _Row) -> Iterator[Diagnostic]:
     for name in _REQUIRED:
         if row.text[name] == "":
             yield row.finding(name, f"`{name}` is empty")
+    for name, cell in row.text.items():
+        if cell and name not in row.kind.columns:
+            yield row.finding(name, f"a row with `{row.kind.key}` has no `{name}`")
     for name, value in row.numbers.items():
         if value is None:
             continue
@@ -261,6 +290,8 @@ def _bad_row(row: _Row) -> Iterator[Diagnostic]:
     times = [name for name in row.kind.times if name in row.numbers]
     if times and all(row.numbers[name] is None for name in times):
         yield row.finding(times[0], f"`{times[0]}` is empty")
+    elif row.kind is _TOKENS and not any(map(row.numbers.get, (*_TPOT, "osl_tok"))):
+        yield row.finding("osl_tok", "without a time per token, `osl_tok` is needed")
     for names in (_TTFT, _TPOT, _LATENCY):
         known = [(name, row.numbers[name]) for name in names if row.numbers.get(name) is not None]
         for (low, a), (high, b) in pairwise(known):
@@ -269,10 +300,10 @@ def _bad_row(row: _Row) -> Iterator[Diagnostic]:
 
 
 def _not_monotone(rows: list[_Row]) -> Iterator[Diagnostic]:
-    last: dict[Key, _Row] = {}
+    last: dict[tuple[str, Key], _Row] = {}
     for row in rows:
-        before = last.get(row.key)
-        last[row.key] = row
+        before = last.get((row.kind.key, row.key))
+        last[row.kind.key, row.key] = row
         if before is None:
             continue
         if row.kind is _STARTS:
@@ -314,6 +345,7 @@ def _token_point(row: _Row) -> TokenPoint:
         tpot_s=tpot,
         power_w=row.numbers.get("power_w"),
         source=row.text["source"],
+        latency_s=tuple(map(row.numbers.get, _LATENCY)),
     )
 
 

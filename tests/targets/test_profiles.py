@@ -168,3 +168,42 @@ def test_wrong_starts_are_found(tmp_path: Path, rows: str, message: str, line: i
     (found,) = caught.value.diagnostics
     assert found.message == message
     assert found.span is not None and found.span.line == line
+
+
+MIXED = "model,device,tp,osl_tok,load_tokens_per_s,latency_p50_s,load_items_per_s,start_s,source\n"
+
+
+def test_one_file_holds_rows_of_several_kinds(tmp_path: Path) -> None:
+    file = tmp_path / "all.csv"
+    file.write_text(
+        MIXED + "m,cpu,0,50,100,2,,,here\n" + "tool,cpu,0,,,0.5,2,,here\n" + "m,cpu,0,,,,,30,here\n"
+    )
+    profiles = load_profiles([file], shipped=False)
+    (point,) = profiles.tokens["m", "cpu", 0]
+    assert (point.request_s, point.concurrency) == (2.0, 4.0)
+    assert profiles.items["tool", "cpu", 0][0].latency_s[0] == 0.5
+    assert profiles.starts["m", "cpu", 0] == 30.0
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("m,cpu,0,50,100,2,2,,here", "a row with `load_tokens_per_s` has no `load_items_per_s`"),
+        ("m,cpu,0,,100,2,,,here", "without a time per token, `osl_tok` is needed"),
+        ("m,cpu,0,50,,2,,,here", "`load_tokens_per_s` is empty"),
+    ],
+)
+def test_a_row_is_of_one_kind(tmp_path: Path, row: str, message: str) -> None:
+    file = tmp_path / "all.csv"
+    file.write_text(MIXED + row + "\n")
+    with pytest.raises(InputError) as caught:
+        load_profiles([file], shipped=False)
+    assert message in [found.message for found in caught.value.diagnostics]
+
+
+def test_requests_in_flight_follow_from_the_time_of_whole_requests(tmp_path: Path) -> None:
+    header = "model,device,tp,osl_tok,load_tokens_per_s,ttft_p50_s,tpot_p50_ms,source"
+    path = write(tmp_path, "m,T4,1,101,100,1,10,ours", header=header)
+    (point,) = load_profiles([path], shipped=False).tokens["m", "T4", 1]
+    assert point.request_s == pytest.approx(2.0)
+    assert point.concurrency == pytest.approx(100 / 101 * 2.0)
