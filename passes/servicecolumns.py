@@ -2,7 +2,7 @@
 
 The pricing problem of column generation: choose a variant for every stage so that the sum of
 their prices is least, every path of stages is within the latency limit, and the product of
-qualities within the accuracy limit. Answers are exact up to so many nodes of a search
+qualities within the accuracy limit. Answers are exact up to so many labels of a search
 (`servicesearch`); beyond, the bound is still one.
 """
 
@@ -16,8 +16,7 @@ from .serviceproblem import Column, RequestClass, Unserved, Variant
 from .servicesearch import CLOSE, Multipliers, Search, Space, critical
 
 Price = Callable[[Variant], float]
-NODES = 2_000
-CHECKED = 200_000  # nodes to find out whether there is any configuration
+WIDTH = 20_000  # labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +52,10 @@ class Columns:
         self._multipliers = Multipliers()
         self._seen = [self._check()]  # configurations that meet the limits
 
-    def cheapest(self, price: Price, below: float = math.inf, nodes: int = NODES) -> Priced:
+    def cheapest(self, price: Price, below: float = math.inf, width: int = WIDTH) -> Priced:
         """Return the configuration of least price, if one costs less than `below`.
 
-        With fewer `nodes` the answer is quick, and may be dearer than another. Equal questions,
+        With less `width` the answer is quick, and may be dearer than another. Equal questions,
         asked in the same order, have equal answers.
         """
         import numpy as np
@@ -68,7 +67,7 @@ class Columns:
         known = [(float(prices[rows, list(choices)].sum()), choices) for choices in self._seen]
         search = Search(self._space, prices, self._limit_s, self._limit, self._multipliers)
         search.know(*min(known))
-        choices = search.run(below, nodes)
+        choices = search.run(below, width)
         if choices is None:
             return Priced(search.bound, search.best, None)
         if choices not in self._seen:
@@ -100,7 +99,7 @@ class Columns:
         if length_s > limit_s:
             return math.inf, None
         search.know(sum(float(self._space.loss[s, fastest[s]]) for s in rows), fastest)
-        choices = search.run(math.inf, CHECKED, enough)
+        choices = search.run(math.inf, WIDTH, enough)
         return search.best, choices
 
     def _why(self, best: float) -> str:

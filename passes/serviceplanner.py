@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .servicecolumns import NODES, Columns, Price
+from .servicecolumns import WIDTH, Columns, Price
 from .serviceflow import EPSILON, waited_periods
 from .servicemodel import Duals, EpochModel
 from .serviceprices import direct_price, engine_price, no_room
@@ -127,32 +127,32 @@ class Planner:
             for engine, slope in zip(self.problem.engines, slopes, strict=True)
         ]
         for pricing, columns in zip(self._pricing, self._columns, strict=True):
-            column = pricing.cheapest(_priced(self.problem, seconds), nodes=0).column
+            column = pricing.cheapest(_priced(self.problem, seconds), width=0).column
             if column is not None and all(c.choices != column.choices for c in columns):
                 columns.append(column)
 
     def _generate(self, epoch: Epoch) -> float:
         """Add columns until none would help; return a bound that holds for all of them."""
-        bound, nodes = -math.inf, 0
+        bound, width = -math.inf, 0
         for _ in range(ROUNDS):
             duals = EpochModel(self.problem, epoch, self._columns, whole=False).relaxed()
             below, added = 0.0, False
             for k, columns in enumerate(self._columns):
-                less, found = self._cheaper(k, epoch, duals, nodes)
+                less, found = self._cheaper(k, epoch, duals, width)
                 below += less
                 columns += found
                 added = added or bool(found)
             bound = max(bound, duals.value + below)
-            if not added and nodes:
+            if not added and width:
                 if not duals.fits:
                     raise no_room(self.problem)
                 break
             if not added:
-                nodes = NODES  # what is found quickly has been found
+                width = WIDTH  # what is found quickly has been found
         return bound
 
     def _cheaper(
-        self, k: int, epoch: Epoch, duals: Duals, nodes: int
+        self, k: int, epoch: Epoch, duals: Duals, width: int
     ) -> tuple[float, list[Column]]:
         """Return by how much a class could cost less at these prices, and columns that do.
 
@@ -172,7 +172,7 @@ class Planner:
         less: list[float] = []
         for (seconds, paid), amount in amounts.items():
             below = paid - TOLERANCE * abs(paid)
-            found = self._pricing[k].cheapest(_priced(self.problem, seconds), below, nodes)
+            found = self._pricing[k].cheapest(_priced(self.problem, seconds), below, width)
             less.append(min(found.bound - paid, 0.0) * (1.0 if waits else amount))
             if found.column is not None and found.column.choices not in known:
                 new[found.column.choices] = found.column

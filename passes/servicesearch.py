@@ -3,29 +3,26 @@
 Lagrangian multipliers for the limits, one for accuracy and one for each path of stages that was
 critical, bound the price from below by a sum over stages (Fisher, "The Lagrangian Relaxation Method
 for Solving Integer Programming Problems", Management Science 27, 1981). Variants whose reduced
-price exceeds what is left are dropped. A beam search finds good choices soon, and a best-first
-search proves them, or finds better ones.
+price exceeds what is left are dropped. Few labels (`servicelabels`) find good choices soon, and two
+sweeps that meet prove them, or find better ones.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .servicelabels import Limits, Step, cheapest_pair, sweep
 from .serviceproblem import Stage
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# how far the bound rose; price, loss, ends, choices
-_State = tuple[float, float, float, tuple[float, ...], tuple[int, ...]]
-_Node = tuple[float, int, int, float, float, tuple[float, ...], tuple[int, ...]]
-BEAM = 48  # choices that the quick search goes on with
+BEAM = 48  # labels that the quick search goes on with
+NARROWER = 32  # how much so is a first look that finds better choices, with which fewer labels stay
 STEPS = 200  # of subgradient ascent; multipliers of the last question are where the next begins
 PATIENCE = 8  # steps that may lead nowhere before they are halved
 CLOSE = 1e-9  # relative; limits and bounds that differ by less are equal
@@ -35,15 +32,19 @@ CLOSE = 1e-9  # relative; limits and bounds that differ by less are equal
 class Space:
     """What does not depend on prices: figures by stage and variant, infinite beyond a stage's last.
 
-    `loss` is minus the logarithm of quality. `tails_s` are the least seconds from each stage's end
-    to the end of all, `least_loss` the least loss of the stages after each.
+    `after` are the stages that each waits for, without those that these wait for themselves. `loss`
+    is minus the logarithm of quality, `least_loss` the least of each stage. `heads_s` are
+    the least seconds from the beginning of all to each stage's, `tails_s` from its end to that of
+    all.
     """
 
     stages: tuple[Stage, ...]
+    after: tuple[tuple[int, ...], ...]
     latency_s: NDArray[np.float64]
     loss: NDArray[np.float64]
-    tails_s: tuple[float, ...]
     least_loss: tuple[float, ...]
+    heads_s: tuple[float, ...]
+    tails_s: tuple[float, ...]
 
     @staticmethod
     def of(stages: tuple[Stage, ...]) -> Space:
@@ -56,13 +57,15 @@ class Space:
             for v, variant in enumerate(stage.variants):
                 latency_s[s, v] = variant.latency_s
                 loss[s, v] = -math.log(variant.quality)
-        least = loss.min(axis=1).tolist()
+        fastest_s = latency_s.min(axis=1).tolist()
         return Space(
             stages=stages,
+            after=_direct(stages),
             latency_s=latency_s,
             loss=loss,
-            tails_s=tuple(_tails(stages, latency_s.min(axis=1).tolist())),
-            least_loss=tuple(sum(least[s + 1 :]) for s in range(len(stages))),
+            least_loss=tuple(loss.min(axis=1).tolist()),
+            heads_s=tuple(_heads(stages, fastest_s)),
+            tails_s=tuple(_tails(stages, fastest_s)),
         )
 
 
@@ -93,8 +96,6 @@ class Search:
         self._limit_s, self._limit = limit_s, limit
         self._multipliers = multipliers
         self._reduced = prices
-        self._left = 0  # nodes that may still be looked at
-        self._enough = -math.inf
         self._choices: tuple[int, ...] | None = None
         self.best = math.inf  # the price of the best choices
         self.bound = -math.inf
@@ -103,25 +104,28 @@ class Search:
         """Begin with choices that meet the limits."""
         self.best, self._choices = price, choices
 
-    def run(self, below: float, nodes: int, enough: float = -math.inf) -> tuple[int, ...] | None:
+    def run(self, below: float, width: int, enough: float = -math.inf) -> tuple[int, ...] | None:
         """Return the cheapest choices that cost less than `below`.
 
-        The search ends after so many nodes, and with choices that cost no more than `enough`.
+        The search goes on with at most `width` labels, none: with what is found soon, and ends with
+        choices that cost no more than `enough`.
         """
-        self._left, self._enough = nodes, enough
         if below <= self.best:
             self.best, self._choices = below, None
         self._ascend()
-        open_still = self.bound < self.best - CLOSE * abs(self.best)
-        if open_still and self.best > enough:
-            offers = self._offers()
-            self._beam(offers)
-            if nodes:
-                self._best_first(offers)
-                open_still = self._left <= 0
-        if not open_still:
+        base = self.bound  # what labels' `extra` adds to
+        if self._open and self.best > enough:
+            self._grow(base)
+        for labels in (width // NARROWER, width):
+            if self._open and self.best > enough and labels:
+                self._meet(base, labels)
+        if not self._open:
             self.bound = self.best  # all that costs less has been looked at
         return self._choices
+
+    @property
+    def _open(self) -> bool:
+        return self.bound < self.best - CLOSE * abs(self.best)
 
     # ---- bounds
 
@@ -198,94 +202,99 @@ class Search:
                     reduced[stage] += weight * space.latency_s[stage]
         return reduced, constant
 
-    # ---- branching
+    # ---- labels
 
-    def _offers(self) -> list[list[_Offer]]:
-        """Return the variants that something cheaper than the best may have, cheapest first."""
-        reduced = self._reduced
-        least = reduced.min(axis=1)
+    def _grow(self, base: float) -> None:
+        """Look for good choices with a few labels over all stages."""
+        labels = sweep(self._steps(range(len(self._stages))), self.best - base, BEAM)
+        if len(labels.price):
+            cheapest = int(labels.price.argmin())
+            if labels.price[cheapest] < self.best:
+                self.best = float(labels.price[cheapest])
+                self._choices = labels.choices(cheapest)
+        self.bound = max(self.bound, min(self.best, base + labels.cut))
+
+    def _meet(self, base: float, width: int) -> None:
+        """Look at all choices, by labels over the first stages and over the last ones."""
+        count = len(self._stages)
+        middle = self._middle(self.best - base)
+        heads = sweep(self._steps(range(middle)), self.best - base, width)
+        tails = sweep(self._steps(range(count - 1, middle - 1, -1)), self.best - base, width)
+        crossings = tuple(
+            (before, count - 1 - number)
+            for number in range(middle, count)
+            for before in self._space.after[number]
+            if before < middle
+        )
+        limits = Limits(self._limit_s, self._limit, crossings)
+        self.best, pair = cheapest_pair(heads, tails, limits, base, self.best)
+        if pair is not None:
+            self._choices = (*heads.choices(pair[0]), *reversed(tails.choices(pair[1])))
+        self.bound = max(self.bound, min(self.best, base + min(heads.cut, tails.cut)))
+
+    def _middle(self, slack: float) -> int:
+        """Return how many of the stages are to be the first, so that both sweeps have as much."""
+        import numpy as np
+
+        extra = self._reduced - self._reduced.min(axis=1)[:, None]
+        weights = np.log((extra < slack).sum(axis=1) + 1.0).cumsum()
+        return int(np.searchsorted(weights, weights[-1] / 2)) + 1 if len(weights) > 1 else 1
+
+    def _steps(self, order: range) -> list[Step]:
+        """Return the steps of a sweep over some stages, in their order or in its reverse."""
+        space, forward = self._space, order.step > 0
         slack = self.best - self.bound
-        offers: list[list[_Offer]] = []
-        for s in range(len(self._stages)):
-            extra = (reduced[s] - least[s]).tolist()
-            order = sorted(range(len(self._stages[s].variants)), key=extra.__getitem__)
-            offers.append(
-                [
-                    _Offer(
-                        v,
-                        extra[v],
-                        float(self._prices[s, v]),
-                        float(self._space.loss[s, v]),
-                        float(self._space.latency_s[s, v]),
-                    )
-                    for v in order
-                    if extra[v] <= slack
-                ]
+        least = self._reduced.min(axis=1)
+        position = {stage: number for number, stage in enumerate(order)}
+        before: list[list[int]] = [[] for _ in order]
+        last = [-1] * len(order)
+        for stage, needs in enumerate(space.after):
+            for need in needs:
+                first, then = (need, stage) if forward else (stage, need)
+                if first not in position:
+                    continue
+                number = position[first]
+                last[number] = max(last[number], position.get(then, len(order)))
+                if then in position:
+                    before[position[then]].append(number)
+        steps: list[Step] = []
+        for number, stage in enumerate(order):
+            rest_s = space.tails_s[stage] if forward else space.heads_s[stage]
+            others = space.least_loss[stage + 1 :] if forward else space.least_loss[:stage]
+            extra = self._reduced[stage] - least[stage]
+            variants = (extra <= slack).nonzero()[0]
+            steps.append(
+                Step(
+                    variants=variants,
+                    extra=extra[variants],
+                    price=self._prices[stage, variants],
+                    loss=space.loss[stage, variants],
+                    latency_s=space.latency_s[stage, variants],
+                    after=tuple(before[number]),
+                    last=last[number],
+                    until_s=self._limit_s - rest_s,
+                    room=self._limit - sum(others),
+                )
             )
-        return offers
-
-    def _beam(self, offers: list[list[_Offer]]) -> None:
-        """Choose stage by stage, going on with the few choices whose bound rose least."""
-        space = self._space
-        kept: list[_State] = [(0.0, 0.0, 0.0, (), ())]
-        for stage, found in enumerate(offers):
-            until_s = self._limit_s - space.tails_s[stage]
-            room = self._limit - space.least_loss[stage]
-            grown: list[_State] = []
-            for extra, price, loss, ends, choices in kept:
-                start = max((ends[i] for i in self._stages[stage].after), default=0.0)
-                for offer in found:
-                    end, lost = start + offer.latency_s, loss + offer.loss
-                    if end <= until_s and lost <= room:
-                        state = (extra + offer.extra, price + offer.price, lost)
-                        grown.append((*state, (*ends, end), (*choices, offer.variant)))
-            kept = heapq.nsmallest(BEAM, grown)
-        for _, price, _, _, choices in kept:
-            if price < self.best:
-                self.best, self._choices = price, choices
-
-    def _best_first(self, offers: list[list[_Offer]]) -> None:
-        """Extend the choices of least bound; when it stops, what is left bounds the rest."""
-        space, count = self._space, len(offers)
-        order = itertools.count()
-        # how far the bound rose, stages still to choose, age; price, loss, ends, choices
-        heap: list[_Node] = [(0.0, count, next(order), 0.0, 0.0, (), ())]
-        while heap and self._left > 0 and self.best > self._enough:
-            extra, left, _, price, loss, ends, choices = heapq.heappop(heap)
-            if self.bound + extra >= self.best - CLOSE * abs(self.best):
-                heap.clear()
-                break
-            self._left -= 1
-            stage = count - left
-            start = max((ends[i] for i in self._stages[stage].after), default=0.0)
-            until_s = self._limit_s - space.tails_s[stage]
-            room = self._limit - space.least_loss[stage]
-            most = self.best - CLOSE * abs(self.best) - self.bound - extra
-            for offer in offers[stage]:
-                if offer.extra >= most:
-                    break  # those that follow cost more
-                end, lost = start + offer.latency_s, loss + offer.loss
-                if end > until_s or lost > room:
-                    continue
-                chosen = (*choices, offer.variant)
-                if left == 1:
-                    if price + offer.price < self.best:
-                        self.best, self._choices = price + offer.price, chosen
-                    continue
-                node = (extra + offer.extra, left - 1, next(order), price + offer.price, lost)
-                heapq.heappush(heap, (*node, (*ends, end), chosen))
-        if heap:
-            self.bound += heap[0][0]
-            self._left = 0
+        return steps
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    variant: int
-    extra: float  # reduced price over the stage's least
-    price: float
-    loss: float
-    latency_s: float
+def _direct(stages: Sequence[Stage]) -> tuple[tuple[int, ...], ...]:
+    """Return the stages that each waits for, those left out that another of them waits for."""
+    waits_for: list[set[int]] = []
+    found: list[tuple[int, ...]] = []
+    for stage in stages:
+        indirect = {i for before in stage.after for i in waits_for[before]}
+        found.append(tuple(i for i in sorted(set(stage.after)) if i not in indirect))
+        waits_for.append(indirect | set(stage.after))
+    return tuple(found)
+
+
+def _heads(stages: Sequence[Stage], fastest_s: Sequence[float]) -> list[float]:
+    heads: list[float] = []
+    for stage in stages:
+        heads.append(max((heads[i] + fastest_s[i] for i in stage.after), default=0.0))
+    return heads
 
 
 def _tails(stages: Sequence[Stage], fastest_s: Sequence[float]) -> list[float]:
