@@ -25,8 +25,8 @@ _TAIL = ("power_w", "engine", "engine_version", "source")
 _TTFT = tuple(f"ttft_{p}_s" for p in PERCENTILES)
 _TPOT = tuple(f"tpot_{p}_ms" for p in PERCENTILES)
 _LATENCY = tuple(f"latency_{p}_s" for p in PERCENTILES)
-_LENGTHS = ("isl_tok", "osl_tok")
-TOKEN_COLUMNS = (*_HEAD, *_LENGTHS, "load_tokens_per_s", *_TTFT, *_TPOT, *_LATENCY, *_TAIL)
+_LOAD = ("isl_tok", "osl_tok", "load_tokens_per_s", "in_flight")
+TOKEN_COLUMNS = (*_HEAD, *_LOAD, *_TTFT, *_TPOT, *_TAIL)
 ITEM_COLUMNS = (*_HEAD, "load_items_per_s", *_LATENCY, *_TAIL)
 START_COLUMNS = (*_HEAD, "start_s", "sleep_s", "wake_s", *_TAIL[1:])
 _TEXT = ("model", "precision", "device", "engine", "engine_version", "source")
@@ -47,7 +47,7 @@ class _Kind:
     times: tuple[str, ...] = ()
 
 
-_TOKENS = _Kind(TOKEN_COLUMNS, "load_tokens_per_s", (*_TPOT, *_LATENCY[:1]))
+_TOKENS = _Kind(TOKEN_COLUMNS, "load_tokens_per_s", (*_TPOT, "in_flight"))
 _ITEMS = _Kind(ITEM_COLUMNS, "load_items_per_s", _LATENCY[:1])
 _STARTS = _Kind(START_COLUMNS, "start_s")
 _KINDS = (_TOKENS, _ITEMS, _STARTS)
@@ -57,7 +57,8 @@ _KINDS = (_TOKENS, _ITEMS, _STARTS)
 class TokenPoint:
     """A language model at one load: seconds, watts of all GPUs; None is not measured.
 
-    `tpot_s` is the time for each token after the first, `latency_s` that of whole requests.
+    `tpot_s` is the time for each token after the first, `in_flight` the requests at work or waiting
+    on average.
     """
 
     load_tokens_per_s: float
@@ -67,27 +68,32 @@ class TokenPoint:
     tpot_s: tuple[float | None, ...]
     power_w: float | None
     source: str
-    latency_s: tuple[float | None, ...] = (None,) * len(PERCENTILES)
+    in_flight: float | None = None
 
     @property
     def request_s(self) -> float | None:
-        """Return the time of a whole request of these lengths; None where that is not known.
+        """Return the mean time of a whole request of these lengths; None where it is not known.
 
-        It is the median that was measured, or the time to the first token and that of the others.
+        By Little's law, where the requests in flight were counted; else it is the median time to
+        the first token and that of the others.
         """
-        if self.latency_s[0] is not None:
-            return self.latency_s[0]
-        if self.ttft_s[0] is None or self.tpot_s[0] is None or self.osl_tok is None:
+        if self.osl_tok is None:
+            return None
+        if self.in_flight is not None:
+            return self.in_flight * self.osl_tok / self.load_tokens_per_s
+        if self.ttft_s[0] is None or self.tpot_s[0] is None:
             return None
         return self.ttft_s[0] + max(self.osl_tok - 1.0, 0.0) * self.tpot_s[0]
 
     @property
     def concurrency(self) -> float:
-        """Return the requests in flight, by Little's law: requests per second times their time.
+        """Return the requests in flight: as counted, or by Little's law.
 
         Where the time of whole requests is not known, the time per token at the lowest percentile
         that was measured stands for it: every row has one or the other.
         """
+        if self.in_flight is not None:
+            return self.in_flight
         whole = self.request_s
         if whole is not None and self.osl_tok is not None:
             return self.load_tokens_per_s / self.osl_tok * whole
@@ -345,7 +351,7 @@ def _token_point(row: _Row) -> TokenPoint:
         tpot_s=tpot,
         power_w=row.numbers.get("power_w"),
         source=row.text["source"],
-        latency_s=tuple(map(row.numbers.get, _LATENCY)),
+        in_flight=row.numbers.get("in_flight"),
     )
 
 

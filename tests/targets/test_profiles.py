@@ -170,13 +170,16 @@ def test_wrong_starts_are_found(tmp_path: Path, rows: str, message: str, line: i
     assert found.span is not None and found.span.line == line
 
 
-MIXED = "model,device,tp,osl_tok,load_tokens_per_s,latency_p50_s,load_items_per_s,start_s,source\n"
+MIXED = (
+    "model,device,tp,osl_tok,load_tokens_per_s,in_flight,load_items_per_s,latency_p50_s,start_s"
+    ",source\n"
+)
 
 
 def test_one_file_holds_rows_of_several_kinds(tmp_path: Path) -> None:
     file = tmp_path / "all.csv"
     file.write_text(
-        MIXED + "m,cpu,0,50,100,2,,,here\n" + "tool,cpu,0,,,0.5,2,,here\n" + "m,cpu,0,,,,,30,here\n"
+        MIXED + "m,cpu,0,50,100,4,,,,here\ntool,cpu,0,,,,2,0.5,,here\nm,cpu,0,,,,,,30,here\n"
     )
     profiles = load_profiles([file], shipped=False)
     (point,) = profiles.tokens["m", "cpu", 0]
@@ -188,9 +191,9 @@ def test_one_file_holds_rows_of_several_kinds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("m,cpu,0,50,100,2,2,,here", "a row with `load_tokens_per_s` has no `load_items_per_s`"),
-        ("m,cpu,0,,100,2,,,here", "without a time per token, `osl_tok` is needed"),
-        ("m,cpu,0,50,,2,,,here", "`load_tokens_per_s` is empty"),
+        ("m,cpu,0,50,100,2,2,,,here", "a row with `load_tokens_per_s` has no `load_items_per_s`"),
+        ("m,cpu,0,,100,2,,,,here", "without a time per token, `osl_tok` is needed"),
+        ("m,cpu,0,50,,2,,,,here", "`load_tokens_per_s` is empty"),
     ],
 )
 def test_a_row_is_of_one_kind(tmp_path: Path, row: str, message: str) -> None:
