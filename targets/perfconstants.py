@@ -29,7 +29,7 @@ class Engine:
     layer_s: float
     sequence_s: float
     prefill_layer_s: float
-    first_token_s: float = 0.0167
+    first_token_s: float = 0.0164
     slot_wait: float = 0.0
     small_cache: bool = False
     reserves: bool = False
@@ -47,31 +47,31 @@ class Constants:
     imbalance: most loaded GPU over the mean under expert parallelism. routing: shape of the gamma
     distribution of experts' popularity. burst: a prompt's wait is its prefill times `wait` times
     concurrency to the power of `burst`.
-    power_…: draw as a share of TDP - idle: base, by the root of the share of peak FLOP/s, and less
-    by the share of time in communication (up to `power_wait_most`).
+    power_…: draw as a share of TDP - idle: base, by the root of the share of peak FLOP/s, by the
+    share of time in attention, and less where GPUs wait for each other, by 1 - 1 / GPUs.
     """
 
-    memory: float = 0.875
-    packed: float = 0.636
-    cache: float = 0.892
-    compute: float = 0.789
+    memory: float = 0.876
+    packed: float = 0.639
+    cache: float = 0.890
+    compute: float = 0.790
     fp8: float = 0.838
-    expert_compute: float = 0.472
-    overlap: float = 1.70
+    expert_compute: float = 0.481
+    overlap: float = 1.69
     all_reduce_s: float = 4.63e-6
-    ring_s: float = 22.5e-6
-    link: float = 0.715
+    ring_s: float = 22.7e-6
+    link: float = 0.714
     imbalance: float = 1.28
-    routing: float = 2.34
-    wait: float = 0.966
-    burst: float = 0.522
-    power_base: float = 0.509
-    power_compute: float = 1.03
-    power_wait: float = 1.46
+    routing: float = 2.33
+    wait: float = 0.956
+    burst: float = 0.520
+    power_base: float = 0.518
+    power_compute: float = 0.781
+    power_attention: float = 0.316
+    power_sharing: float = 0.121
     engines: Mapping[str, tuple[tuple[str, Engine], ...]] = field(default_factory=lambda: ENGINES)
 
 
-POWER_WAIT_MOST = 0.15
 PCIE_START = 4.0  # all-reduce start over PCIe, without peer access, over that of NVLink; declared
 USABLE_MEMORY = 0.90  # vLLM's default gpu_memory_utilization
 RUNTIME_BYTES = 1.5e9  # context, CUDA graphs and libraries, per GPU; declared
@@ -80,13 +80,13 @@ ACTIVATION_BYTES = 16.0  # of a token in a step, times the hidden size: eight 16
 CPU_EFFICIENCY = 0.5  # share of a CPU's bandwidth and peak that a server reaches; declared
 
 # Versions ascending; a version takes the last entry that is not newer, or the first.
-_VLLM_18 = Engine(0.954e-3, 43.1e-6, 21.8e-6, 97.5e-6)
-_TRTLLM = Engine(0.576e-3, 28.3e-6, 16.8e-6, 34.7e-6, small_cache=True, reserves=True)
+_VLLM_18 = Engine(0.953e-3, 43.1e-6, 21.6e-6, 99.0e-6)
+_TRTLLM = Engine(0.575e-3, 28.3e-6, 16.7e-6, 34.7e-6, small_cache=True, reserves=True)
 ENGINES: Mapping[str, tuple[tuple[str, Engine], ...]] = {
-    "vllm": (("0.11.1", Engine(0.800e-3, 44.6e-6, 43.2e-6, 97.5e-6)), ("0.18.0", _VLLM_18)),
+    "vllm": (("0.11.1", Engine(0.808e-3, 44.7e-6, 42.6e-6, 99.0e-6)), ("0.18.0", _VLLM_18)),
     "trtllm": (
         ("0", _TRTLLM),
-        ("1.0.0", replace(_TRTLLM, slot_wait=0.95)),  # seen with 1.0.0rc3
+        ("1.0.0", replace(_TRTLLM, slot_wait=0.97)),  # seen with 1.0.0rc3
         ("1.0.1", _TRTLLM),
     ),
     # not measured: vLLM 0.18's, as both schedule on the host beside the GPU

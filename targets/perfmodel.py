@@ -28,7 +28,6 @@ from .catalog import Model
 from .perfconstants import (
     ACTIVATION_BYTES,
     PCIE_START,
-    POWER_WAIT_MOST,
     PRECISIONS,
     PREFILL_TOKENS,
     USABLE_MEMORY,
@@ -111,7 +110,8 @@ class Server(NamedTuple):
     peak_token_s: Any  # products of one token at the data sheet's rate
     power_base: Any
     power_compute: Any
-    power_wait: Any
+    power_attention: Any
+    power_sharing: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,8 @@ def server(query: Query, constants: Constants = CONSTANTS) -> Server:
         peak_token_s=2 * model.active_params / (g * device.rate("bf16")),
         power_base=c.power_base,
         power_compute=c.power_compute,
-        power_wait=c.power_wait,
+        power_attention=c.power_attention,
+        power_sharing=c.power_sharing,
     )
 
 
@@ -266,8 +267,8 @@ def steady_state(s: Server, batch: Any, isl: Any, osl: Any, spread: Any = 0.0) -
     ttft = s.first_s + prefill * np.maximum(s.wait * held**s.burst, 1.0)
     ttft = ttft + s.slot_wait * cycle / held + waiting
     worked = np.sqrt(np.minimum(rate * (1 + isl / osl) * s.peak_token_s, 1.0))
-    idle_share = np.minimum(reduced / itl, POWER_WAIT_MOST)
-    drawn = s.power_base + s.power_compute * worked - s.power_wait * idle_share
+    drawn = s.power_base + s.power_compute * worked + s.power_attention * attention / tpot
+    drawn = drawn - s.power_sharing * (1 - 1 / s.gpus)
     power = s.gpus * (s.idle_w + np.clip(drawn, 0.0, 1.0) * s.span_w)
     memory = s.weight_bytes + s.own_bytes + held * _cached_bytes(s, held_tokens)
     return Answers(ttft, itl, tpot, prefill, rate, held, room, power, memory)

@@ -22,7 +22,7 @@ import numpy as np
 from rows import GEMMA_PICTURE_TOKENS, SILICON, TASKS, VISION, Row, Task, load_rows
 from scipy.optimize import least_squares
 
-from murakkab.targets.perfconstants import ENGINES, POWER_WAIT_MOST, Constants, Engine
+from murakkab.targets.perfconstants import ENGINES, Constants, Engine
 from murakkab.targets.perfmodel import Answers, answers
 
 ROW_ERROR = 0.08  # of a measured step, about; weighs rows against priors
@@ -75,7 +75,13 @@ TASK_OFF = {"isl": 0.15, "spread": 0.25}
 FIRST = {"first_token_s": Prior(0.015, 0.3), "wait": Prior(1.1, 0.15), "burst": Prior(0.5, 0.1)}
 # of the version whose rows show it, as a share; without such rows nothing is known of it
 SLOT_WAIT = (("trtllm", "1.0.0"), Prior(0.5, 1.0))
-POWER = ("power_base", "power_compute", "power_wait")
+# shares of TDP - idle, and how far each may be off, not as a factor
+POWER = {
+    "power_base": Prior(0.55, 0.15),
+    "power_compute": Prior(0.80, 0.30),
+    "power_attention": Prior(0.30, 0.15),
+    "power_sharing": Prior(0.10, 0.10),
+}
 
 
 @dataclass(frozen=True)
@@ -218,10 +224,12 @@ def _fit_power(rows: Sequence[Row], fitted: Fit) -> Constants:
 
     def residuals(x: Any) -> Any:
         found = replace(fitted, constants=made(x)).predict(rows).power_w
-        return _soft(weight * np.log(found / measured) / ROW_ERROR)
+        errors = _soft(weight * np.log(found / measured) / ROW_ERROR)
+        return np.concatenate([errors, (x - start) / off])
 
-    start = [0.55, 0.9, 1.2]
-    return made(least_squares(residuals, start, bounds=([0.2, 0.0, 0.0], [1.0, 3.0, 4.0])).x)
+    start = np.array([prior.value for prior in POWER.values()])
+    off = np.array([prior.off for prior in POWER.values()])
+    return made(least_squares(residuals, start).x)
 
 
 def _soft(x: Any) -> Any:
@@ -237,7 +245,6 @@ def main() -> None:
     constants = found.constants
     for name in (*HARDWARE, "wait", "burst", *POWER):
         print(f"{name} = {getattr(constants, name):.4g}")
-    print(f"POWER_WAIT_MOST = {POWER_WAIT_MOST}  # given, not fitted")
     for engine, versions in constants.engines.items():
         for version, figures in versions:
             print(f"{engine} {version or '(any)'}: {figures}")

@@ -45,8 +45,10 @@ def picked(rows: Sequence[Row], tokens_per_s: Any, time_s: Any) -> Picks:
 
 
 def _real(row: Row) -> tuple[float, float]:
-    """Return a row's measured throughput per GPU and time per token."""
+    """Return a row's measured throughput per GPU and mean time per token."""
     if row.source == SILICON:
-        time = row.tpot_s or 0.0
-        return row.query.batch / time / row.query.tp, time
-    return (row.tokens_per_s or 0.0) / row.query.tp, row.itl_s or 0.0
+        time, q = row.tpot_s or 0.0, row.query
+        request_s = (row.ttft_s or 0.0) + (q.osl - 1) * time
+        return q.batch * q.osl / request_s / q.tp, time
+    rate = row.tokens_per_s or 0.0
+    return rate / row.query.tp, row.query.batch / rate

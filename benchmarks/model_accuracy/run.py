@@ -154,7 +154,7 @@ def figures(result: Scored) -> dict[str, float]:
     dense = silicon & np.array([not r.query.model.experts for r in rows])
     language = np.array([r.source == LANGUAGE for r in rows])
     rate, energy = anchored(result, language)
-    pick = picked(rows, result.tokens_per_s, result.itl_s)
+    pick = picked(rows, result.tokens_per_s, result.tpot_s)
     return {
         "throughput, tensor parallel": mean(result.errors("tokens_per_s", tensors)),
         "inter-token latency, tensor parallel": mean(result.errors("itl_s", tensors)),
