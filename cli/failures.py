@@ -42,6 +42,16 @@ class FailedFetch(Exception):
         super().__init__("\n".join(d.message for d in self.diagnostics))
 
 
+class FailedMeasurement(Exception):
+    """A measurement that broke off: why, and what the JSON document tells of what is done."""
+
+    def __init__(self, diagnostic: Diagnostic, details: Mapping[str, Any]) -> None:
+        """Take the finding."""
+        self.diagnostics = (diagnostic,)
+        self.details = details
+        super().__init__(diagnostic.message)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """How a command ended: exit code, what to say, and what else the JSON document holds."""
@@ -60,7 +70,7 @@ def failure_of(error: BaseException, arguments: Sequence[str] = ()) -> Failure:
             return Failure(INPUT_WRONG, error.diagnostics)
         case UnusableInputs():
             return Failure(RUN_FAILED, error.diagnostics)
-        case FailedFetch():
+        case FailedFetch() | FailedMeasurement():
             return Failure(RUN_FAILED, error.diagnostics, error.details)
         case click.UsageError():
             return Failure(INPUT_WRONG, (_usage(error),))

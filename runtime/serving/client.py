@@ -147,7 +147,7 @@ async def _gathered(
         except ValueError:
             message = f"`{url}` answered with events that are none of a chat completion"
             raise CallFailed(message, retryable=True, help=_SPEAKS, kind="malformed") from None
-        if text:
+        if text is not None:
             hear(text)
     if not gathered.complete:
         raise _cut_off(url)

@@ -6,7 +6,8 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-Hear = Callable[[str], None]  # takes the next piece of an answer's text
+# Takes the next piece of an answer's text; a piece may be empty, where a token is no character yet.
+Hear = Callable[[str], None]
 
 
 class StreamError(Exception):
@@ -22,27 +23,32 @@ class Gathered:
         self._finish_reason: str | None = None
         self._usage: Any = None
 
-    def take(self, event: str) -> str:
+    def take(self, event: str) -> str | None:
         """Take the data of an event; returns the piece of the answer's text that it holds.
 
-        Raises `StreamError` for an error that the server reports, ValueError for what is no event
-        of a completion.
+        None is an event without a token: one that says whose turn it is, or what was used. Raises
+        `StreamError` for an error that the server reports, ValueError for what is no event of a
+        completion.
         """
         try:
             document = json.loads(event)
             if document.get("error") is not None:
                 raise StreamError(event)
             self._usage = document.get("usage") or self._usage
-            return "".join([self._choice(choice) for choice in document.get("choices", ())])
+            pieces = [self._choice(choice) for choice in document.get("choices", ())]
+            told = [piece for piece in pieces if piece is not None]
+            return "".join(told) if told else None
         except (LookupError, TypeError, AttributeError, RecursionError):
             raise ValueError(event) from None
 
-    def _choice(self, choice: dict[str, Any]) -> str:
+    def _choice(self, choice: dict[str, Any]) -> str | None:
         self._finish_reason = choice.get("finish_reason") or self._finish_reason
         delta = choice.get("delta") or {}
         for kind, pieces in self._pieces.items():
             pieces.append(delta.get(kind) or "")
-        return self._pieces["content"][-1]
+        text = self._pieces["content"][-1]
+        # most servers begin with the role, and end with an empty `delta`; thoughts are tokens too
+        return text if text or (delta and "role" not in delta) else None
 
     @property
     def complete(self) -> bool:

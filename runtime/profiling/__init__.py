@@ -1,0 +1,1 @@
+"""Measuring what model servers and tools take, for the optimiser."""
