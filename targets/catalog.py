@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from ..ir.diagnostics import Diagnostic, InputError
 from .cluster import Cpu, Gpu
-from .toml_source import TomlSource, shipped_toml
+from .toml_source import TomlSource, load_toml, shipped_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +25,13 @@ class Model:
 
     latent_kv_dim: numbers that multi-head latent attention caches for a token and layer, for all
     heads together; 0 where keys and values are cached.
-    precision: of the weights as published: `bf16` (any 16 bits), `fp32`, `fp8` or `mxfp4`.
+    precision: of the weights: `bf16` (any 16 bits), `fp32`, `fp8`, `int8`, `int4`, `fp4`, `mxfp4`.
     vocab, intermediate, moe_intermediate: rows of the embedding, and inner sizes of a dense layer's
     and of one expert's feed-forward network; 0 where not known.
     encoder_params: those of a vision tower or audio encoder, which decoding does not read.
     flops_per_item: FLOP (two for a multiply-add) of one `item`, such as `image of 640x640`, of a
-    model that does not decode tokens, or of the encoder of one that does; 0 where not known.
+    model that does not decode tokens, or of the encoder of one that does; 0 where not known. A
+    model that is known by it alone has 0 layers, heads and context.
     """
 
     name: str
@@ -117,24 +121,94 @@ class Catalog:
 
 
 GENERIC_CPU = "generic"
+# What a model that decodes or reads tokens has to say; others are known by the FLOP of an item.
+TOKEN_FIGURES = ("layers", "hidden", "q_heads", "kv_heads", "head_dim", "context")
+_TOKEN_KINDS = ("llm", "asr", "embedding", "reranker")
+
+
+def load_catalog(files: Sequence[Path] = ()) -> Catalog:
+    """Return the shipped catalogue and the user's files, whose entries replace others by name.
+
+    InputError with every finding of the first file that has any.
+    """
+    shipped = _shipped()
+    if not files:
+        return shipped
+    gpus, cpus, models = dict(shipped.gpus), dict(shipped.cpus), dict(shipped.models)
+    for path in files:
+        found = read_catalog(catalog_source(path))
+        gpus |= found.gpus
+        cpus |= found.cpus
+        models |= found.models
+    return Catalog(gpus, cpus, models)
 
 
 @cache
-def load_catalog() -> Catalog:
+def _shipped() -> Catalog:
     """Return the shipped catalogue; read once in a process."""
     gpus: dict[str, Gpu] = {}
     cpus: dict[str, CpuKind] = {}
     models: dict[str, Model] = {}
-    for source in shipped_toml("catalog"):
-        for i, row in enumerate(source.data.get("gpu", ())):
-            gpu = _gpu(source, i, row)
-            gpus |= dict.fromkeys((gpu.type, *row.get("aliases", ())), gpu)
-        for i, row in enumerate(source.data.get("cpu", ())):
+    for source in shipped_toml("catalog", only=("cpus", "gpus", "models")):
+        found = read_catalog(source)
+        gpus |= found.gpus
+        cpus |= found.cpus
+        models |= found.models
+    return Catalog(gpus, cpus, models)
+
+
+def catalog_source(path: Path) -> TomlSource:
+    """Read a user's catalogue file; InputError with every place that is not as the format wants."""
+    source = load_toml(path, "catalog")
+    findings = tuple(incomplete_models(source))
+    if findings:
+        raise InputError(findings)
+    return source
+
+
+def incomplete_models(source: TomlSource) -> Iterator[Diagnostic]:
+    """Find models without the figures that one of their kind is priced by."""
+    for i, row in enumerate(source.data.get("model", ())):
+        reads_tokens = row["kind"] in _TOKEN_KINDS
+        if row["kind"] == "embedding" and "gflops" in row:
+            reads_tokens = False  # of pictures
+        wanted = TOKEN_FIGURES if reads_tokens else ("gflops",)
+        if "gflops" in row:
+            wanted = (*wanted, "item")
+        for key in wanted:
+            if key not in row:
+                message = f"`{row['name']}` has no `{key}`"
+                yield source.finding("missing-key", message, ("model", i, "name"))
+
+
+def read_catalog(source: TomlSource) -> Catalog:
+    """Return what one file holds; InputError with every quantity that is none."""
+    findings: list[Diagnostic] = []
+    gpus: dict[str, Gpu] = {}
+    cpus: dict[str, CpuKind] = {}
+    models: dict[str, Model] = {}
+    for i, row in enumerate(source.data.get("gpu", ())):
+        with _gathered(findings):
+            gpus |= dict.fromkeys((row["type"], *row.get("aliases", ())), _gpu(source, i, row))
+    for i, row in enumerate(source.data.get("cpu", ())):
+        with _gathered(findings):
             cpus[row["type"]] = _cpu(source, i, row)
-        for i, row in enumerate(source.data.get("model", ())):
+    for i, row in enumerate(source.data.get("model", ())):
+        with _gathered(findings):
             model = _model(source, i, row)
             models |= dict.fromkeys((model.name, *model.aliases), model)
+    if findings:
+        raise InputError(findings)
     return Catalog(gpus, cpus, models)
+
+
+@contextmanager
+def _gathered(findings: list[Diagnostic]) -> Iterator[None]:
+    """Keep what is wrong with one entry, so that the next is still read."""
+    try:
+        yield
+    except InputError as error:
+        findings.extend(error.diagnostics)
 
 
 def _gpu(source: TomlSource, i: int, row: Mapping[str, Any]) -> Gpu:
@@ -168,13 +242,13 @@ def _model(source: TomlSource, i: int, row: Mapping[str, Any]) -> Model:
         name=row["name"],
         kind=row["kind"],
         params=row["params_b"] * 1e9,
-        active_params=row["active_params_b"] * 1e9,
-        layers=row["layers"],
-        hidden=row["hidden"],
-        q_heads=row["q_heads"],
-        kv_heads=row["kv_heads"],
-        head_dim=row["head_dim"],
-        context_tokens=row["context"],
+        active_params=row.get("active_params_b", row["params_b"]) * 1e9,
+        layers=row.get("layers", 0),
+        hidden=row.get("hidden", 0),
+        q_heads=row.get("q_heads", 0),
+        kv_heads=row.get("kv_heads", 0),
+        head_dim=row.get("head_dim", 0),
+        context_tokens=row.get("context", 0),
         weight_bytes=source.quantity(("model", i, "weights"), "bytes"),
         source=_source(row),
         experts=row.get("experts", 0),

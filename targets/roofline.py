@@ -131,9 +131,11 @@ class Roofline:
 
     def sequences(self, tokens: float) -> float:
         """Return how many sequences of this length the memory beside the weights holds."""
-        return (self._device.memory - self._model.weight_bytes) / self._model.kv_bytes(
-            max(tokens, 1.0)
-        )
+        left = self._device.memory - self._model.weight_bytes
+        held = self._model.kv_bytes(max(tokens, 1.0))
+        if not held:
+            return math.inf if left >= 0 else 0.0  # a model that keeps nothing between its steps
+        return left / held
 
     def _memory_s(self, batch: float, context: float) -> float:
         weights = self._dense

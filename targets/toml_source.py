@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ class TomlSource:
     file: str
     text: str
     data: Mapping[str, Any]
-    places: Mapping[KeyPath, Place]
-    starts: tuple[int, ...]
+
+    @property
+    def places(self) -> Mapping[KeyPath, Place]:
+        """Return where every key and value stands: found when it is first asked for."""
+        return _scanned(self.text)[0]
 
     def span(self, path: KeyPath, *, key: bool = False) -> Span:
         """Return where a value (or its key) stands; that of the nearest table when it has none."""
@@ -74,8 +78,9 @@ class TomlSource:
         return found.value
 
     def _span(self, start: int, end: int) -> Span:
-        line, column = line_column(self.starts, start)
-        end_line, end_column = line_column(self.starts, max(end, start + 1))
+        starts = _scanned(self.text)[1]
+        line, column = line_column(starts, start)
+        end_line, end_column = line_column(starts, max(end, start + 1))
         return Span(self.file, line, column, end_line, end_column)
 
 
@@ -100,9 +105,13 @@ def load_toml(path: Path, schema: str) -> TomlSource:
     return source
 
 
-def shipped_toml(folder: str) -> tuple[TomlSource, ...]:
-    """Read the TOML files shipped in a folder of this package, by name; tests check them."""
-    files = sorted((Path(__file__).parent / folder).glob("*.toml"))
+def shipped_toml(folder: str, only: Collection[str] | None = None) -> tuple[TomlSource, ...]:
+    """Read the TOML files shipped in a folder of this package, by name; tests check them.
+
+    `only` names those that are wanted, without `.toml`.
+    """
+    found = sorted((Path(__file__).parent / folder).glob("*.toml"))
+    files = [f for f in found if only is None or f.stem in only]
     return tuple(parse_toml(f.read_text("utf-8"), f"{folder}/{f.name}") for f in files)
 
 
@@ -151,7 +160,13 @@ def parse_toml(text: str, file: str) -> TomlSource:
         message = "malformed TOML: nested too deeply"
         span = Span(file, 1, 1, 1, 2)
         raise InputError(Diagnostic("malformed-toml", message, span)) from None
-    return TomlSource(file, text, data, scan(text), starts)
+    return TomlSource(file, text, data)
+
+
+@lru_cache(maxsize=64)
+def _scanned(text: str) -> tuple[Mapping[KeyPath, Place], tuple[int, ...]]:
+    """Return the places of a valid TOML text, and where its lines start."""
+    return scan(text), line_starts(text)
 
 
 def _violations(source: TomlSource, schema: Mapping[str, Any]) -> Iterator[Diagnostic]:
