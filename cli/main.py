@@ -38,8 +38,10 @@ COMMANDS = {
     "opt": "Run passes over IR text.",
     "evaluate": "Measure how well configurations of a workflow do on a dataset.",
     "fleet": "Plan a day of a service by several policies.",
+    "predict": "Predict the speed, power and memory of a model server.",
     "profile": "Make profiles: measured figures for the optimiser.",
     "library": "List interfaces and what can carry them out.",
+    "catalog": "Show and check what is known of models, hardware and prices.",
     "targets": "List what can be compiled for; describe this machine.",
     "new": "Write a small project that works.",
 }

@@ -58,6 +58,15 @@ libraries = click.option(
     help="Add an executor library (TOML).",
 )
 
+catalogs = click.option(
+    "--catalog",
+    "catalogs",
+    metavar="F",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Add figures of models and hardware (TOML).",
+)
+
 endpoints = click.option(
     "--endpoint",
     "endpoints",

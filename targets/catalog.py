@@ -111,6 +111,14 @@ class Catalog:
     cpus: Mapping[str, CpuKind]
     models: Mapping[str, Model]
 
+    def joined(self, other: Catalog) -> Catalog:
+        """Return both; entries of the other replace these by name."""
+        return Catalog(
+            {**self.gpus, **other.gpus},
+            {**self.cpus, **other.cpus},
+            {**self.models, **other.models},
+        )
+
     def model_names(self) -> tuple[str, ...]:
         """Return the names of the models, without aliases, sorted."""
         return tuple(sorted({model.name for model in self.models.values()}))
@@ -131,30 +139,19 @@ def load_catalog(files: Sequence[Path] = ()) -> Catalog:
 
     InputError with every finding of the first file that has any.
     """
-    shipped = _shipped()
-    if not files:
-        return shipped
-    gpus, cpus, models = dict(shipped.gpus), dict(shipped.cpus), dict(shipped.models)
+    found = _shipped()
     for path in files:
-        found = read_catalog(catalog_source(path))
-        gpus |= found.gpus
-        cpus |= found.cpus
-        models |= found.models
-    return Catalog(gpus, cpus, models)
+        found = found.joined(read_catalog(catalog_source(path)))
+    return found
 
 
 @cache
 def _shipped() -> Catalog:
     """Return the shipped catalogue; read once in a process."""
-    gpus: dict[str, Gpu] = {}
-    cpus: dict[str, CpuKind] = {}
-    models: dict[str, Model] = {}
+    found = Catalog({}, {}, {})
     for source in shipped_toml("catalog", only=("cpus", "gpus", "models")):
-        found = read_catalog(source)
-        gpus |= found.gpus
-        cpus |= found.cpus
-        models |= found.models
-    return Catalog(gpus, cpus, models)
+        found = found.joined(read_catalog(source))
+    return found
 
 
 def catalog_source(path: Path) -> TomlSource:
