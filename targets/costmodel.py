@@ -19,6 +19,15 @@ from dataclasses import dataclass
 
 from ..ir.diagnostics import InputError
 from ..ir.ops import Attr
+from .anchoring import (
+    REQUEST_S,
+    Tails,
+    over_median,
+    prefill_share,
+    prompt_token_s,
+    step_s,
+    with_tails,
+)
 from .catalog import Catalog, Model, load_catalog
 from .cluster import Cluster, Pool
 from .cost import BANDS, Estimate, Latency, Provenance, Slot, Work
@@ -32,7 +41,6 @@ CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # 256 is vLLM's default max_
 TENSOR_PARALLEL = (1, 2, 4, 8)
 SERVED_TOKENS = 8192.0  # a replica that cannot hold one sequence this long is not offered
 ASSUMED_PROMPT_TOKENS = 200.0  # of a load point whose prompt length was not published
-REQUEST_S = 0.005  # HTTP, tokenising, scheduling of one call
 LOAD_BYTES_S = 2e9  # weights from a local disk to memory
 SERVER_START_S = 40.0  # processes, compilation, CUDA graphs; declared estimate
 SERVER_CORES = 2  # API server and engine loop; one more for each GPU
@@ -57,8 +65,9 @@ class _Server:
     gpus: int
     cores: int
     time_ratio: Curve | None  # measured over analytic time of a step, over concurrency
+    prefill_ratio: Curve | None  # the same of reading a prompt
     power_ratio: Curve | None
-    tail: Curve | None  # measured p90 over p50
+    tails: Tails
     origin: Provenance
     startup_s: float
     cpu_busy_w: float
@@ -133,7 +142,9 @@ class ProfileCostModel:
             bounded = (min(work.output_tokens[0], limit), min(work.output_tokens[1], limit))
             work = Work(work.prompt_tokens, bounded, work.items)
         if slot.pool is None:
-            return remote_estimate(executor, work, concurrency)
+            key = (executor.model or executor.name, "remote", 0)
+            points = self._profiles.tokens.get(key, ())
+            return remote_estimate(executor, work, concurrency, points)
         if executor.runner == "python":
             return self._tool(executor, slot.pool, work, concurrency)
         return _serve(self._server(executor, slot), work, concurrency)
@@ -205,6 +216,8 @@ class ProfileCostModel:
         if gpus:
             cores = min(SERVER_CORES + gpus, pool.cpu.cores)
         share = cores / pool.cpu.cores
+        reading_s = prompt_token_s(points)
+        prefill_s = roofline.prefill_s(1.0) if reading_s is None else reading_s
         return _Server(
             executor=executor,
             pool=pool,
@@ -212,9 +225,12 @@ class ProfileCostModel:
             roofline=roofline,
             gpus=gpus,
             cores=cores,
-            time_ratio=token_curve(points, lambda p: _time_ratio(p, roofline)),
+            time_ratio=token_curve(points, lambda p: _time_ratio(p, roofline, prefill_s)),
+            prefill_ratio=token_curve(
+                points, lambda p: prefill_share(p, prefill_s) * prefill_s / roofline.prefill_s(1.0)
+            ),
             power_ratio=token_curve(points, lambda p: _power_ratio(p, roofline)),
-            tail=token_curve(points, _tail),
+            tails=Tails.of(points),
             origin=origin,
             startup_s=self._profiles.starts.get(
                 key, SERVER_START_S + model.weight_bytes / LOAD_BYTES_S
@@ -232,14 +248,17 @@ class ProfileCostModel:
         origin: Provenance = self._profiles.origins[key] if points else "declared"
         if points and points[0].source.startswith("declared"):
             origin = "declared"
-        p50, p90 = _item_seconds(points)
         # more calls than cores take turns
         cores = min(concurrency * executor.cores, pool.cpu.cores)
         turns = max(1.0, concurrency * executor.cores / pool.cpu.cores)
+        point = _item_point(points, concurrency / turns)
+        p50, p90 = _item_seconds(point)
         least = CALL_S * turns
         latency = Latency.log_normal(
             least + work.items[0] * p50 * turns, least + work.items[1] * p90 * turns
         )
+        if point is not None:
+            latency = with_tails(latency, *(over_median(point.latency_s, i) for i in (1, 2, 3)))
         share = cores / pool.cpu.cores
         processes = concurrency if executor.pooling == "process" else 1
         return Estimate(
@@ -289,22 +308,17 @@ def _context(point: TokenPoint) -> float:
     return prompt + (point.osl_tok or 0.0) / 2
 
 
-def _time_ratio(point: TokenPoint, roofline: Roofline) -> float | None:
-    tpot = point.tpot_s[0]
-    if tpot is None:
+def _time_ratio(point: TokenPoint, roofline: Roofline, prefill_s: float) -> float | None:
+    step = step_s(point, prefill_s)
+    if step is None:
         return None
-    return tpot / roofline.step_s(point.concurrency, _context(point))
+    return step / roofline.step_s(point.concurrency, _context(point))
 
 
 def _power_ratio(point: TokenPoint, roofline: Roofline) -> float | None:
     if point.power_w is None:
         return None
     return point.power_w / roofline.power_w(point.concurrency, _context(point))
-
-
-def _tail(point: TokenPoint) -> float | None:
-    p50, p90 = point.tpot_s[:2]
-    return None if p50 is None or p90 is None else p90 / p50
 
 
 def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
@@ -320,15 +334,15 @@ def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
     held = max(1.0, min(float(concurrency), room))
     waiting = concurrency / held
     ratio = 1.0 if server.time_ratio is None else server.time_ratio.at(held)
-    tail = TAIL if server.tail is None else server.tail.at(held)
+    reading = 1.0 if server.prefill_ratio is None else server.prefill_ratio.at(held)
+    tail = TAIL if server.tails.p90 is None else server.tails.p90.at(held)
     context = prompt + output / 2
     step = ratio * roofline.step_s(held, context)
     step_90 = tail * ratio * roofline.step_s(held, prompt_90 + output_90 / 2)
-    prefills = held * roofline.prefill_s(prompt)
+    prefills = reading * held * roofline.prefill_s(prompt)
     p50 = waiting * (REQUEST_S + max(output, 1.0) * step + prefills)
-    p90 = waiting * (
-        REQUEST_S + max(output_90, 1.0) * step_90 + held * roofline.prefill_s(prompt_90)
-    )
+    prefills_90 = reading * held * roofline.prefill_s(prompt_90)
+    p90 = waiting * (REQUEST_S + max(output_90, 1.0) * step_90 + prefills_90)
     power = roofline.power_w(held, context)
     if server.power_ratio is not None:
         power *= server.power_ratio.at(held)
@@ -336,7 +350,7 @@ def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
     keys = (device.memory - server.weight_bytes) * held / max(held, room)
     kv_bytes = 0.0 if server.gpus else _kv_cache_bytes(server, keys)
     return Estimate(
-        latency=Latency.log_normal(p50, p90),
+        latency=server.tails.on(Latency.log_normal(p50, p90), held),
         calls_per_s=concurrency / p50,
         startup_s=server.startup_s,
         busy_w=power + server.cpu_busy_w,
@@ -361,10 +375,19 @@ def _kv_cache_bytes(server: _Server, used: float) -> float:
     return min(max(1.0, math.ceil(used / GIB)), most // GIB) * GIB
 
 
-def _item_seconds(points: tuple[ItemPoint, ...]) -> tuple[float, float]:
-    """Return the seconds of one item at p50 and p90, at the least load that was measured."""
-    if not points:
+def _item_point(points: tuple[ItemPoint, ...], at_once: float) -> ItemPoint | None:
+    """Return the load point nearest to so many calls at work at once; None where there is none."""
+
+    def distance(point: ItemPoint) -> float:
+        return abs(point.load_items_per_s * (point.latency_s[0] or 0.0) - at_once)
+
+    return min(points, key=distance, default=None)
+
+
+def _item_seconds(point: ItemPoint | None) -> tuple[float, float]:
+    """Return the seconds of one item at p50 and p90."""
+    if point is None:
         return UNKNOWN_ITEM_S, UNKNOWN_ITEM_S * TAIL
-    p50, p90 = points[0].latency_s[:2]
+    p50, p90 = point.latency_s[:2]
     median = UNKNOWN_ITEM_S if p50 is None else p50
     return median, median * TAIL if p90 is None else p90
