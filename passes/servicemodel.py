@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .serviceflow import EPSILON, Flow, waited_periods
@@ -47,6 +48,25 @@ class Duals:
     fits: bool  # whether the hardware is enough
 
 
+@dataclass(frozen=True, slots=True)
+class Between:
+    """How many instances of each engine there must be, and may be (None: any number)."""
+
+    least: tuple[int, ...]
+    most: tuple[int | None, ...]
+
+    @staticmethod
+    def any(engines: Sequence[Engine]) -> Between:
+        """Return what the engines themselves allow."""
+        return Between((0,) * len(engines), tuple(engine.most for engine in engines))
+
+    def split(self, engine: int, amount: float) -> tuple[Between, Between]:
+        """Return those with fewer instances of an engine than a broken number, and with more."""
+        below, most, least = math.floor(amount), list(self.most), list(self.least)
+        most[engine], least[engine] = below, below + 1
+        return replace(self, most=tuple(most)), replace(self, least=tuple(least))
+
+
 class EpochModel:
     """The programme of one epoch over the given columns of each class."""
 
@@ -58,8 +78,9 @@ class EpochModel:
         *,
         whole: bool,
         slopes: Sequence[float] = (),
+        between: Between | None = None,
     ) -> None:
-        """Build it; `whole` asks for whole numbers of instances.
+        """Build it; `whole` asks for whole numbers of instances, `between` for more or fewer.
 
         `slopes` are factors of what instances cost, by engine: for one that is hardly used, a share
         of an instance costs as much as a whole one.
@@ -75,7 +96,14 @@ class EpochModel:
         self.periods = range(len(epoch.requests[0]) if epoch.requests else 0)
         self.model = mathopt.Model()
         # variables
-        self.instances = [self._instance(e, whole) for e in problem.engines]
+        self.between = between or Between.any(problem.engines)
+        rows = zip(self.between.least, self.between.most, strict=True)
+        self.instances = [
+            self.model.add_variable(
+                lb=least, ub=math.inf if most is None or not whole else most, is_integer=whole
+            )
+            for least, most in rows
+        ]
         held = epoch.held or (0,) * len(problem.engines)
         self.started = [self.model.add_variable(lb=0.0) for _ in problem.engines]
         for new, now, before in zip(self.started, self.instances, held, strict=True):
@@ -101,20 +129,14 @@ class EpochModel:
         # objective
         self.model.minimize(self._objective())
 
-    def _instance(self, engine: Engine, whole: bool) -> mathopt.Variable:
-        if not whole:
-            return self.model.add_variable(lb=0.0)
-        most = float("inf") if engine.most is None else float(engine.most)
-        return self.model.add_integer_variable(lb=0, ub=most)
-
     def _beyond_most(self) -> None:
         """Let there be more of an engine than there may be, as there may be more hardware."""
         assert self._lacking is not None
-        for engine, n in zip(self.problem.engines, self.instances, strict=True):
-            if engine.most is not None:
+        for most, n in zip(self.between.most, self.instances, strict=True):
+            if most is not None:
                 more = self.model.add_variable(lb=0.0)
                 self._lacking.append(more)
-                self.model.add_linear_constraint(n <= engine.most + more)
+                self.model.add_linear_constraint(n <= most + more)
 
     # ---- constraints
 
@@ -207,38 +229,57 @@ class EpochModel:
 
     # ---- solve
 
-    def relaxed(self) -> Duals:
-        """Solve the linear programme; whole numbers must not have been asked for."""
+    @cached_property
+    def _optimum(self) -> mathopt.SolveResult:
+        """Return the linear programme's solution; whole numbers must not have been asked for."""
         from ortools.math_opt.python import mathopt
 
         result = mathopt.solve(self.model, mathopt.SolverType.HIGHS, params=_parameters())
         self._check(result)
+        return result
+
+    def relaxed(self) -> Duals:
+        """Return the linear programme's optimum and its duals."""
+        result = self._optimum
         requests = [
             tuple(result.dual_values(self.balance[k])) for k in range(len(self.problem.classes))
         ]
-        # an instance that is not held may be priced at anything below what it costs: at just that,
-        # columns are not lured to engines of which none is held
-        unpaid = [max(x, 0.0) / self.epoch.duration_s for x in result.reduced_costs(self.instances)]
+        less = map(self._unpaid, range(len(self.instances)))
         seconds = tuple(
-            tuple(less - x for x in result.dual_values(row))
-            for row, less in zip(self._room, unpaid, strict=True)
+            tuple(unpaid - x for x in result.dual_values(row))
+            for row, unpaid in zip(self._room, less, strict=True)
         )
         lacking = sum(result.variable_values(self._lacking or []))
         return Duals(result.objective_value(), seconds, tuple(requests), lacking < EPSILON)
 
-    def rounded(self) -> tuple[EpochPlan | None, list[float]]:
+    def _unpaid(self, engine: int) -> float:
+        """Return what a second may cost beyond its dual, so that columns keep away from an engine.
+
+        Instances of which none is held may be priced at anything below what they cost: at just
+        that, columns are not lured to them. Those of which none may be held have any price.
+        """
+        least, most = self.between.least[engine], self.between.most[engine]
+        held, _ = engine_price(self.problem, self.problem.engines[engine], self.epoch.duration_s)
+        if most == 0:
+            return LACKING * held / self.epoch.duration_s
+        if least:
+            return 0.0
+        reduced: float = self._optimum.reduced_costs(self.instances[engine])
+        return max(reduced, 0.0) / self.epoch.duration_s
+
+    def amounts(self) -> list[float]:
+        """Return how many of each engine the linear programme has."""
+        return list(self._optimum.variable_values(self.instances))
+
+    def rounded(self) -> EpochPlan | None:
         """Round the linear programme's instances up; None where the hardware has no room for them.
 
-        Returns also how many of each engine the programme has. Its optimum is the plan's bound,
-        which holds if these are all columns and instances cost what they do.
+        The optimum is the plan's bound, which holds if these are all columns and instances cost
+        what they do.
         """
-        from ortools.math_opt.python import mathopt
-
-        result = mathopt.solve(self.model, mathopt.SolverType.HIGHS, params=_parameters())
-        self._check(result)
-        amounts = result.variable_values(self.instances)
+        result = self._optimum
         plan = self._read(result, result.objective_value(), "rounded")
-        return plan if self._stands(plan.instances) else None, amounts
+        return plan if self._stands(plan.instances) else None
 
     def _stands(self, instances: Sequence[int]) -> bool:
         """Tell whether whole instances fit the hardware, and are no more than there may be."""

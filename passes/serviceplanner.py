@@ -9,14 +9,15 @@ Decomposition Algorithm for Linear Programs", Econometrica 29, 1961).
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from .servicecolumns import WIDTH, Columns, Price
 from .serviceflow import EPSILON, waited_periods
-from .servicemodel import Duals, EpochModel
+from .servicemodel import GAP, Between, Duals, EpochModel
 from .serviceprices import direct_price, engine_price, no_room
 from .serviceproblem import (
     Column,
@@ -33,8 +34,21 @@ LISTED = 2_048  # configurations of a class up to which all are listed
 ROUNDS = 60  # of column generation; the bound is then what is proved so far
 CONSOLIDATIONS = 10  # turns of slope scaling
 UNUSED = 2.0  # what an engine is scaled by of which the first programme holds none
-GENERATED_GAP = 5e-3  # relative, for whole numbers where columns are generated
+GENERATED_GAP = 5e-3  # relative, at which plans over generated columns are not branched on
+# What branching may take in all epochs together, in entries of linear programmes: about 10 s. It is
+# counted, not timed, so that equal problems have equal plans.
+EFFORT = 60_000
+PROGRAMME, QUESTION = 100, 25  # what building a programme takes besides, and a question of pricing
 TOLERANCE = 1e-7  # relative: a column this much cheaper is none
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """What the linear programme says: a bound (infinite: no room), instances, a plan rounded up."""
+
+    bound: float
+    amounts: tuple[float, ...]
+    rounded: EpochPlan | None
 
 
 class Planner:
@@ -43,11 +57,13 @@ class Planner:
     Raises `Unserved` where a class cannot be met at all.
     """
 
-    def __init__(self, problem: ServiceProblem) -> None:
-        """Prepare the columns of every class."""
+    def __init__(self, problem: ServiceProblem, effort: int = EFFORT) -> None:
+        """Prepare the columns of every class; `effort` is what branching may take in an epoch."""
         self.problem = problem
+        self._effort = effort
         self._pricing = [Columns(kind) for kind in problem.classes]
         listed = [_listed(kind) for kind in problem.classes]
+        self._spent = 0  # of effort, on the nodes of the epoch at hand
         self._complete = all(columns is not None for columns in listed)
         self._columns: list[list[Column]] = [
             self._first(pricing) if columns is None else columns
@@ -75,26 +91,60 @@ class Planner:
             try:
                 return model.solve()
             except Unfinished:
-                return self._rounded(epoch)
-        bound = self._generate(epoch)
-        rounded = self._consolidate(epoch)
-        model = EpochModel(self.problem, epoch, self._columns, whole=True)
-        try:
-            exact = model.solve(bound, GENERATED_GAP)
-        except (NoRoom, Unfinished):
-            exact = None
-        found = [plan for plan in (exact, rounded) if plan is not None]
-        if not found:
+                rounded = EpochModel(self.problem, epoch, self._columns, whole=False).rounded()
+                if rounded is None:
+                    raise no_room(self.problem) from None
+                return rounded
+        anything = Between.any(self.problem.engines)
+        bound = self._generate(epoch, anything).bound
+        best = least_of(self._consolidate(epoch), self._whole(epoch, bound))
+        if best is None or best.value - bound > GENERATED_GAP * best.value:
+            best, bound = self._branch(epoch, best)
+        if best is None:
             raise no_room(self.problem)
-        best = min(found, key=lambda plan: plan.value)
         return replace(best, bound=min(bound, best.value))
 
-    def _rounded(self, epoch: Epoch) -> EpochPlan:
-        """Return the linear programme's plan, its instances rounded up."""
-        plan, _ = EpochModel(self.problem, epoch, self._columns, whole=False).rounded()
-        if plan is None:
-            raise no_room(self.problem)
-        return plan
+    def _whole(self, epoch: Epoch, bound: float) -> EpochPlan | None:
+        """Return the best plan with the columns there are, None where none is found in time."""
+        try:
+            model = EpochModel(self.problem, epoch, self._columns, whole=True)
+            return model.solve(bound, GENERATED_GAP)
+        except (NoRoom, Unfinished):
+            return None
+
+    def _branch(self, epoch: Epoch, best: EpochPlan | None) -> tuple[EpochPlan | None, float]:
+        """Branch on the instances of an engine: fewer than a broken number, or more.
+
+        Columns are generated at every node (branch and price: Barnhart et al., "Branch-and-Price",
+        Operations Research 46, 1998), so that what is left when the effort is spent is a bound.
+        """
+        self._spent, count = 0, itertools.count()
+        heap = [(-math.inf, next(count), Between.any(self.problem.engines))]
+        while heap and self._spent < self._effort:
+            above = math.inf if best is None else best.value * (1 - GAP)
+            if heap[0][0] >= above:
+                break
+            _, _, between = heapq.heappop(heap)
+            node = self._generate(epoch, between)
+            if node.bound == math.inf:
+                continue
+            best = least_of(best, node.rounded)
+            broken = self._broken(node.amounts)
+            if broken is not None:
+                for part in between.split(broken, node.amounts[broken]):
+                    heapq.heappush(heap, (node.bound, next(count), part))
+        bound = min((entry[0] for entry in heap), default=math.inf)
+        return best, min(bound, math.inf if best is None else best.value)
+
+    def _broken(self, amounts: Sequence[float]) -> int | None:
+        """Return the engine of which the broken part of an instance costs most."""
+        found, most = None, 0.0
+        for index, (engine, amount) in enumerate(zip(self.problem.engines, amounts, strict=True)):
+            part = amount - math.floor(amount)
+            price = min(part, 1 - part) * engine_price(self.problem, engine, 1.0)[0]
+            if EPSILON < part < 1 - EPSILON and price > most:
+                found, most = index, price
+        return found
 
     def _consolidate(self, epoch: Epoch) -> EpochPlan | None:
         """Return the best plan by slope scaling, and add the columns that it needs.
@@ -109,9 +159,7 @@ class Planner:
         slopes = [1.0] * len(self.problem.engines)
         for turn in range(CONSOLIDATIONS):
             model = EpochModel(self.problem, epoch, self._columns, whole=False, slopes=slopes)
-            plan, amounts = model.rounded()
-            if plan is not None and (best is None or plan.value < best.value):
-                best = plan
+            best, amounts = least_of(best, model.rounded()), model.amounts()
             used = [x > EPSILON for x in amounts]
             slopes = [
                 math.ceil(x - EPSILON) / x if held else max(slope, UNUSED if turn == 0 else 1.0)
@@ -131,11 +179,14 @@ class Planner:
             if column is not None and all(c.choices != column.choices for c in columns):
                 columns.append(column)
 
-    def _generate(self, epoch: Epoch) -> float:
-        """Add columns until none would help; return a bound that holds for all of them."""
+    def _generate(self, epoch: Epoch, between: Between) -> _Node:
+        """Add columns until none would help; the bound holds for all columns there could be."""
         bound, width = -math.inf, 0
         for _ in range(ROUNDS):
-            duals = EpochModel(self.problem, epoch, self._columns, whole=False).relaxed()
+            model = EpochModel(self.problem, epoch, self._columns, whole=False, between=between)
+            duals = model.relaxed()
+            rows = len(self.problem.engines) + sum(map(len, self._columns))
+            self._spent += PROGRAMME + rows * len(epoch.requests[0])
             below, added = 0.0, False
             for k, columns in enumerate(self._columns):
                 less, found = self._cheaper(k, epoch, duals, width)
@@ -145,11 +196,11 @@ class Planner:
             bound = max(bound, duals.value + below)
             if not added and width:
                 if not duals.fits:
-                    raise no_room(self.problem)
+                    return _Node(math.inf, (), None)
                 break
             if not added:
                 width = WIDTH  # what is found quickly has been found
-        return bound
+        return _Node(bound, tuple(model.amounts()), model.rounded())
 
     def _cheaper(
         self, k: int, epoch: Epoch, duals: Duals, width: int
@@ -172,6 +223,7 @@ class Planner:
         less: list[float] = []
         for (seconds, paid), amount in amounts.items():
             below = paid - TOLERANCE * abs(paid)
+            self._spent += QUESTION
             found = self._pricing[k].cheapest(_priced(self.problem, seconds), below, width)
             less.append(min(found.bound - paid, 0.0) * (1.0 if waits else amount))
             if found.column is not None and found.column.choices not in known:
@@ -179,6 +231,11 @@ class Planner:
         if not waits:
             return sum(less), list(new.values())
         return min(less, default=0.0) * sum(requests), list(new.values())
+
+
+def least_of(*plans: EpochPlan | None) -> EpochPlan | None:
+    """Return the plan of least value, None where there is none."""
+    return min((p for p in plans if p is not None), key=lambda plan: plan.value, default=None)
 
 
 def _priced(problem: ServiceProblem, seconds: Sequence[float]) -> Price:
@@ -225,7 +282,7 @@ def plan_epochs(problem: ServiceProblem, epochs: Sequence[Epoch]) -> tuple[Epoch
 
     What is held in one, and what it leaves waiting, is what the next begins with.
     """
-    planner = Planner(problem)
+    planner = Planner(problem, EFFORT // max(len(epochs), 1))
     plans: list[EpochPlan] = []
     for number, epoch in enumerate(epochs):
         last = number == len(epochs) - 1

@@ -5,7 +5,8 @@
 Two classes of one workflow, one that must be accurate and one that must be fast, share instances.
 `one model` lets each class have the model that is cheapest for it, the same for all steps, as the
 published optimiser chooses; `joint` is the planner's. The last column is `joint` over brute force
-(all 15,625 configurations tried) for the accurate class alone.
+(all 15,625 configurations tried) for the accurate class alone, all of whose requests then have one
+configuration; the planner may give them several, and is below 1 where that fills instances.
 """
 
 from __future__ import annotations

@@ -215,9 +215,29 @@ def test_generated_columns_find_what_listed_ones_do(chance: Random) -> None:
         generated = Planner(problem).plan(epoch)
     check(problem, epoch, generated)
     assert generated.bound <= listed.value * (1 + 1e-6)
-    # whole numbers of few instances are where generated columns may fall short
-    dearest = max(e.usd_per_s if problem.objective == "cost" else e.idle_w for e in problem.engines)
-    assert generated.value <= listed.value + 3 * 60.0 * dearest
+    assert generated.value <= listed.value * (1 + serviceplanner.GENERATED_GAP + 1e-3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_scarce_hardware_is_used_as_well_with_generated_columns(chance: Random) -> None:
+    problem, epoch = random_service(chance, 3, 4)
+    enough = sum(Planner(problem).plan(epoch).instances)
+    scarce = replace(problem, pools=(replace(POOL[0], gpus=max(enough - 1, 1)),))
+    plans: list[EpochPlan | None] = []
+    for listed in (2_048, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(serviceplanner, "LISTED", listed)
+            try:
+                plans.append(Planner(scarce).plan(epoch))
+            except NoRoom:
+                plans.append(None)
+    listed_one, generated = plans
+    assert (listed_one is None) == (generated is None)
+    if listed_one is not None and generated is not None:
+        check(scarce, epoch, generated)
+        assert generated.value <= listed_one.value * (1 + serviceplanner.GENERATED_GAP + 1e-3)
+        assert generated.bound <= listed_one.value * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("listed", [2_048, 0])
