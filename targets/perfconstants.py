@@ -80,6 +80,7 @@ ACTIVATION_BYTES = 16.0  # of a token in a step, times the hidden size: eight 16
 CPU_EFFICIENCY = 0.5  # share of a CPU's bandwidth and peak that a server reaches; declared
 
 # Versions ascending; a version takes the last entry that is not newer, or the first.
+# `slot_wait` was seen with one version alone.
 _VLLM_18 = Engine(0.953e-3, 43.1e-6, 21.6e-6, 99.0e-6)
 _TRTLLM = Engine(0.575e-3, 28.3e-6, 16.7e-6, 34.7e-6, small_cache=True, reserves=True)
 ENGINES: Mapping[str, tuple[tuple[str, Engine], ...]] = {
@@ -92,6 +93,8 @@ ENGINES: Mapping[str, tuple[tuple[str, Engine], ...]] = {
     # not measured: vLLM 0.18's, as both schedule on the host beside the GPU
     "sglang": (("0", _VLLM_18),),
 }
+MEASURED_ENGINES = ("vllm", "trtllm")
+CONSTANTS = Constants()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,9 @@ PRECISIONS: Mapping[str, Precision] = {
     "bf16": Precision(2.0, "bf16"),
     "fp32": Precision(4.0, "bf16"),
     "fp8": Precision(1.0, "fp8"),
+    "int8": Precision(1.0, "int8"),
     "int4": Precision(0.53, "bf16", packed=True),  # groups of 128 share a scale and a zero
+    "fp4": Precision(9 / 16, "bf16", packed=True),  # NVFP4: 16 share 8 bits
     "mxfp4": Precision(17 / 32, "bf16", packed=True, experts_only=True),  # 32 share 8 bits
 }
 PRECISION_NAMES: Mapping[str, str] = {
@@ -120,8 +125,8 @@ PRECISION_NAMES: Mapping[str, str] = {
     "float16": "bf16",
     "bfloat16": "bf16",
     "float32": "fp32",
-    "fp4": "mxfp4",
-    "nvfp4": "mxfp4",
+    "nvfp4": "fp4",
+    "w8a8": "int8",
     "awq": "int4",
     "gptq": "int4",
     "w4a16": "int4",
@@ -137,9 +142,11 @@ def version_key(version: str) -> tuple[int, ...]:
 def engine_constants(constants: Constants, engine: str, version: str) -> Engine:
     """Return an engine's constants: of the newest known version not newer than this one.
 
-    An empty version is the oldest known. KeyError where the engine is not known.
+    An empty version is the newest known. KeyError where the engine is not known.
     """
     known = constants.engines[engine]
+    if not version:
+        return known[-1][1]
     wanted = version_key(version)
-    older = [figures for name, figures in known if version and version_key(name) <= wanted]
+    older = [figures for name, figures in known if version_key(name) <= wanted]
     return older[-1] if older else known[0][1]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from .catalog import CpuKind
 from .cluster import Cpu, Gpu
-from .perfconstants import CPU_EFFICIENCY, RUNTIME_BYTES, Constants
+from .perfconstants import CONSTANTS, CPU_EFFICIENCY, RUNTIME_BYTES
+
+ANY_MEMORY = 1e15  # bytes, of a CPU of which it is not known what memory stands beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Device:
     idle_w: float
     busy_w: float
     runtime_bytes: float
+    is_gpu: bool = True
 
     def rate(self, precision: str) -> float:
         """Return the peak in a precision; that of 16 bits where the device has no such units."""
@@ -49,22 +53,29 @@ def gpu_device(gpu: Gpu) -> Device:
     )
 
 
-def cpu_device(cpu: Cpu, cores: int, memory_bytes: float, constants: Constants) -> Device:
+def cpu_device(cpu: Cpu, cores: int, memory_bytes: float) -> Device:
     """Return some cores of a node: their share of bandwidth, peak and power, all of its memory.
 
     The shares of the data sheet that GPUs reach are taken out, so that `CPU_EFFICIENCY` is what
     remains of it.
     """
     share = cores / cpu.cores
+    rate = cpu.peak_flops * share * CPU_EFFICIENCY / CONSTANTS.compute
     return Device(
         type="cpu",
         memory_bytes=memory_bytes,
-        bandwidth_bytes_s=cpu.bandwidth_bytes_s * share * CPU_EFFICIENCY / constants.memory,
-        rates=(("bf16", cpu.peak_flops * share * CPU_EFFICIENCY / constants.compute),),
+        bandwidth_bytes_s=cpu.bandwidth_bytes_s * share * CPU_EFFICIENCY / CONSTANTS.memory,
+        rates=(("bf16", rate),),
         link_bytes_s=1.0,
         peer_access=True,
         computes_4_bit=False,
         idle_w=cpu.idle_w * share,
         busy_w=cpu.busy_w * share,
         runtime_bytes=RUNTIME_BYTES,
+        is_gpu=False,
     )
+
+
+def processor_device(kind: CpuKind) -> Device:
+    """Return one socket of a CPU of the catalogue, with all the memory that a model wants."""
+    return replace(cpu_device(kind.node(kind.cores), kind.cores, ANY_MEMORY), type=kind.type)

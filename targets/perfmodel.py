@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .catalog import Model
 from .perfconstants import (
     ACTIVATION_BYTES,
+    CONSTANTS,
     PCIE_START,
     PRECISIONS,
     PREFILL_TOKENS,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from .perfdevice import Device
 
     Floats = NDArray[float64]
-
-CONSTANTS = Constants()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +119,8 @@ class Answers:
 
     itl_s: median step (decode alone). tpot_s: mean time per output token after the first.
     held: requests that memory holds at once; the others wait. room: how many it would hold.
+    missing_bytes: what weights and one request need beyond a GPU's memory; above 0 there is no
+    such server, and the other figures are of one with more memory.
     """
 
     ttft_s: Floats
@@ -131,6 +132,7 @@ class Answers:
     room: Floats
     power_w: Floats
     memory_bytes: Floats
+    missing_bytes: Floats
 
     @property
     def energy_j_per_token(self) -> Floats:
@@ -270,8 +272,10 @@ def steady_state(s: Server, batch: Any, isl: Any, osl: Any, spread: Any = 0.0) -
     drawn = s.power_base + s.power_compute * worked + s.power_attention * attention / tpot
     drawn = drawn - s.power_sharing * (1 - 1 / s.gpus)
     power = s.gpus * (s.idle_w + np.clip(drawn, 0.0, 1.0) * s.span_w)
-    memory = s.weight_bytes + s.own_bytes + held * _cached_bytes(s, held_tokens)
-    return Answers(ttft, itl, tpot, prefill, rate, held, room, power, memory)
+    kept = s.weight_bytes + s.own_bytes
+    memory = kept + held * _cached_bytes(s, held_tokens)
+    missing = kept + _cached_bytes(s, isl + osl) - s.usable_bytes
+    return Answers(ttft, itl, tpot, prefill, rate, held, room, power, memory, missing)
 
 
 def sequences(s: Server, tokens: Any) -> Any:

@@ -69,6 +69,8 @@ class TokenPoint:
     power_w: float | None
     source: str
     in_flight: float | None = None
+    engine: str = ""
+    engine_version: str = ""
 
     @property
     def request_s(self) -> float | None:
@@ -352,6 +354,8 @@ def _token_point(row: _Row) -> TokenPoint:
         power_w=row.numbers.get("power_w"),
         source=row.text["source"],
         in_flight=row.numbers.get("in_flight"),
+        engine=row.text.get("engine", ""),
+        engine_version=row.text.get("engine_version", ""),
     )
 
 

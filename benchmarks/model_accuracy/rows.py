@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from murakkab.targets.catalog import Model, load_catalog
-from murakkab.targets.perfconstants import PRECISION_NAMES
 from murakkab.targets.perfdevice import Device, gpu_device
 from murakkab.targets.perfmodel import Query
 
@@ -135,7 +134,8 @@ def _mlenergy(cells: Mapping[str, str], source: str, name: str, model: Model) ->
 
 
 def _silicon(cells: Mapping[str, str], name: str, model: Model) -> Row:
-    precision = cells["precision"].removesuffix("_assumed")
+    # `fp4` rows are of gpt-oss, whose experts are published in MXFP4
+    precision = {"fp4": "mxfp4", "bf16_assumed": "bf16"}.get(cells["precision"], cells["precision"])
     query = Query(
         model=model,
         device=device({"h100_sxm": "H100", "h200_sxm": "H200"}[cells["system"]]),
@@ -143,10 +143,9 @@ def _silicon(cells: Mapping[str, str], name: str, model: Model) -> Row:
         batch=float(cells["concurrency"]),
         isl=float(cells["isl_tok"]),
         osl=float(cells["osl_tok"]),
-        precision=PRECISION_NAMES.get(precision, precision),
+        precision=precision,
         engine=cells["backend"],
-        # rows without a version were measured beside those of vLLM 0.18; TensorRT-LLM's have none
-        version=cells["backend_version"] or {"vllm": "0.18.0"}.get(cells["backend"], ""),
+        version=cells["backend_version"],  # without one it is the newest known
         expert_parallel=float(cells["moe_ep_size"]) > 1,
     )
     return Row(

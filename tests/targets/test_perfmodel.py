@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from murakkab.targets.catalog import Model, load_catalog
-from murakkab.targets.perfconstants import PRECISIONS, engine_constants, version_key
+from murakkab.targets.perfconstants import CONSTANTS, PRECISIONS, engine_constants, version_key
 from murakkab.targets.perfdevice import gpu_device
-from murakkab.targets.perfmodel import CONSTANTS, Answers, Query, answers, weights
+from murakkab.targets.perfmodel import Answers, Query, answers, weights
 
 DENSE = Model(
     name="dense-8b",
@@ -172,7 +172,7 @@ def test_versions_take_the_newest_that_is_not_newer() -> None:
     assert engine_constants(CONSTANTS, "vllm", "0.9.2") is old
     assert engine_constants(CONSTANTS, "vllm", "0.17.9") is old
     assert engine_constants(CONSTANTS, "vllm", "0.19") is new
-    assert engine_constants(CONSTANTS, "vllm", "") is old
+    assert engine_constants(CONSTANTS, "vllm", "") is new
     with pytest.raises(KeyError):
         engine_constants(CONSTANTS, "ollama", "")
 

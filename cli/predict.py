@@ -1,0 +1,126 @@
+"""`mkb predict`: how fast a model server is, what it draws, and whether it fits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import common
+from .output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..targets.perfmodel import Query
+    from ..targets.prediction import Forecast
+
+SOURCES = ("analytic", "aiconfigurator", "auto")
+
+
+@click.command
+@click.option("--model", metavar="M", help="A name in the catalogue or on the hub, or a folder.")
+@click.option("--gpu", metavar="G", help="A GPU of the catalogue, or a CPU (one socket).")
+@click.option("--tp", type=click.IntRange(min=1), metavar="N", help="GPUs; 1.")
+@click.option("--batch", type=click.FloatRange(min=1), metavar="B", help="Requests in flight; 1.")
+@click.option("--isl", type=click.FloatRange(min=0), metavar="I", help="Prompt tokens; 1024.")
+@click.option("--osl", type=click.FloatRange(min=1), metavar="O", help="Output tokens; 256.")
+@click.option("--precision", metavar="P", help="`bf16`, `fp8`, `int4`, …; as published otherwise.")
+@click.option("--engine", metavar="E", help="`vllm` (default), `sglang`, `trtllm`.")
+@click.option("--engine-version", metavar="V", help="Of the engine; the newest known otherwise.")
+@click.option(
+    "--anchor",
+    "anchor_files",
+    metavar="F",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Measured load points (CSV) that win over the model.",
+)
+@click.option(
+    "--source",
+    type=click.Choice(SOURCES),
+    default="auto",
+    help="Where figures come from that nobody measured.",
+)
+@click.option("--csv", "table", metavar="F", help="Questions in bulk (CSV); `-` is stdin.")
+@click.option("-o", "to", metavar="F", help="Write the answers to `--csv` here, not to stdout.")
+@common
+@click.pass_obj
+def command(
+    output: Output,
+    /,
+    anchor_files: tuple[Path, ...],
+    source: str,
+    table: str | None,
+    to: str | None,
+    **flags: Any,
+) -> int | None:
+    """Predict the speed, power and memory of a model server.
+
+    `mkb predict --model Llama-3.1-8B --gpu H100 --batch 16 --isl 1024 --osl 256`
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    if table is not None:
+        from .predictions import in_bulk
+
+        return in_bulk(output, table, to, given, anchor_files, source)
+    missing = [f"--{name}" for name in ("model", "gpu") if name not in given]
+    if missing:
+        raise click.UsageError(f"`{missing[0]}` is missing (or `--csv F` for many at once)")
+    if to is not None:
+        raise click.UsageError("`-o` goes with `--csv`")
+    _one(output, given, anchor_files, source)
+    return None
+
+
+def _one(output: Output, given: Mapping[str, Any], files: tuple[Path, ...], source: str) -> None:
+    from ..ir.diagnostics import InputError
+    from ..targets.prediction import Question, bad_degree, fits, forecasts, query_of, unfit
+    from .predictions import anchors_of, catalogue
+
+    names = catalogue()
+    query = query_of(Question(**given), names)
+    wrong = bad_degree(query) or (None if fits(query) else unfit(query))
+    if wrong is not None:
+        raise InputError(wrong)
+    anchors = anchors_of(output, files, names, [query])
+    (found,) = forecasts([query], anchors, source=source)
+    output.result(_shown(query, found), {"question": _question(query), **asdict(found)})
+
+
+def _question(query: Query) -> dict[str, Any]:
+    return {
+        "model": query.model.name,
+        "gpu": query.device.type,
+        "tp": query.tp,
+        "batch": query.batch,
+        "isl_tok": query.isl,
+        "osl_tok": query.osl,
+        "precision": query.precision,
+        "engine": query.engine,
+        "engine_version": query.version,
+    }
+
+
+def _shown(query: Query, found: Forecast) -> str:
+    from .tables import table
+
+    where = f"{query.tp} x {query.device.type}" if query.tp > 1 else query.device.type
+    version = f" {query.version}" if query.version else ""
+    first = f"{query.model.name} in {query.precision} on {where}, {query.engine}{version}"
+    rows = [
+        ["time to first token", f"{found.ttft_ms:,.0f} ms"],
+        ["median step (itl)", f"{found.itl_ms:.2f} ms"],
+        ["time per token (tpot)", f"{found.tpot_ms:.2f} ms"],
+        ["throughput", f"{found.throughput_tok_s:,.0f} tokens / s"],
+        ["power", f"{found.power_w:,.0f} W"],
+        ["energy", f"{found.energy_j_per_output_tok:.4g} J / output token"],
+        ["memory of a GPU", f"{found.memory_gb:.1f} GB"],
+    ]
+    if found.concurrent < query.batch:
+        rows.append(["in memory at once", f"{found.concurrent:.0f} of {query.batch:.0f} requests"])
+    rows.append(["error band", f"+-{found.error_band_pct:.0f} %"])
+    rows.append(["source", found.source])
+    return f"{first}\n{table(('', ''), rows, left=1)}"
