@@ -42,6 +42,7 @@ COMMANDS = {
     "profile": "Make profiles: measured figures for the optimiser.",
     "library": "List interfaces and what can carry them out.",
     "catalog": "Show and check what is known of models, hardware and prices.",
+    "models": "Describe models of your own.",
     "targets": "List what can be compiled for; describe this machine.",
     "new": "Write a small project that works.",
 }

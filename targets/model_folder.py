@@ -16,8 +16,8 @@ from .model_config import (
     configured_model,
     packed_bits,
     read_configuration,
-    weights_by_sizes,
 )
+from .model_sizes import weights_by_sizes
 from .safetensors_file import (
     Tensor,
     missing_shards,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from murakkab.ir.diagnostics import InputError
@@ -324,6 +324,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("garbage")
 
 
+@settings(deadline=None)  # files are written and read: the disk decides how long that takes
 @given(changes=st.dictionaries(KEYS, JSON, max_size=4), header=JSON)
 @example(changes={"model_type": [], "sliding_window": 8}, header=None)
 @example(changes={"quantization_config": {"config_groups": [3], "bits": None}}, header=None)
