@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -137,46 +137,83 @@ def _step(
     plan: ServicePlan,
     queues: Sequence[_Queue],
     routes: Sequence[Sequence[PlannedRoute]],
-    room: list[float],
+    room: Sequence[float],
     now_s: float,
 ) -> None:
-    """Begin what there is room for in one step."""
+    """Begin what there is room for in one step.
+
+    Where the plan's routes leave requests that may not wait, all go by the routes that take least
+    of the instances instead: in a peak, instances run at the loads at which they do most.
+    """
     kinds = plan.classes
     for queue, kind in zip(queues, kinds, strict=True):
         queue.demote(now_s, kind.wait_s if kind.wait_s else float("inf"))
     first = [k for k, queue in enumerate(queues) if queue.due]
     first.sort(key=lambda k: (kinds[k].wait_s > 0, queues[k].due[0][0] + kinds[k].wait_s))
-    for k in first:
-        _begin(plan, k, queues[k], queues[k].due, routes[k], room, now_s)
-    for k, queue in enumerate(queues):
-        if queue.late:
-            _begin(plan, k, queue, queue.late, routes[k], room, now_s)
+    asked = [(k, queues[k].due) for k in first]
+    asked += [(k, queue.late) for k, queue in enumerate(queues) if queue.late]
+    wanted = [(k, sum(amount for _, amount in waiting)) for k, waiting in asked]
+    begun = _filled(routes, wanted, room, _as_planned)
+    if any(
+        kinds[k].wait_s == 0 and sum(amounts) < want - _LEAST
+        for (k, want), amounts in zip(wanted, begun, strict=True)
+    ):
+        dense = [sorted(found, key=lambda route: _taken(plan, route)) for found in routes]
+        again = _filled(dense, wanted, room, _in_order)
+        if sum(map(sum, again)) > sum(map(sum, begun)):
+            routes, begun = dense, again
+    for (k, waiting), amounts in zip(asked, begun, strict=True):
+        queues[k].take(waiting, sum(amounts), now_s)
+        queues[k].unfit += sum(
+            amount
+            for route, amount in zip(routes[k], amounts, strict=True)
+            if not kinds[k].accepts(route)
+        )
 
 
-def _begin(
-    plan: ServicePlan,
-    k: int,
-    queue: _Queue,
-    waiting: deque[list[float]],
-    routes: Sequence[PlannedRoute],
-    room: list[float],
-    now_s: float,
-) -> None:
-    """Begin requests of one class: by the plan's shares, then wherever there is room."""
-    wanted = sum(amount for _, amount in waiting)
-    left = wanted
-    for by_share in (True, False):
-        for route in routes:
-            amount = wanted * route.share if by_share else left
-            amount = min([left, amount, *(room[i] / s for i, s in route.busy if s > 0)])
+_Order = Callable[[Sequence[PlannedRoute], float], Iterator[tuple[int, float]]]
+
+
+def _as_planned(routes: Sequence[PlannedRoute], wanted: float) -> Iterator[tuple[int, float]]:
+    """Offer each route its share of the requests, and then what is left to each."""
+    for number, route in enumerate(routes):
+        yield number, wanted * route.share
+    yield from _in_order(routes, wanted)
+
+
+def _in_order(routes: Sequence[PlannedRoute], wanted: float) -> Iterator[tuple[int, float]]:
+    """Offer each route all that is left."""
+    for number in range(len(routes)):
+        yield number, wanted
+
+
+def _taken(plan: ServicePlan, route: PlannedRoute) -> float:
+    """Return the dollars' worth of instances that a request takes."""
+    return sum(plan.instances[i].usd_per_s * seconds for i, seconds in route.busy)
+
+
+def _filled(
+    routes: Sequence[Sequence[PlannedRoute]],
+    wanted: Sequence[tuple[int, float]],
+    room: Sequence[float],
+    order: _Order,
+) -> list[list[float]]:
+    """Return how many requests begin on each route of a class, for classes one after the other."""
+    free = list(room)
+    begun: list[list[float]] = []
+    for k, left in wanted:
+        amounts = [0.0] * len(routes[k])
+        for number, offered in order(routes[k], left):
+            route = routes[k][number]
+            amount = min([left, offered, *(free[i] / s for i, s in route.busy if s > 0)])
             if amount <= _LEAST:
                 continue
             for i, seconds in route.busy:
-                room[i] = max(room[i] - amount * seconds, 0.0)
+                free[i] = max(free[i] - amount * seconds, 0.0)
             left -= amount
-            if not plan.classes[k].accepts(route):
-                queue.unfit += amount
-    queue.take(waiting, wanted - left, now_s)
+            amounts[number] += amount
+        begun.append(amounts)
+    return begun
 
 
 def _outcome(plan: ServicePlan, k: int, queue: _Queue, step_s: float) -> ClassReplay:

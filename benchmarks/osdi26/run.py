@@ -28,6 +28,8 @@ from murakkab.targets.study import POLICIES, Policy, Study, load_study
 
 STUDY = Path(__file__).parent / "data" / "study.toml"
 WITHOUT_LIMIT = 8000
+VALUES = {"cost": "cost_usd", "energy": "energy_mwh", "gpus": "gpus_max"}
+NO_WAIT = "separate, no wait"
 WAITS_S = (0.0, 10.0, 30.0, 60.0, 160.0, 600.0, 3600.0)
 # Table 2: GPUs, MWh and thousands of dollars of `LangGraph`, `LangGraph+Auto`, `Murakkab Opt` and
 # `Murakkab Opt+Mult`
@@ -78,8 +80,8 @@ def waiting(study: Study, wait_s: float) -> Study:
     return replace(study, workflows=workflows)
 
 
-def measured(study: Study, policy: Policy) -> dict[str, Any]:
-    """Plan the day by a policy and return what it comes to."""
+def measured(study: Study, policy: Policy, name: str = "") -> dict[str, Any]:
+    """Plan the day by a policy and return what it comes to, under another name if one is given."""
     fleet = fleet_problem(study)
     day = plan_day(study, fleet, policy)
     plan = service_plan(study, fleet, day)
@@ -87,7 +89,7 @@ def measured(study: Study, policy: Policy) -> dict[str, Any]:
     chance = {"seed": 1, "step_s": 1.0} if study.sizing == "mean" else {}
     by_type = {name.split("-")[0]: count for name, count in found.by_type}
     return {
-        "policy": policy,
+        "policy": name or policy,
         "gpus_max": found.gpus_max,
         "a100_max": by_type.get("A100", 0),
         "h100_max": by_type.get("H100", 0),
@@ -104,7 +106,7 @@ def measured(study: Study, policy: Policy) -> dict[str, Any]:
 
 def show(rows: Sequence[dict[str, Any]], study: Study) -> None:
     print(f"minimising {study.objective}; the paper's figures (A100, cost) in brackets\n")
-    head = f"{'policy':<10}{'GPUs':>14}{'MWh':>14}{'k$':>16}{'accuracy':>10}{'missed':>8}"
+    head = f"{'policy':<18}{'GPUs':>14}{'MWh':>14}{'k$':>16}{'accuracy':>10}{'missed':>8}"
     print(head + f"{'solve':>8}{'gap':>8}  least as asked")
     for row in rows:
         gpus, mwh, usd = PAPER.get(row["policy"], (None, None, None))
@@ -115,17 +117,22 @@ def show(rows: Sequence[dict[str, Any]], study: Study) -> None:
         )
         least = min(row["as_asked"].items(), key=lambda item: item[1])
         print(
-            f"{row['policy']:<10}{cells[0]:>14}{cells[1]:>14}{cells[2]:>16}"
+            f"{row['policy']:<18}{cells[0]:>14}{cells[1]:>14}{cells[2]:>16}"
             f"{row['accuracy']:>10.3f}{row['latency_violations']:>8.0%}{row['solve_s']:>7.1f}s"
             f"{row['gap']:>8.3%}  {least[1]:.2%} of {least[0]}"
         )
         for name in row["unserved"]:
-            print(f"{'':<10}{name} is not served")
+            print(f"{'':<18}{name} is not served")
+    value = {row["policy"]: row[VALUES[study.objective]] for row in rows}
+    for name in value:
+        if name.startswith("separate") and "joint" in value:
+            print(f"\n`joint` saves {1 - value['joint'] / value[name]:.1%} of `{name}`", end="")
+    print()
 
 
 def show_waits(study: Study) -> None:
     """Print what `joint` saves, against classes apart that wait as well and that do not."""
-    value = {"cost": "cost_usd", "energy": "energy_mwh", "gpus": "gpus_max"}[study.objective]
+    value = VALUES[study.objective]
     prompt = measured(waiting(study, 0.0), "separate")[value]
     print(f"saving of `joint` in {study.objective}, by the wait that is permitted\n")
     print(
@@ -159,6 +166,8 @@ def main() -> None:
         return
     chosen: list[Policy] = [p for p in POLICIES if p in options.policies.split(",")]
     rows = [measured(study, policy) for policy in chosen]
+    if "separate" in chosen and options.wait:
+        rows.insert(chosen.index("separate"), measured(waiting(study, 0.0), "separate", NO_WAIT))
     if options.json:
         print(json.dumps(rows, indent=1))
     else:
