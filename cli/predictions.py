@@ -15,9 +15,10 @@ from ..ir.diagnostics import Diagnostic, InputError, Span, did_you_mean
 from .output import Output, read_input
 
 if TYPE_CHECKING:
+    from ..targets.forecast import Forecast
     from ..targets.hardware_names import Names
     from ..targets.perfmodel import Query
-    from ..targets.prediction import Anchors, Forecast
+    from ..targets.prediction import Anchors
 
 # a column of the file, and the flag that stands for it in every row without a value
 COLUMNS = {
@@ -39,12 +40,12 @@ LEAST = {"tp": 1.0, "batch": 1.0, "isl_tok": 0.0, "osl_tok": 1.0}
 
 
 @cache
-def catalogue() -> Names:
-    """Return the shipped catalogue under all its spellings."""
+def catalogue(files: tuple[Path, ...] = ()) -> Names:
+    """Return the shipped catalogue and the user's files, under all their spellings."""
     from ..targets.catalog import load_catalog
     from ..targets.hardware_names import Names
 
-    return Names(load_catalog())
+    return Names(load_catalog(files))
 
 
 def anchors_of(
@@ -71,17 +72,18 @@ def in_bulk(
     given: Mapping[str, Any],
     files: Sequence[Path],
     source: str,
+    catalogs: tuple[Path, ...],
 ) -> int:
     """Answer a file of questions; return the exit code.
 
     Rows that cannot be answered keep their questions, with empty figures; each is reported.
     """
-    from ..targets.prediction import forecasts, unfit
+    from ..targets.forecast import forecasts, unfit
     from .failures import INPUT_WRONG
 
     text = read_input(table, output)
     header, rows = _read(text, "<stdin>" if table == "-" else table)
-    names = catalogue()
+    names = catalogue(catalogs)
     asked: list[Query | None] = []
     findings: list[Diagnostic] = []
     resolved = _Resolver(names, given)

@@ -153,7 +153,7 @@ def answers(queries: Sequence[Query], constants: Constants = CONSTANTS) -> Answe
             servers[key] = len(made)
             made.append(server(q, constants))
         which.append(servers[key])
-    figures = np.array(made, dtype=float).reshape(len(made), -1)[which].T
+    figures = np.array(made, dtype=float).reshape(-1, len(Server._fields))[which].T
     loads = np.array([(q.batch, q.isl, q.osl, q.spread) for q in queries], dtype=float)
     return steady_state(Server(*figures), *loads.reshape(-1, 4).T)
 

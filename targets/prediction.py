@@ -1,29 +1,17 @@
-"""Predictions for questions asked by name: how fast a server is, what it draws, whether it fits.
-
-Sources, in order of precedence: the user's measured load points (`measured` between them,
-`anchored` beyond them), then an oracle where it is asked for, then the analytic model.
-"""
+"""Questions about servers by name, and the load points that a user's profiles have of them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..ir.diagnostics import Diagnostic
 from .hardware_names import Names
-from .perfanchor import Anchor, anchor
-from .perfbands import band
-from .perfconstants import PRECISIONS
-from .perfmodel import Query, answers
+from .perfmodel import Query
 
 if TYPE_CHECKING:
-    from .perfmodel import Answers
     from .profiles import Profiles, TokenPoint
-
-DEGREES = (2, 4, 8, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +27,6 @@ class Question:
     precision: str = ""
     engine: str = ""
     engine_version: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """One answer. Times in ms, power of all GPUs in W, memory of each GPU in GB (10^9).
-
-    ttft: mean time to the first token; itl: median step; tpot: mean time per output token after the
-    first. fits: whether the weights and one request fit; if not, there are no times, and memory is
-    what is wanted. concurrent: requests that memory holds at once, of `batch`. error_band_pct: what
-    four of five predictions of this kind are not further off by.
-    """
-
-    ttft_ms: float
-    itl_ms: float
-    tpot_ms: float
-    throughput_tok_s: float
-    power_w: float
-    energy_j_per_output_tok: float
-    memory_gb: float
-    fits: bool
-    error_band_pct: float
-    source: str
-    concurrent: float
 
 
 def query_of(question: Question, names: Names) -> Query:
@@ -133,81 +98,3 @@ def other_versions(anchors: Anchors, queries: Sequence[Query]) -> Iterator[Diagn
                 f"{' '.join(filter(None, had))}, not of {query.engine} {query.version}".rstrip()
             )
             yield Diagnostic("outdated-profile", message, severity="warning")
-
-
-def forecasts(
-    queries: Sequence[Query], anchors: Anchors | None = None, source: str = "auto"
-) -> list[Forecast]:
-    """Return the answers to queries, in their order."""
-    found = answers(queries)
-
-    @cache
-    def anchor_at(i: int) -> Anchor | None:
-        return None if anchors is None else anchor(anchors.for_query(queries[i]), queries[i])
-
-    first: dict[tuple[object, ...], int] = {}
-    made: list[Forecast] = []
-    for i, q in enumerate(queries):
-        key = (id(q.model), q.device.type, q.tp, q.precision, q.engine, q.version)
-        made.append(_prediction(q, found, i, anchor_at(first.setdefault(key, i))))
-    return made
-
-
-def unfit(query: Query) -> Diagnostic:
-    """Return what a query's model lacks on its GPUs, and which degree or precision would do."""
-    missing = float(answers([query]).missing_bytes[0])
-    gpus = f"{query.tp} x {query.device.type}" if query.tp > 1 else f"one {query.device.type}"
-    message = (
-        f"`{query.model.name}` in `{query.precision}` does not fit on {gpus}: each GPU lacks "
-        f"{missing / 1e9:.1f} GB for weights and one request"
-    )
-    ways = list(_ways_to_fit(query))
-    return Diagnostic("does-not-fit", message, help=f"{' or '.join(ways)} would" if ways else None)
-
-
-def _ways_to_fit(query: Query) -> Iterator[str]:
-    """Yield the smallest degree, and the precision of most bits, with which a query would fit."""
-    for tp in DEGREES:
-        if tp > query.tp and query.model.q_heads % tp == 0 and fits(replace(query, tp=tp)):
-            yield f"`tp` {tp}"
-            break
-    now = PRECISIONS[query.precision].weight_bytes
-    for name in ("fp8", "int4"):
-        if PRECISIONS[name].weight_bytes < now and fits(replace(query, precision=name)):
-            yield f"precision `{name}`"
-            break
-
-
-def fits(query: Query) -> bool:
-    """Tell whether the weights and one request of a query fit."""
-    return float(answers([query]).missing_bytes[0]) <= 0
-
-
-def _prediction(query: Query, found: Answers, i: int, anchored: Anchor | None) -> Forecast:
-    memory_gb = float(found.memory_bytes[i]) / 1e9
-    if found.missing_bytes[i] > 0:
-        return Forecast(*(math.nan,) * 6, memory_gb, False, math.nan, "", 0.0)
-    held = float(found.held[i])
-    time = first = power = 1.0
-    source = "analytic"
-    if anchored is not None:
-        time = 1.0 if anchored.time is None else float(anchored.time.at(held))
-        first = time if anchored.first is None else float(anchored.first.at(held))
-        power = 1.0 if anchored.power is None else float(anchored.power.at(held))
-        known = anchored.time
-        source = "measured" if known is not None and known.covers(held) else "anchored"
-    rate = float(found.tokens_per_s[i]) / time
-    watts = float(found.power_w[i]) * power
-    return Forecast(
-        ttft_ms=1e3 * float(found.ttft_s[i]) * first,
-        itl_ms=1e3 * float(found.itl_s[i]) * time,
-        tpot_ms=1e3 * float(found.tpot_s[i]) * time,
-        throughput_tok_s=rate,
-        power_w=watts,
-        energy_j_per_output_tok=watts / rate,
-        memory_gb=memory_gb,
-        fits=True,
-        error_band_pct=band(query, source),
-        source=source,
-        concurrent=held,
-    )

@@ -19,7 +19,9 @@ import numpy as np
 from fit import Fit, fit
 from picks import picked
 from rows import LANGUAGE, SILICON, Row, load_rows
+from stages import report
 
+from murakkab.targets.perfanchor import Trend
 from murakkab.targets.perfmodel import Answers, answers, weights
 
 COST_QUERIES = 10_000
@@ -94,7 +96,7 @@ def mean(errors: Any) -> float:
 
 
 def anchored(result: Scored, chosen: Any) -> tuple[float, float]:
-    """Return the mean errors of throughput and energy with one anchor: each group's middle load.
+    """Return the mean errors of throughput and energy with one anchor, each load in turn.
 
     A group is a model on a GPU with a degree of parallelism and a task; errors are of its others.
     """
@@ -102,18 +104,20 @@ def anchored(result: Scored, chosen: Any) -> tuple[float, float]:
     for i in np.flatnonzero(chosen):
         row = result.rows[i]
         groups[row.name, row.task, row.query.tp, row.query.expert_parallel].append(int(i))
-    rate = result.tokens_per_s / result.measured("tokens_per_s")
-    power = result.power_w / result.measured("power_w")
+    batch = np.array([row.query.batch for row in result.rows])
+    time = result.measured("tokens_per_s") ** -1 * result.tokens_per_s
+    power = result.measured("power_w") / result.power_w
     rates: list[float] = []
     energies: list[float] = []
     for members in groups.values():
-        members.sort(key=lambda i: result.rows[i].query.batch)
-        anchor = members[len(members) // 2]
-        for i in members:
-            if i != anchor:
-                faster = rate[i] / rate[anchor]
-                rates.append(faster - 1)
-                energies.append(power[i] / power[anchor] / faster - 1)
+        for one in members:
+            others = [i for i in members if i != one]
+            at = (float(np.log(batch[one])),)
+            slower = Trend(at, (float(np.log(time[one])),)).at(batch[others])
+            draws = Trend(at, (float(np.log(power[one])),)).at(batch[others])
+            left = slower / time[others]  # predicted over measured time
+            rates += list(1 / left - 1)
+            energies += list(draws / power[others] * left - 1)
     return mean(rates), mean(energies)
 
 
@@ -177,19 +181,23 @@ AIM = (6, 6, 7, 15, 30, 12, 4, 4.5, 5, 0)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the CSV files")
-    rows, unknown = load_rows(parser.parse_args().data)
+    data = parser.parse_args().data
+    rows, unknown = load_rows(data)
     if unknown:
         print(f"not in the catalogue, left out: {', '.join(unknown)}\n")
     whole = fit(rows)
     result = left_out(rows)
     print("mean absolute error, per cent, of each architecture from the others' rows\n")
     per_source(result)
+    print("\nother stages, each GPU from the others\n")
+    other = report(data)
     columns = [figures(result), figures(scored(rows, whole.predict(rows)))]
     columns.append(figures(plain_roofline(rows, whole)))
     print(f"\n{'%':40}{'required':>9}{'aim':>6}{'left out':>10}{'all rows':>10}{'roofline':>10}")
     for i, name in enumerate(columns[0]):
         values = "".join(f"{column[name]:10.1f}" for column in columns)
         print(f"{name:40}{REQUIRED[i]:9g}{AIM[i]:6g}{values}")
+    print(f"{'other stages: throughput':40}{15:9}{10:6}{other:10.1f}")
     print(f"\none query among {COST_QUERIES}: {microseconds(rows):.1f} us (at most 20)")
 
 

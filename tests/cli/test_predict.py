@@ -203,3 +203,13 @@ def test_rows_that_contradict_each_other_are_named(tmp_path: Path) -> None:
     result = predict(*LLAMA, "--anchor", file)
     assert result.exit_code == 2
     assert "profiles.csv:3:" in result.stderr and "falls below that of line 2" in result.stderr
+
+
+def test_stages_that_write_no_text_are_answered_in_items(tmp_path: Path) -> None:
+    found = document("--model", "yolo26x", "--gpu", "T4")
+    assert found["itl_ms"] is None and found["ttft_ms"] > 1
+    shown = predict("--model", "whisper-large-v3", "--gpu", "L4", "--batch", "64", "--osl", "76")
+    assert "30 s of sound" in shown.stdout and "tokens / s" in shown.stdout
+    _, rows = in_bulk(tmp_path, "yolo26x,T4,1,8,,,,,", "Qwen3-8B,L4,1,8,,,,,")
+    assert rows[0]["tpot_ms"] == "" and float(rows[0]["throughput_tok_s"]) > 10
+    assert float(rows[1]["tpot_ms"]) > 0
