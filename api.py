@@ -28,6 +28,7 @@ def compile(
     cluster: File | None = None,
     library: Sequence[File] = (),
     profiles: Sequence[File] = (),
+    catalog: Sequence[File] = (),
     endpoints: Mapping[str, str] | None = None,
     level: int = 2,
     minimize: str | None = None,
@@ -38,9 +39,10 @@ def compile(
     `path_or_text` is a file (a `Path`, or a text that ends in `.mkb`) or the program itself.
     `workflow` picks one where the file holds several. `target` left out is `local`, `sim` where
     a `cluster` file is given, or else `vllm` where there are `endpoints`: addresses of
-    OpenAI-compatible servers that already run, by executor. `library` and `profiles` are files
-    added to the shipped ones. `level` is that of `-O`. `minimize` (`"energy then cost"`) comes
-    before what the file minimises, `require` (`["accuracy >= 0.8"]`) is added to its requirements.
+    OpenAI-compatible servers that already run, by executor. `library`, `profiles` and `catalog` are
+    files added to the shipped ones. `level` is that of `-O`. `minimize` (`"energy then cost"`)
+    comes before what the file minimises, `require` (`["accuracy >= 0.8"]`) is added to its
+    requirements.
 
     Raises `CompileError` where the program is wrong or cannot be met, and `InputError` where a file
     or an argument cannot be used; both carry their `diagnostics`.
@@ -53,6 +55,7 @@ def compile(
         cluster=None if cluster is None else Path(cluster),
         libraries=tuple(map(Path, library)),
         profiles=tuple(map(Path, profiles)),
+        catalogs=tuple(map(Path, catalog)),
         level=level,
         minimize=minimize,
         require=tuple(require),

@@ -113,6 +113,7 @@ def command(
     libraries: tuple[Path, ...],
     endpoints: tuple[tuple[str, str], ...],
     profiles: tuple[Path, ...],
+    catalogs: tuple[Path, ...],
     **wishes: Any,
 ) -> None:
     """Measure how well configurations of a workflow do on a dataset.
@@ -131,6 +132,7 @@ def command(
         "libraries": libraries,
         "endpoints": endpoints,
         "profiles": profiles,
+        "catalogs": catalogs,
     }
     wish = _Wish(**wishes)
     wanted = request(file, {**flags, "workflow": workflow, "effort": _PLACING_EFFORT})

@@ -86,6 +86,7 @@ environment_flags = together(
         "--cluster", metavar="F", type=click.Path(path_type=Path), help="The hardware (TOML)."
     ),
     libraries,
+    catalogs,
     endpoints,
     click.option(
         "--profiles",
@@ -117,6 +118,7 @@ def stated_flags(flags: Mapping[str, Any]) -> list[str]:
     """Return those of `compile_flags` that were given a value other than their default."""
     names = {
         "libraries": "--library",
+        "catalogs": "--catalog",
         "endpoints": "--endpoint",
         "level": f"-O{flags.get('level')}",
     }

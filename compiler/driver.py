@@ -18,7 +18,8 @@ from ..passes.pipeline import LEVELS, parse_pipeline, print_pipeline, run_pipeli
 from ..passes.place import Place
 from ..passes.problem import Placement
 from ..passes.substitute import Substitute
-from ..targets.attach import attach, with_endpoints
+from ..targets.attach import attach, with_contexts, with_endpoints
+from ..targets.catalog import load_catalog
 from ..targets.cluster import load_cluster
 from ..targets.costmodel import ProfileCostModel
 from ..targets.detect import detect_host
@@ -56,6 +57,7 @@ class Request:
     cluster: Path | None = None
     libraries: tuple[Path, ...] = ()
     profiles: tuple[Path, ...] = ()
+    catalogs: tuple[Path, ...] = ()
     level: int = 2
     sequential: bool = False
     passes: str | None = None
@@ -238,9 +240,11 @@ def environment(request: Request) -> tuple[Target, Context]:
                 help="give one with `--cluster FILE`; `mkb targets detect` writes this host's",
             )
         )
-    cluster = load_cluster(request.cluster) if request.cluster is not None else detect_host()
+    catalog = load_catalog(request.catalogs)
+    hardware = request.cluster
+    cluster = detect_host() if hardware is None else load_cluster(hardware, catalog)
     cluster = with_endpoints(cluster, request.endpoints)
-    library = load_library(request.libraries)
+    library = with_contexts(load_library(request.libraries), catalog)
     interfaces = standard_interfaces()
     clashing = clashing_knobs(library, interfaces)
     if clashing:
@@ -257,7 +261,7 @@ def environment(request: Request) -> tuple[Target, Context]:
         interfaces=interfaces,
         library=library,
         cluster=cluster,
-        costs=ProfileCostModel(load_profiles(request.profiles)),
+        costs=ProfileCostModel(load_profiles(request.profiles), catalog),
         runners=target.runners,
         missing=missing,
         effort=request.effort,

@@ -1,4 +1,4 @@
-"""Bringing endpoints and executors together: what runs elsewhere already is not started here."""
+"""What executors learn elsewhere: the endpoint that runs them already, their model's context."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
+from .catalog import Catalog
 from .cluster import Cluster, Endpoint
 from .endpoint import EndpointPlan, moved, unusable_url
 from .library import Executor, Library
@@ -31,6 +32,22 @@ def with_endpoints(cluster: Cluster, endpoints: Sequence[tuple[str, str]]) -> Cl
     said = "".join(f"{name}={url}\n" for name, url in endpoints)
     digest = hashlib.sha256((cluster.digest + said).encode()).hexdigest()
     return replace(cluster, endpoints=tuple(known.values()), digest=digest)
+
+
+def with_contexts(library: Library, catalog: Catalog) -> Library:
+    """Return a library whose language models have the context that this catalogue says.
+
+    An executor that states its own, or whose model is a folder, has it already.
+    """
+    executors = tuple(_with_context(executor, catalog) for executor in library.executors)
+    return replace(library, executors=executors)
+
+
+def _with_context(executor: Executor, catalog: Catalog) -> Executor:
+    model = catalog.models.get(executor.model or "")
+    if executor.context_tokens is not None or model is None or model.kind != "llm":
+        return executor
+    return replace(executor, context_tokens=model.context_tokens)
 
 
 def attach(library: Library, cluster: Cluster) -> Library:

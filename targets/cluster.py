@@ -83,13 +83,16 @@ class Cluster:
     endpoints: tuple[Endpoint, ...] = ()
 
 
-def load_cluster(path: Path) -> Cluster:
-    """Read a `cluster.toml`; InputError with file, line and column of everything wrong in it."""
+def load_cluster(path: Path, catalog: Catalog | None = None) -> Cluster:
+    """Read a `cluster.toml`; InputError with file, line and column of everything wrong in it.
+
+    Its hardware is of this catalogue, or of the shipped one.
+    """
     from .catalog import load_catalog
     from .toml_source import load_toml
 
     source = load_toml(path, "cluster")
-    catalog = load_catalog()
+    catalog = load_catalog() if catalog is None else catalog
     findings = [
         *_repeated_names(source),
         *_unknown_hardware(source, catalog),

@@ -227,3 +227,59 @@ def test_a_users_entry_is_shown(tmp_path: Path) -> None:
     code, text = mkb("catalog", "show", "acme/tiny")
     assert code == 2
     assert "nothing in the catalogue is named `acme/tiny`" in text
+
+
+WORKFLOW = """task reply(question: Text) -> Text "Answer a question." prompt "{question}"
+
+workflow ask(question: Text) -> Text {
+    said = reply(question) with { executor: "tiny" }
+    return said
+}
+"""
+LIBRARY = """[[executor]]
+name = "tiny"
+implements = "generate"
+description = "A language model of ours"
+runner = "vllm"
+model = "acme/tiny"
+devices = ["gpu"]
+quality = { value = 0.5, metric = "m", source = "s" }
+[executor.work]
+prompt_tokens = "tokens(prompt)"
+output_tokens = 50
+"""
+CLUSTER = """name = "ours"
+[[pool]]
+name = "node"
+nodes = 1
+gpu = { type = "X1", count = 1 }
+cpu = { cores = 16 }
+memory = "64 GB"
+"""
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> dict[str, Path]:
+    """Return a workflow on a model and a GPU that only a catalogue file knows."""
+    texts = {"ask.mkb": WORKFLOW, "lib.toml": LIBRARY, "gpu.toml": CLUSTER, "cat.toml": MODEL + GPU}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    return {name: tmp_path / name for name in texts}
+
+
+def test_a_workflow_compiles_for_models_and_hardware_of_ones_own(ours: dict[str, Path]) -> None:
+    command = ("compile", ours["ask.mkb"], "--library", ours["lib.toml"])
+    command = (*command, "--cluster", ours["gpu.toml"], "--target", "sim")
+    code, told = document(*command)
+    assert (code, told["diagnostics"][0]["id"]) == (2, "unknown-gpu")
+    code, told = document(*command, "--catalog", ours["cat.toml"])
+    assert code == 0, told["diagnostics"]
+    (engine,) = told["plan"]["engines"]
+    assert engine["executor"] == "tiny"
+
+
+def test_predictions_know_models_of_ones_own(ours: dict[str, Path]) -> None:
+    command = ("predict", "--model", "acme/tiny", "--gpu", "X1", "--catalog", ours["cat.toml"])
+    code, told = document(*command)
+    assert (code, told["question"]["gpu"]) == (0, "X1")
+    assert told["throughput_tok_s"] > 0

@@ -1,9 +1,12 @@
-"""Endpoints: which URLs and executors are accepted, and what an attached executor costs."""
+"""Endpoints: which URLs and executors are accepted, what an attached one costs; contexts."""
+
+from dataclasses import replace
 
 import pytest
 
 from murakkab.ir.diagnostics import InputError
-from murakkab.targets.attach import attach, with_endpoints
+from murakkab.targets.attach import attach, with_contexts, with_endpoints
+from murakkab.targets.catalog import Catalog, load_catalog
 from murakkab.targets.cluster import Cluster
 from murakkab.targets.cost import Slot
 from murakkab.targets.costmodel import ProfileCostModel
@@ -42,3 +45,12 @@ def test_executors_that_no_endpoint_carries_out(name: str, id: str) -> None:
     with pytest.raises(InputError) as caught:
         attach(LIBRARY, with_endpoints(NOWHERE, [(name, "http://host/v1")]))
     assert [found.id for found in caught.value.diagnostics] == [id]
+
+
+def test_a_catalogue_says_the_context_of_executors_that_do_not() -> None:
+    executor = next(e for e in LIBRARY.executors if e.runner == "vllm" and e.context_tokens)
+    model = load_catalog().models[executor.model or ""]
+    asking = replace(LIBRARY, executors=(replace(executor, context_tokens=None), executor))
+    smaller = Catalog({}, {}, {model.name: replace(model, context_tokens=1234)})
+    told = with_contexts(asking, smaller).executors
+    assert [e.context_tokens for e in told] == [1234, executor.context_tokens]
