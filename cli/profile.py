@@ -124,16 +124,25 @@ def command(ctx: click.Context, /, **wishes: Any) -> None:
 
 @command.command("import")
 @click.argument("runs", metavar="RUN…", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "to", metavar="F", help="Write here instead of stdout.")
+@click.option("-o", "to", metavar="F", help="Write here instead of stdout; other rows stay.")
+@libraries
 @common
 @click.pass_obj
-def import_(output: Output, /, runs: tuple[Path, ...], to: str | None) -> None:
-    """Take from run records how long model servers took to start.
+def import_(
+    output: Output, /, runs: tuple[Path, ...], to: str | None, libraries: tuple[Path, ...]
+) -> None:
+    """Take figures from run records: of calls, and of how long model servers took to start.
 
     RUN is a record or its folder. Give the file to `--profiles` when compiling.
     """
+    from ..runtime.profiling.records import record_rows
+    from ..runtime.profiling.rows import merged, profile_csv
     from ..runtime.record import load_record
-    from ..runtime.starts import start_profile
+    from ..targets.library import load_library
 
     records = [load_record(run / "run.json" if run.is_dir() else run) for run in runs]
-    output.product("csv", start_profile(record.document for record in records), to)
+    executors = {executor.name: executor for executor in load_library(libraries).executors}
+    rows = record_rows(records, executors)
+    if to is not None and to != "-":
+        rows = merged(Path(to), rows)
+    output.product("csv", profile_csv(rows), to)

@@ -81,20 +81,20 @@ def token_rows(subject: Subject, points: Iterable[LoadPoint], lengths: Lengths) 
     rows: list[Row] = [
         {
             **head,
-            "isl_tok": _number(point.isl_tok),
-            "osl_tok": _number(point.osl_tok),
-            "load_tokens_per_s": _number(point.tokens_per_s.value),
-            "in_flight": _number(point.in_flight),
+            "isl_tok": number(point.isl_tok),
+            "osl_tok": number(point.osl_tok),
+            "load_tokens_per_s": number(point.tokens_per_s.value),
+            "in_flight": number(point.in_flight),
             **_times("ttft_{}_s", point.ttft_s),
             **_times("tpot_{}_ms", point.tpot_s, 1e3),
-            "power_w": "" if point.power_w is None else _number(point.power_w),
+            "power_w": "" if point.power_w is None else number(point.power_w),
             "source": f"{measured_here()}: {point.load}, {point.requests} requests, {lengths}",
         }
         for point in points
     ]
     if subject.start_s is not None:
         source = f"{measured_here()}: 1 start"
-        rows.append({**head, "start_s": _number(subject.start_s), "source": source})
+        rows.append({**head, "start_s": number(subject.start_s), "source": source})
     return rows
 
 
@@ -104,10 +104,11 @@ def measured_here() -> str:
 
 
 def _times(column: str, values: Percentiles, factor: float = 1.0) -> dict[str, str]:
-    return {column.format(name): _number(m.value * factor) for name, m in values.items()}
+    return {column.format(name): number(m.value * factor) for name, m in values.items()}
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a figure as rows hold it: four digits."""
     return f"{value:.4g}" if value < 1000.0 else f"{value:.0f}"
 
 

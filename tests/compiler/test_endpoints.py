@@ -188,13 +188,19 @@ def test_a_gpu_server_takes_a_share_of_memory(tmp_path: Path) -> None:
 
 
 def test_measured_starts_are_predicted(tmp_path: Path) -> None:
-    from murakkab.runtime.starts import start_profile
+    from murakkab.runtime.profiling.records import record_rows
+    from murakkab.runtime.profiling.rows import profile_csv
+    from murakkab.runtime.record import RunRecord
 
     library, starts = tmp_path / "l.toml", tmp_path / "starts.csv"
     library.write_text(SERVER.format(name="one", model="Qwen/Qwen3-8B", device="cpu"))
     server = {"origin": "own", "start_s": 7.5, "sleep_s": None, "wake_s": None}
-    engine = {"model": "Qwen/Qwen3-8B", "device": "cpu", "tp": 0, "servers": [server]}
-    starts.write_text(start_profile([{"engines": [engine]}]))
+    engine = {"engine": "one", "model": "Qwen/Qwen3-8B", "device": "cpu", "tp": 0}
+    starts.write_text(
+        profile_csv(
+            record_rows([RunRecord({"engines": [{**engine, "servers": [server]}], "steps": []})])
+        )
+    )
     flags: dict[str, Any] = {"cluster": cluster(tmp_path), "libraries": (library,)}
     source = MOOD.replace("mood(review) }", 'mood(review) with { executor: "one" } }')
     guessed = planned(source, **flags)
