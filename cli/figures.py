@@ -35,6 +35,11 @@ def size(value: float) -> str:
     return _scaled(value, "B")
 
 
+def grams(value: float) -> str:
+    """Return an amount of carbon, `4.2 mg`, `1.3 g`, `20 kg`."""
+    return _scaled(value, "g")
+
+
 def parameters(value: float) -> str:
     """Return how many parameters a model has, `8.2 G`."""
     return _scaled(value, "").rstrip()

@@ -34,6 +34,9 @@ def totals(document: Mapping[str, Any]) -> str:
             figures.joules(predicted["energy_j"]),
         ],
     ]
+    if "carbon_g" in predicted:
+        grams = [figures.grams(one["carbon_g"]) for one in (measured, predicted)]
+        rows.append(["carbon, CO2e", *grams])
     return table(("", "this run", "predicted"), rows)
 
 

@@ -72,13 +72,24 @@ def predictions(plan: Plan) -> str:
     """Return the predictions of a plan beside those of `-O0`, as a table."""
     ours, other = plan.predicted, plan.baseline
     if other is None:
-        return table(("predicted", "this plan"), [row[:2] for row in _compared(ours, ours)])
+        lines = [table(("predicted", "this plan"), [row[:2] for row in _compared(ours, ours)])]
+        return "\n".join((*lines, *_carbon(plan)))
     lines = [table(("predicted", "-O0", "this plan", "change"), _compared(other, ours))]
     for broken in other.breaks:
         lines.append(f"-O0 would break `{safe(broken)}`")
     for broken in ours.breaks:
         lines.append(f"this plan breaks `{safe(broken)}`")
-    return "\n".join(lines)
+    return "\n".join((*lines, *_carbon(plan)))
+
+
+def _carbon(plan: Plan) -> list[str]:
+    """Return what the energy of a request stands for, where the grid is known."""
+    found = plan.carbon
+    if found is None:
+        return []
+    grams = figures.grams(found.carbon_g)
+    grid = f"`{safe(found.region)}`, {found.g_per_kwh:g} g / kWh in {found.year}"
+    return [f"carbon: {grams} CO2e a request ({grid})"]
 
 
 def proof(solver: Solver) -> str:

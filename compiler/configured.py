@@ -175,7 +175,7 @@ def plan_of(space: Space, setting: Setting) -> Plan:
     return lower(
         placed,
         space.target,
-        context.cluster.name,
+        context.cluster,
         flow=space.flow,
         pipeline=print_pipeline(passes),
         baseline=None,

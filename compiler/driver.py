@@ -129,7 +129,7 @@ class Begun:
         return lower(
             placed,
             self.target,
-            self.context.cluster.name,
+            self.context.cluster,
             flow=self.flow,
             pipeline=print_pipeline(self.passes),
             baseline=None if reference is None else reference.predicted,
@@ -242,7 +242,7 @@ def environment(request: Request) -> tuple[Target, Context]:
         )
     catalog = load_catalog(request.catalogs)
     hardware = request.cluster
-    cluster = detect_host() if hardware is None else load_cluster(hardware, catalog)
+    cluster = detect_host() if hardware is None else load_cluster(hardware, request.catalogs)
     cluster = with_endpoints(cluster, request.endpoints)
     library = with_contexts(load_library(request.libraries), catalog)
     interfaces = standard_interfaces()

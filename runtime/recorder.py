@@ -233,7 +233,20 @@ class Recorder:
             "cpu_energy_j": joules,
             "gpu_energy_j": self._gpu_joules(),
             "calls": sum(tally.calls for tally in self._steps.values()),
+            **self._carbon(joules),
         }
+
+    def _carbon(self, cpu_joules: float | None) -> dict[str, float]:
+        """Return the grams that measured energy stands for, or modelled where none is measured."""
+        carbon, gpu_joules = self._plan.carbon, self._gpu_joules()
+        if carbon is None:
+            return {}
+        joules = (cpu_joules or 0.0) + (gpu_joules or 0.0)
+        if cpu_joules is None and gpu_joules is None:
+            joules = sum(
+                self._energy_of(step, self._steps[step.step])[0] for step in self._plan.steps
+            )
+        return {"carbon_g": carbon.grams(joules)}
 
     def _gpu_use(self) -> list[dict[str, Any]]:
         return [
@@ -254,6 +267,7 @@ class Recorder:
             "cost_usd": predicted.cost_usd,
             "accuracy": predicted.accuracy,
             "calls": sum(s.calls for s in self._plan.steps if s.executor is not None),
+            **({} if self._plan.carbon is None else {"carbon_g": self._plan.carbon.carbon_g}),
         }
 
     # ---- values

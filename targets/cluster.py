@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from .endpoint import EndpointPlan, base_url, unusable_url
 
 if TYPE_CHECKING:
     from .catalog import Catalog
+    from .references import Grid
     from .toml_source import TomlSource
 
 
@@ -75,27 +76,34 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Pools of nodes, and what runs elsewhere; `digest` is of the file's content."""
+    """Pools of nodes, and what runs elsewhere; `digest` is of the file's content.
+
+    `grid` is where its power comes from, so that carbon can be told.
+    """
 
     name: str
     pools: tuple[Pool, ...]
     digest: str = ""
     endpoints: tuple[Endpoint, ...] = ()
+    grid: Grid | None = None
 
 
-def load_cluster(path: Path, catalog: Catalog | None = None) -> Cluster:
+def load_cluster(path: Path, catalogs: Sequence[Path] = ()) -> Cluster:
     """Read a `cluster.toml`; InputError with file, line and column of everything wrong in it.
 
-    Its hardware is of this catalogue, or of the shipped one.
+    Hardware and grids are of the shipped catalogue and of the user's files.
     """
     from .catalog import load_catalog
+    from .references import load_references
     from .toml_source import load_toml
 
     source = load_toml(path, "cluster")
-    catalog = load_catalog() if catalog is None else catalog
+    catalog = load_catalog(catalogs)
+    grids = load_references(catalogs).grids if "region" in source.data else {}
     findings = [
         *_repeated_names(source),
         *_unknown_hardware(source, catalog),
+        *_unknown_region(source, grids),
         *_unusable_endpoints(source),
     ]
     pools: list[Pool] = []
@@ -113,7 +121,8 @@ def load_cluster(path: Path, catalog: Catalog | None = None) -> Cluster:
     endpoints = tuple(
         _endpoint(source, i, row) for i, row in enumerate(source.data.get("endpoint", ()))
     )
-    return Cluster(source.data["name"], tuple(pools), digest, endpoints)
+    grid = grids.get(source.data.get("region", ""))
+    return Cluster(source.data["name"], tuple(pools), digest, endpoints, grid)
 
 
 def _quantities(source: TomlSource, i: int, row: dict[str, Any]) -> tuple[float, float]:
@@ -186,9 +195,20 @@ def _unknown_hardware(source: TomlSource, catalog: Catalog) -> Iterator[Diagnost
             yield source.finding("unknown-cpu", message, ("pool", i, "cpu", "type"), help=hint)
 
 
+def _unknown_region(source: TomlSource, grids: Mapping[str, Grid]) -> Iterator[Diagnostic]:
+    region = source.data.get("region")
+    if region is None or region in grids:
+        return
+    hint = did_you_mean(region, grids) or "`mkb catalog show grids` lists them"
+    message = f"no region `{region}` in the catalogue"
+    yield source.finding("unknown-region", message, ("region",), help=hint)
+
+
 def to_toml(cluster: Cluster) -> str:
     """Return a cluster as the text of a `cluster.toml` that `load_cluster` reads back."""
     lines = [f"name = {_string(cluster.name)}"]
+    if cluster.grid is not None:
+        lines.append(f"region = {_string(cluster.grid.region)}")
     for pool in cluster.pools:
         cpu_type = "" if pool.cpu.type == "generic" else f"type = {_string(pool.cpu.type)}, "
         lines += ["", "[[pool]]", f"name = {_string(pool.name)}", f"nodes = {pool.nodes}"]

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from ..ir.ops import Attr, Attrs, Op
 from ..ir.printer import print_module
 from ..ir.workflow import PERCENTILES, Engine, Module
+from .cluster import Cluster
 from .endpoint import EndpointPlan
 from .plan import (
     Alternative,
+    Carbon,
     EnginePlan,
     Place,
     Plan,
@@ -19,6 +21,7 @@ from .plan import (
     Solver,
     StepPlan,
 )
+from .references import Grid
 from .target import Target
 
 
@@ -49,7 +52,7 @@ def tables(module: Module) -> Tables:
 def lower(
     module: Module,
     target: Target,
-    cluster: str,
+    cluster: Cluster,
     *,
     flow: Module,
     pipeline: str,
@@ -68,7 +71,7 @@ def lower(
         kind="job",
         workflow=module.sole().name,
         target=target.name,
-        cluster=cluster,
+        cluster=cluster.name,
         passes=pipeline,
         ir=print_module(module),
         engines=made.engines,
@@ -82,6 +85,17 @@ def lower(
         digests=dict(digests),
         notes=notes,
         flow=print_module(flow),
+        carbon=None if cluster.grid is None else _carbon(cluster.grid, made.predicted),
+    )
+
+
+def _carbon(grid: Grid, predicted: Prediction) -> Carbon:
+    return Carbon(
+        region=grid.region,
+        g_per_kwh=grid.g_per_kwh,
+        year=grid.year,
+        source=grid.source,
+        carbon_g=float(f"{grid.grams(predicted.energy_j):.9g}"),
     )
 
 

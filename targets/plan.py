@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..ir.diagnostics import CompileError, Diagnostic, InputError
 from ..ir.ops import Attr
+from ..ir.quantities import UNITS
 from ..ir.reader import read_module
 from ..ir.verifier import verify
 from ..ir.workflow import MetricName, Module
@@ -171,8 +172,27 @@ class Solver:
 
 
 @dataclass(frozen=True, slots=True)
+class Carbon:
+    """The grid that a plan's power comes from, and what one request then stands for.
+
+    `carbon_g` are grams of CO2 equivalents: the predicted energy at `g_per_kwh`, the grid's mean
+    over `year`.
+    """
+
+    region: str
+    g_per_kwh: float
+    year: int
+    source: str
+    carbon_g: float
+
+    def grams(self, joules: float) -> float:
+        """Return the grams of CO2 equivalents that another amount of energy stands for."""
+        return joules / UNITS["kWh"][1] * self.g_per_kwh
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """A job plan. `digests` are of every input.
+    """A job plan. `digests` are of every input; `carbon` is known where the cluster has a region.
 
     `ir` is the placed module's text, and `flow` that of what the author wrote, for people to see
     what became of it; nothing is run by `flow`.
@@ -193,6 +213,7 @@ class Plan:
     digests: Mapping[str, str]
     notes: tuple[str, ...] = ()
     flow: str = ""
+    carbon: Carbon | None = None
 
     def executors(self) -> frozenset[str]:
         """Return the names of the executors that its steps and engines are of."""

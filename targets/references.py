@@ -8,9 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..ir.quantities import UNITS
 from .toml_source import TomlSource, shipped_toml
-
-JOULES_PER_KWH = 3.6e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Grid:
 
     def grams(self, joules: float) -> float:
         """Return the grams of CO2 equivalents that this much energy stands for."""
-        return joules / JOULES_PER_KWH * self.g_per_kwh
+        return joules / UNITS["kWh"][1] * self.g_per_kwh
 
 
 @dataclass(frozen=True, slots=True)

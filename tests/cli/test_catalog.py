@@ -268,8 +268,8 @@ def ours(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_a_workflow_compiles_for_models_and_hardware_of_ones_own(ours: dict[str, Path]) -> None:
-    command = ("compile", ours["ask.mkb"], "--library", ours["lib.toml"])
-    command = (*command, "--cluster", ours["gpu.toml"], "--target", "sim")
+    world = ("--library", ours["lib.toml"], "--cluster", ours["gpu.toml"], "--target", "sim")
+    command = ("compile", ours["ask.mkb"], *world)
     code, told = document(*command)
     assert (code, told["diagnostics"][0]["id"]) == (2, "unknown-gpu")
     code, told = document(*command, "--catalog", ours["cat.toml"])

@@ -13,6 +13,7 @@ from murakkab.ir.ops import Attr, attributes
 from murakkab.ir.printer import print_module
 from murakkab.ir.reader import read_module
 from murakkab.ir.workflow import PERCENTILES, Module
+from murakkab.targets.cluster import Cluster
 from murakkab.targets.lower import lower, prediction, tables
 from murakkab.targets.plan import Alternative, Place, Plan
 from murakkab.targets.registry import TARGETS
@@ -43,7 +44,7 @@ def lowered(placed: Module, others: dict[str, tuple[Alternative, ...]] | None = 
     return lower(
         placed,
         TARGETS["sim"],
-        "somewhere",
+        Cluster("somewhere", ()),
         flow=compiled().flow,
         pipeline="bind,place",
         baseline=None,
