@@ -35,7 +35,7 @@ from .library import Executor
 from .model_folder import folder_model, is_folder
 from .profiles import Curve, ItemPoint, Profiles, TokenPoint, load_profiles, token_curve
 from .remote import remote_estimate
-from .roofline import Device, Roofline, cpu_device, gpu_device
+from .serving import Serving, serving_on
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # 256 is vLLM's default max_num_seqs
 TENSOR_PARALLEL = (1, 2, 4, 8)
@@ -60,8 +60,7 @@ class _Server:
 
     executor: Executor
     pool: Pool
-    device: Device
-    roofline: Roofline
+    serving: Serving
     gpus: int
     cores: int
     time_ratio: Curve | None  # measured over analytic time of a step, over concurrency
@@ -78,7 +77,7 @@ class _Server:
 
 
 class ProfileCostModel:
-    """CostModel over profiles, with the roofline as the fallback; answers depend on arguments only.
+    """CostModel over profiles and the analytic model; answers depend on arguments only.
 
     Where a (model, GPU, degree) has load points, the analytic step time and power are multiplied by
     measured over analytic at the points, interpolated over concurrency: lengths other than the
@@ -121,7 +120,7 @@ class ProfileCostModel:
             if executor.pooling == "process" and executor.memory_bytes:
                 most = min(most, slot.pool.memory_bytes // executor.memory_bytes)
         else:
-            most = self._server(executor, slot).roofline.sequences(1000.0)
+            most = self._server(executor, slot).serving.sequences(1000.0)
         return tuple(c for c in CONCURRENCIES if c <= max(1.0, most))
 
     def estimate(
@@ -178,7 +177,7 @@ class ProfileCostModel:
         if gpus > 1 and (model.kind != "llm" or model.q_heads % gpus):
             return False  # small models gain nothing from several GPUs; heads must share out evenly
         held = min(SERVED_TOKENS, float(model.context_tokens))
-        return Roofline(model, _device(pool, gpus, executor)).sequences(held) >= 1
+        return _serving(model, pool, gpus, executor).sequences(held) >= 1
 
     def _model(self, executor: Executor) -> Model | None:
         """Return the figures of an executor's model: its folder's, or the catalogue's."""
@@ -204,8 +203,7 @@ class ProfileCostModel:
         return server
 
     def _prepare(self, executor: Executor, model: Model, pool: Pool, gpus: int) -> _Server:
-        device = _device(pool, gpus, executor)
-        roofline = Roofline(model, device)
+        serving = _serving(model, pool, gpus, executor)
         gpu = pool.gpu if gpus else None
         key = (executor.model or "", "cpu" if gpu is None else gpu.type, gpus)
         points = self._profiles.tokens.get(key, ())
@@ -217,19 +215,23 @@ class ProfileCostModel:
             cores = min(SERVER_CORES + gpus, pool.cpu.cores)
         share = cores / pool.cpu.cores
         reading_s = prompt_token_s(points)
-        prefill_s = roofline.prefill_s(1.0) if reading_s is None else reading_s
+
+        def prompt_s(point: TokenPoint) -> float:
+            """Return the time to read one prompt token at a load: measured, or analytic."""
+            return _prompt_token_s(point, serving) if reading_s is None else reading_s
+
         return _Server(
             executor=executor,
             pool=pool,
-            device=device,
-            roofline=roofline,
+            serving=serving,
             gpus=gpus,
             cores=cores,
-            time_ratio=token_curve(points, lambda p: _time_ratio(p, roofline, prefill_s)),
+            time_ratio=token_curve(points, lambda p: _time_ratio(p, serving, prompt_s(p))),
             prefill_ratio=token_curve(
-                points, lambda p: prefill_share(p, prefill_s) * prefill_s / roofline.prefill_s(1.0)
+                points,
+                lambda p: prefill_share(p, prompt_s(p)) * prompt_s(p) / _prompt_token_s(p, serving),
             ),
-            power_ratio=token_curve(points, lambda p: _power_ratio(p, roofline)),
+            power_ratio=token_curve(points, lambda p: _power_ratio(p, serving)),
             tails=Tails.of(points),
             origin=origin,
             startup_s=self._profiles.starts.get(
@@ -286,10 +288,8 @@ def _no_figures(executor: Executor) -> str:
         return error.diagnostics[0].message
 
 
-def _device(pool: Pool, gpus: int, executor: Executor) -> Device:
-    if gpus == 0 or pool.gpu is None:
-        return cpu_device(pool, _cpu_server_cores(pool, executor))
-    return gpu_device(pool.gpu, gpus)
+def _serving(model: Model, pool: Pool, gpus: int, executor: Executor) -> Serving:
+    return serving_on(model, pool, gpus, _cpu_server_cores(pool, executor))
 
 
 def _cpu_server_cores(pool: Pool, executor: Executor) -> int:
@@ -303,22 +303,32 @@ def _cpu_usd_per_s(pool: Pool, cores: int) -> float:
     return min(share, CORE_USD_S * cores) if pool.gpus else share
 
 
+def _prompt(point: TokenPoint) -> float:
+    return ASSUMED_PROMPT_TOKENS if point.isl_tok is None else point.isl_tok
+
+
 def _context(point: TokenPoint) -> float:
-    prompt = ASSUMED_PROMPT_TOKENS if point.isl_tok is None else point.isl_tok
-    return prompt + (point.osl_tok or 0.0) / 2
+    return _prompt(point) + (point.osl_tok or 0.0) / 2
 
 
-def _time_ratio(point: TokenPoint, roofline: Roofline, prefill_s: float) -> float | None:
-    step = step_s(point, prefill_s)
+def _prompt_token_s(point: TokenPoint, serving: Serving) -> float:
+    """Return what the analytic model says of reading one prompt token at a load."""
+    prompt = _prompt(point)
+    return serving.prefill_s(prompt, point.concurrency, point.osl_tok or 1.0) / prompt
+
+
+def _time_ratio(point: TokenPoint, serving: Serving, prompt_s: float) -> float | None:
+    step = step_s(point, prompt_s)
     if step is None:
         return None
-    return step / roofline.step_s(point.concurrency, _context(point))
+    return step / serving.step_s(point.concurrency, _context(point))
 
 
-def _power_ratio(point: TokenPoint, roofline: Roofline) -> float | None:
+def _power_ratio(point: TokenPoint, serving: Serving) -> float | None:
     if point.power_w is None:
         return None
-    return point.power_w / roofline.power_w(point.concurrency, _context(point))
+    output = point.osl_tok or 1.0
+    return point.power_w / serving.power_w(point.concurrency, _prompt(point), output)
 
 
 def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
@@ -327,34 +337,34 @@ def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
     With equal calls in a closed loop, each one's cycle holds its own decode steps and one prefill
     of every call in flight, so throughput is calls in flight over the cycle.
     """
-    roofline = server.roofline
+    serving = server.serving
     prompt, prompt_90 = work.prompt_tokens
     output, output_90 = work.output_tokens
-    room = roofline.sequences(prompt_90 + output_90)
+    room = serving.sequences(prompt_90 + output_90)
     held = max(1.0, min(float(concurrency), room))
     waiting = concurrency / held
     ratio = 1.0 if server.time_ratio is None else server.time_ratio.at(held)
     reading = 1.0 if server.prefill_ratio is None else server.prefill_ratio.at(held)
     tail = TAIL if server.tails.p90 is None else server.tails.p90.at(held)
     context = prompt + output / 2
-    step = ratio * roofline.step_s(held, context)
-    step_90 = tail * ratio * roofline.step_s(held, prompt_90 + output_90 / 2)
-    prefills = reading * held * roofline.prefill_s(prompt)
+    step = ratio * serving.step_s(held, context)
+    step_90 = tail * ratio * serving.step_s(held, prompt_90 + output_90 / 2)
+    prefills = reading * held * serving.prefill_s(prompt, held, output)
     p50 = waiting * (REQUEST_S + max(output, 1.0) * step + prefills)
-    prefills_90 = reading * held * roofline.prefill_s(prompt_90)
+    prefills_90 = reading * held * serving.prefill_s(prompt_90, held, output_90)
     p90 = waiting * (REQUEST_S + max(output_90, 1.0) * step_90 + prefills_90)
-    power = roofline.power_w(held, context)
+    power = serving.power_w(held, prompt, output)
     if server.power_ratio is not None:
         power *= server.power_ratio.at(held)
-    device, pool = server.device, server.pool
-    keys = (device.memory - server.weight_bytes) * held / max(held, room)
+    pool = server.pool
+    keys = serving.free_bytes * held / max(held, room)
     kv_bytes = 0.0 if server.gpus else _kv_cache_bytes(server, keys)
     return Estimate(
         latency=server.tails.on(Latency.log_normal(p50, p90), held),
         calls_per_s=concurrency / p50,
         startup_s=server.startup_s,
         busy_w=power + server.cpu_busy_w,
-        idle_w=device.count * device.idle_w + server.cpu_idle_w,
+        idle_w=serving.idle_w + server.cpu_idle_w,
         usd_per_s=server.usd_per_s,
         usd_per_call=0.0,
         cores=server.cores,
@@ -371,7 +381,7 @@ def _kv_cache_bytes(server: _Server, used: float) -> float:
 
     As much as the calls in flight need, in whole GiB as vLLM counts it, and no more than fits.
     """
-    most = max(server.device.memory - server.weight_bytes, GIB)
+    most = max(server.serving.free_bytes, GIB)
     return min(max(1.0, math.ceil(used / GIB)), most // GIB) * GIB
 
 

@@ -245,37 +245,54 @@ def steady_state(s: Server, batch: Any, isl: Any, osl: Any, spread: Any = 0.0) -
     held_tokens = np.where(s.reserves > 0, isl + osl, met)
     room = sequences(s, held_tokens)
     held = np.maximum(np.minimum(batch, room), 1.0)
-    matrices = _matrices(s, held)
-    reduced = _reduced(s, held)
-    in_window = np.minimum(met, s.window)
-    attention = held * np.maximum(
-        s.cache_s * met + s.cache_window_s * in_window,
-        s.attend_s * met + s.attend_window_s * in_window,
-    )
-    itl = s.host_s + held * s.sequence_s + matrices + attention + reduced
-    prompts = held / osl  # that come with each step
-    bunch = np.maximum(prompts, 1.0)
-    tokens = np.minimum(bunch * isl, PREFILL_TOKENS)  # of prompts in a step that has some
-    share = tokens / np.maximum(isl, 1.0)  # prompts in such a step
-    more = _matrices(s, held + tokens) - matrices + _reduced(s, held + tokens) - reduced
-    half = isl / 2
-    attended = isl * (s.attend_s * half + s.attend_window_s * np.minimum(half, s.window))
-    prefill = (more + s.prompt_s) / np.maximum(share, 1e-9) + attended
-    prefill = np.where(isl > 0, prefill, 0.0)
-    tpot = itl + prompts * prefill
+    itl = step_s(s, held, met)
+    prefill = prefill_s(s, held, isl, osl)
+    tpot = itl + held / osl * prefill
     rate = held / tpot
     cycle = osl * tpot
     waiting = np.maximum(batch - held, 0.0) * cycle / held
     ttft = s.first_s + prefill * np.maximum(s.wait * held**s.burst, 1.0)
     ttft = ttft + s.slot_wait * cycle / held + waiting
-    worked = np.sqrt(np.minimum(rate * (1 + isl / osl) * s.peak_token_s, 1.0))
-    drawn = s.power_base + s.power_compute * worked + s.power_attention * attention / tpot
-    drawn = drawn - s.power_sharing * (1 - 1 / s.gpus)
-    power = s.gpus * (s.idle_w + np.clip(drawn, 0.0, 1.0) * s.span_w)
+    power = power_w(s, held, met, tpot, rate * (1 + isl / osl))
     kept = s.weight_bytes + s.own_bytes
     memory = kept + held * _cached_bytes(s, held_tokens)
     missing = kept + _cached_bytes(s, isl + osl) - s.usable_bytes
     return Answers(ttft, itl, tpot, prefill, rate, held, room, power, memory, missing)
+
+
+def step_s(s: Server, batch: Any, met: Any) -> Any:
+    """Return the seconds of a decode step of `batch` sequences that have `met` tokens each."""
+    own = s.host_s + batch * s.sequence_s
+    return own + _matrices(s, batch) + _attention(s, batch, met) + _reduced(s, batch)
+
+
+def prefill_s(s: Server, batch: Any, isl: Any, osl: Any) -> Any:
+    """Return the seconds that one prompt adds to the steps of `batch` sequences it comes among.
+
+    Where more than one comes with each step, they share what a step with prompts takes more.
+    """
+    import numpy as np
+
+    bunch = np.maximum(batch / osl, 1.0)
+    tokens = np.minimum(bunch * isl, PREFILL_TOKENS)  # of prompts in a step that has some
+    share = tokens / np.maximum(isl, 1.0)  # prompts in such a step
+    more = _matrices(s, batch + tokens) - _matrices(s, batch)
+    more = more + _reduced(s, batch + tokens) - _reduced(s, batch)
+    half = isl / 2
+    attended = isl * (s.attend_s * half + s.attend_window_s * np.minimum(half, s.window))
+    prefill = (more + s.prompt_s) / np.maximum(share, 1e-9) + attended
+    return np.where(isl > 0, prefill, 0.0)
+
+
+def power_w(s: Server, batch: Any, met: Any, tpot: Any, tokens_per_s: Any) -> Any:
+    """Return the draw of all GPUs, decoding and reading so many tokens a second."""
+    import numpy as np
+
+    worked = np.sqrt(np.minimum(tokens_per_s * s.peak_token_s, 1.0))
+    attending = _attention(s, batch, met) / tpot
+    drawn = s.power_base + s.power_compute * worked + s.power_attention * attending
+    drawn = drawn - s.power_sharing * (1 - 1 / s.gpus)
+    return s.gpus * (s.idle_w + np.clip(drawn, 0.0, 1.0) * s.span_w)
 
 
 def sequences(s: Server, tokens: Any) -> Any:
@@ -295,6 +312,8 @@ def weights(model: Model, precision: str) -> tuple[float, float]:
     kept = PRECISIONS[precision]
     routed = model.routed_params * kept.weight_bytes
     if precision == model.precision:
+        # folders of packed weights say how many bytes they have, not always in what precision
+        routed = min(routed, model.weight_bytes * model.routed_params / model.params)
         return model.weight_bytes - routed, routed
     dense = model.params - model.routed_params
     if _experts_alone(model, kept):
@@ -330,6 +349,15 @@ def _matrices(s: Server, tokens: Any) -> Any:
     touched = 1 - (1 + s.used * tokens / s.routing) ** -s.routing
     routed = ((touched * s.routed_s) ** p + (tokens * s.routed_token_s) ** p) ** (1 / p)
     return dense + routed
+
+
+def _attention(s: Server, batch: Any, met: Any) -> Any:
+    """Return the seconds of a step's attention of sequences over their cached tokens."""
+    import numpy as np
+
+    in_window = np.minimum(met, s.window)
+    read = s.cache_s * met + s.cache_window_s * in_window
+    return batch * np.maximum(read, s.attend_s * met + s.attend_window_s * in_window)
 
 
 def _reduced(s: Server, tokens: Any) -> Any:

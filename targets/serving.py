@@ -1,0 +1,70 @@
+"""One model server of the analytic model, asked for one load at a time.
+
+The arithmetic is `perfmodel`'s, on plain numbers: what a cost model asks many times, with
+everything that does not depend on the load worked out once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from .catalog import Model
+from .cluster import Pool
+from .perfconstants import PRECISIONS
+from .perfdevice import cpu_device, gpu_device
+from .perfmodel import Query, Server, power_w, prefill_s, sequences, server, step_s
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A model on GPUs, or on a CPU; seconds, watts and bytes of all of them together."""
+
+    server: Server
+    free_bytes: float = field(init=False)
+    idle_w: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out what no load changes."""
+        s = self.server
+        free = s.gpus * (s.usable_bytes - s.own_bytes - s.weight_bytes)
+        object.__setattr__(self, "free_bytes", float(free))
+        object.__setattr__(self, "idle_w", float(s.gpus * s.idle_w))
+
+    def step_s(self, batch: float, context: float) -> float:
+        """Return the time of a decode step of `batch` sequences that have `context` tokens each."""
+        return float(step_s(self.server, batch, context))
+
+    def prefill_s(self, prompt: float, batch: float, output: float) -> float:
+        """Return what one prompt takes of a server that decodes `batch` such requests."""
+        return float(prefill_s(self.server, batch, prompt, max(output, 1.0)))
+
+    def power_w(self, batch: float, prompt: float, output: float) -> float:
+        """Return the draw with `batch` requests of these lengths in flight."""
+        output = max(output, 1.0)
+        context = prompt + output / 2
+        token_s = self.step_s(batch, context)
+        token_s += batch / output * self.prefill_s(prompt, batch, output)
+        rate = batch / token_s * (1 + prompt / output)
+        return float(power_w(self.server, batch, context, token_s, rate))
+
+    def sequences(self, tokens: float) -> float:
+        """Return how many sequences of this length the memory beside the weights holds."""
+        if self.free_bytes < 0:
+            return 0.0
+        held = float(sequences(self.server, tokens))
+        return held if held < _NO_LIMIT else math.inf
+
+
+_NO_LIMIT = 1e12  # sequences of a model that keeps nothing between its steps
+
+
+def serving_on(model: Model, pool: Pool, gpus: int, cores: int) -> Serving:
+    """Return a model on some GPUs of a node, or on some cores of its CPU where there are none."""
+    if gpus == 0 or pool.gpu is None:
+        device = cpu_device(pool.cpu, cores, pool.memory_bytes)
+    else:
+        device = gpu_device(pool.gpu)
+    precision = model.precision if model.precision in PRECISIONS else "bf16"
+    asked = Query(model, device, max(gpus, 1), batch=1, isl=0, osl=1, precision=precision)
+    return Serving(server(asked))
