@@ -30,7 +30,7 @@ _TOLERANCE = 0.10  # of parameters against layers: norms, biases and projectors 
 # Tensor FLOP for a byte of memory traffic, at 16 bits: V100 139, A10G 117, L4 403.
 _FLOP_PER_BYTE = (40.0, 800.0)
 _FLOP_PER_JOULE = 4e12  # B200 reaches 2.25e12 at 16 bits
-_RATE_OF_16_BITS = {"tf32": 0.6, "fp8": 2.1, "int8": 2.1, "fp4": 4.2}
+_RATE_OF_16_BITS = {"tf32": 0.6, "fp8": 2.1, "int8": 4.2, "fp4": 6.5}  # as sold, at most
 _GPU_BYTES = (4e9, 2e12)
 _CORE_FLOPS = (2e9, 400e9)  # fp32 of one core; Xeon 6980P: 128e9
 _USD_PER_GPU_HOUR = (0.05, 50.0)
