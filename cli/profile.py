@@ -60,6 +60,15 @@ def _seconds(ctx: click.Context, param: click.Parameter, text: str | None) -> fl
 @click.group(invoke_without_command=True)
 @click.option("--endpoint", metavar="URL", help="Measure the model server at this address.")
 @click.option("--launch", metavar="MODEL", help="Start a vLLM server of MODEL and measure it.")
+@click.option("--executor", metavar="NAME", help="Measure a tool of runner `python` or `torch`.")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="F",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="What the tool is called with; may be repeated.",
+)
 @click.option("--model", metavar="NAME", help="The model's name at the endpoint.")
 @click.option("--as", "name", metavar="NAME", help="The model's name in the profile.")
 @click.option("--device", metavar="TYPE", help="What the endpoint's server runs on (`remote`).")
@@ -117,9 +126,9 @@ def command(ctx: click.Context, /, **wishes: Any) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from .profiling import profile_server
+    from .profiling import profile
 
-    profile_server(ctx.obj, wishes)
+    profile(ctx.obj, wishes)
 
 
 @command.command("import")

@@ -12,35 +12,38 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ..ir.diagnostics import Diagnostic, InputError
 from . import figures
 from .failures import FailedMeasurement
+from .measurable import (
+    asked_endpoint,
+    asked_launch,
+    campaign,
+    metered_gpus,
+    refuse_clashes,
+)
 from .output import Output
 
 if TYPE_CHECKING:
     from ..runtime.errors import CallFailed
     from ..runtime.profiling.campaign import Campaign
     from ..runtime.profiling.figures import LoadPoint
-    from ..runtime.profiling.lengths import Lengths
     from ..runtime.profiling.subject import Subject
     from ..runtime.serving.client import HttpClient
     from ..runtime.serving.endpoint import Endpoint
-    from ..targets.catalog import Model
-    from ..targets.library import Executor
 
 SCHEMA = "murakkab/profile/1"
-_LIMIT_S = 120.0
-_OF_LENGTHS = ("isl", "osl", "spread")
-_OF_ENDPOINTS = ("model", "device", "gpus", "key_env")
 
 
-def profile_server(output: Output, wishes: Mapping[str, Any]) -> None:
-    """Measure a server and write its profile; what is finished is kept whatever comes."""
-    _refuse_clashes(wishes)
-    campaign = _campaign(wishes)
-    session = _Session(output, campaign, wishes["to"])
+def profile(output: Output, wishes: Mapping[str, Any]) -> None:
+    """Measure a server or a tool and write its profile; what is finished is kept."""
+    refuse_clashes(wishes)
+    asked = campaign(wishes)
+    if wishes["executor"] is not None:
+        from .toolprofile import profile_tool
+
+        return profile_tool(output, wishes, asked.effort)
+    session = _Session(output, asked, wishes["to"])
     session.check_file()
     failed: CallFailed | None = None
     from ..runtime.errors import CallFailed
@@ -50,52 +53,6 @@ def profile_server(output: Output, wishes: Mapping[str, Any]) -> None:
     except CallFailed as error:
         failed = error
     session.finish(failed)
-
-
-def _refuse_clashes(wishes: Mapping[str, Any]) -> None:
-    given = {name for name, value in wishes.items() if value not in (None, ())}
-    if len(given & {"endpoint", "launch"}) != 1:
-        raise click.UsageError("give one of `--endpoint URL` and `--launch MODEL`")
-    if "launch" in given and (odd := [name for name in _OF_ENDPOINTS if name in given]):
-        flag = odd[0].replace("_", "-")
-        raise click.UsageError(f"`--{flag}` is about endpoints; it does not go with `--launch`")
-    if "trace" in given and given & set(_OF_LENGTHS):
-        raise click.UsageError("`--trace` says all of lengths: leave `--isl`, `--osl`, `--spread`")
-
-
-def _campaign(wishes: Mapping[str, Any]) -> Campaign:
-    from ..runtime.profiling.campaign import Campaign
-    from ..runtime.profiling.load import Effort, Load
-
-    loads = [Load("closed", level) for level in wishes["loads"]]
-    loads += [Load("open", rate) for rate in wishes["rates"]]
-    effort = Effort(
-        requests=wishes["requests"],
-        repeats=wishes["repeats"],
-        warmup=wishes["warmup"],
-        limit_s=wishes["limit_s"] or _LIMIT_S,
-        seed=wishes["seed"],
-    )
-    return Campaign(_lengths(wishes), tuple(loads), effort, wishes["max_latency"])
-
-
-def _lengths(wishes: Mapping[str, Any]) -> Lengths:
-    from ..runtime.profiling.lengths import (
-        OUTPUT_TOKENS,
-        PROMPT_TOKENS,
-        SPREAD,
-        LogNormal,
-        read_trace,
-    )
-
-    if wishes["trace"] is not None:
-        return read_trace(wishes["trace"])
-    isl, osl, spread = (wishes[name] for name in _OF_LENGTHS)
-    return LogNormal(
-        PROMPT_TOKENS if isl is None else isl,
-        OUTPUT_TOKENS if osl is None else osl,
-        SPREAD if spread is None else spread,
-    )
 
 
 @dataclass
@@ -149,7 +106,7 @@ class _Session:
             async with self._served(client, wishes) as (endpoint, subject):
                 self.subject = subject
                 self._tell_subject(subject, endpoint)
-                meter = PowerMeter(_gpus(wishes, subject), os.environ)
+                meter = PowerMeter(metered_gpus(wishes, subject), os.environ)
                 requester = Requester(client, endpoint, subject.context)
                 try:
                     async for point in measured(requester, self.campaign, meter):
@@ -169,9 +126,9 @@ class _Session:
         from ..runtime.profiling.subject import attached, launched
 
         if wishes["endpoint"] is not None:
-            yield await attached(client, *_asked_endpoint(wishes))
+            yield await attached(client, *asked_endpoint(wishes))
             return
-        executor, model, subject = _asked_launch(wishes)
+        executor, model, subject = asked_launch(wishes)
         levels = [load.level for load in self.campaign.loads if load.kind == "closed"]
         logs = Path(tempfile.mkdtemp(prefix="mkb-profile-"))
         self.output.aside(f"starting a server of `{executor.model}`; its log is in `{logs}`")
@@ -272,91 +229,6 @@ def _left_out(point: LoadPoint) -> Diagnostic:
 def _not_sustained(point: LoadPoint) -> Diagnostic:
     message = f"{point.load} are more than the server answers: its times grow with the measurement"
     return Diagnostic("not-sustained", message, severity="warning")
-
-
-def _asked_endpoint(wishes: Mapping[str, Any]) -> tuple[Endpoint, Subject]:
-    from ..runtime.profiling.subject import Subject
-    from ..runtime.serving.endpoint import Endpoint
-    from ..targets.endpoint import base_url, unusable_url
-
-    url = wishes["endpoint"]
-    why = unusable_url(url)
-    if why is not None:
-        raise InputError(Diagnostic("usage", f"`--endpoint`: {why}"))
-    device = wishes["device"] or "remote"
-    on_gpus = device not in ("cpu", "remote")
-    if wishes["tp"] is not None and not on_gpus:
-        hint = "say on which GPUs: `--device H100-SXM5-80GB`"
-        raise InputError(Diagnostic("usage", "`--tp` counts GPUs", help=hint))
-    key = None
-    if wishes["key_env"] is not None:
-        key = os.environ.get(wishes["key_env"], "").strip()
-        if not key:
-            message = f"the environment variable `{wishes['key_env']}` is not set"
-            raise InputError(Diagnostic("usage", message))
-    endpoint = Endpoint(base_url(url), wishes["model"] or "", key, wishes["key_env"])
-    subject = Subject(
-        model=wishes["name"] or wishes["model"] or "",
-        device=device,
-        tp=(wishes["tp"] or 1) if on_gpus else 0,
-        precision=wishes["precision"] or "",
-    )
-    return endpoint, subject
-
-
-def _asked_launch(wishes: Mapping[str, Any]) -> tuple[Executor, Model | None, Subject]:
-    """Return what to start: an executor of the library by name, else a folder or a hub's model."""
-    from ..runtime.profiling.subject import Subject
-    from ..targets.catalog import load_catalog
-    from ..targets.detect import detect_host
-    from ..targets.model_folder import folder_model, is_folder
-
-    executor = _executor(wishes["launch"], wishes["libraries"])
-    pool = detect_host().pools[0]
-    tp = wishes["tp"] or 1
-    on_gpus = pool.gpu is not None and "gpu" in executor.devices
-    if on_gpus and tp > pool.gpus:
-        message = f"`--tp {tp}`: this machine has {pool.gpus} GPUs"
-        raise InputError(Diagnostic("usage", message))
-    if wishes["tp"] is not None and not on_gpus:
-        raise InputError(Diagnostic("usage", "`--tp` counts GPUs, and none are used here"))
-    model = load_catalog().models.get(executor.model or "")
-    if is_folder(executor):
-        model = folder_model(executor)
-    subject = Subject(
-        model=wishes["name"] or executor.model or "",
-        device=pool.gpu.type if on_gpus and pool.gpu is not None else "cpu",
-        tp=tp if on_gpus else 0,
-        precision=wishes["precision"] or (model.precision if model is not None else ""),
-    )
-    return executor, model, subject
-
-
-def _executor(asked: str, libraries: tuple[Path, ...]) -> Executor:
-    from ..targets.library import Executor, Quality, load_named
-    from ..targets.model_folder import names_folder
-
-    known = load_named([asked], libraries).get(asked)
-    if known is not None and known.runner != "vllm":
-        message = f"`{asked}` is of runner `{known.runner}`: `--launch` starts model servers"
-        raise InputError(Diagnostic("usage", message, help=f"`mkb profile --executor {asked}`"))
-    if known is not None:
-        return known
-    folder = Path(asked)
-    model = str(folder.absolute()) if folder.is_dir() and not names_folder(asked) else asked
-    quality = Quality(1.0, "none", "not known")
-    name = folder.name or asked
-    return Executor(name, "generate", "", "vllm", ("gpu", "cpu"), quality, model=model, cores=0)
-
-
-def _gpus(wishes: Mapping[str, Any], subject: Subject) -> tuple[int, ...] | None:
-    """Return the GPUs to meter, None for this machine's CPUs."""
-    if wishes["gpus"] is not None:
-        gpus: tuple[int, ...] = wishes["gpus"]
-        return gpus
-    if wishes["launch"] is not None and subject.tp:
-        return tuple(range(subject.tp))
-    return None if subject.device == "cpu" else ()
 
 
 def shown(points: list[LoadPoint]) -> str:

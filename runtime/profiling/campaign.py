@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from ..errors import CallFailed
 from .figures import LoadPoint, load_point
 from .lengths import Length, Lengths
 from .load import Effort, Load, Traffic
@@ -32,10 +33,7 @@ class Campaign:
 async def measured(
     requester: Requester, campaign: Campaign, meter: PowerMeter
 ) -> AsyncIterator[LoadPoint]:
-    """Yield the figures of each load when it is measured; raises `CallFailed`.
-
-    Loads within a hair of each other are measured all the same: what is done is the caller's.
-    """
+    """Yield the figures of each load when it is measured; raises `CallFailed`."""
     await requester.prepare()
     if campaign.loads:
         for load in campaign.loads:
@@ -58,6 +56,8 @@ async def _point(
 
     traffic = Traffic(ask, campaign.lengths, load, campaign.effort)
     observed = await traffic.run(meter.begin, meter.end)
+    if not any(sample.output_tokens for sample in observed.counted):
+        raise CallFailed("the server made no tokens", help="check the model's answers")
     return load_point(observed, campaign.effort.repeats, meter.watts)
 
 

@@ -24,14 +24,14 @@ _LIMIT_HELP = "measure at lower loads, or with shorter answers (`--osl`)"
 class Sample:
     """A request that was answered; times are of one clock, in seconds.
 
-    `first_s` and `last_s` are when the first and the last token came; None where the answer came as
-    a whole.
+    `output_tokens` are the items of a call of a tool. `first_s` and `last_s` are when the first and
+    the last token came; None where the answer came as a whole.
     """
 
     sent_s: float
     end_s: float
     prompt_tokens: int
-    output_tokens: int
+    output_tokens: float
     first_s: float | None = None
     last_s: float | None = None
 

@@ -102,7 +102,7 @@ def test_an_interrupt_keeps_what_is_finished(server: ModelServer, tmp_path: Path
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "give one of `--endpoint URL` and `--launch MODEL`"),
+        ((), "give one of `--endpoint URL`, `--launch MODEL` and `--executor NAME`"),
         (("--endpoint", "http://h/v1", "--launch", "m"), "give one of"),
         (("--endpoint", "h:80"), "it is not an `http://` or `https://` URL"),
         (("--endpoint", "http://h/v1", "--loads", "1,-4"), "`--loads`: `-4` is not a whole number"),
@@ -138,3 +138,26 @@ def test_servers_that_cannot_be_measured_are_one_clear_error(server: ModelServer
     with model_server(names=("a", "b")) as several:
         unclear = mkb("profile", "--endpoint", several.url, exit_code=3)
     assert "serves `a`, `b`" in unclear.stderr
+
+
+def test_a_tool_is_measured(mkb: Mkb, tmp_path: Path) -> None:
+    flags = ("--executor", "textrank", "--loads", "1", "--requests", "4", "--repeats", "2")
+    result = mkb("profile", *flags, "-o", "p.csv")
+    assert "an item" in result.stdout and "ready after" in result.stderr
+    profiles = load_profiles([tmp_path / "p.csv"], shipped=False)
+    assert set(profiles.items) == set(profiles.starts) == {("textrank", "cpu", 0)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--executor", "textrnk"), "no executor is named `textrnk`"),
+        (("--executor", "llama-3.1-8b"), "is of runner `vllm`"),
+        (("--executor", "rapidocr"), "`read_text` takes frames: [Image], which is not made up"),
+        (("--executor", "textrank", "--input", "no.json"), "cannot use `no.json`"),
+        (("--executor", "textrank", "--tp", "2"), "`--tp` is about servers"),
+        (("--launch", "m", "--input", "f"), "give `--executor NAME`"),
+    ],
+)
+def test_wrong_tools_are_one_clear_error(flags: tuple[str, ...], message: str, mkb: Mkb) -> None:
+    assert message in mkb("profile", *flags, exit_code=2).stderr

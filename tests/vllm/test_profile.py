@@ -1,0 +1,55 @@
+"""`mkb profile` of real servers: one that runs, and one that it starts and ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from murakkab.targets.profiles import load_profiles
+
+from .models import write_library
+from .workflows import ENVIRONMENT
+
+QUICK = ("--isl", "60", "--osl", "40", "--requests", "12", "--repeats", "2", "--loads", "1,8")
+
+
+def profile(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "murakkab", "profile", *flags, *QUICK, "-o", "p.csv"]
+    return subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300.0
+    )
+
+
+def test_a_server_that_runs(server_small: str, tmp_path: Path) -> None:
+    done = profile(tmp_path, "--endpoint", f"{server_small}/v1", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    one, eight = load_profiles([tmp_path / "p.csv"], shipped=False).tokens["small", "cpu", 0]
+    assert eight.load_tokens_per_s > one.load_tokens_per_s  # batching is real
+    assert one.in_flight == pytest.approx(1.0, rel=0.1)
+    assert eight.in_flight == pytest.approx(8.0, rel=0.1)
+    assert one.isl_tok == pytest.approx(60.0, rel=0.3)
+    assert one.osl_tok == pytest.approx(40.0, rel=0.3)
+    assert one.ttft_s[0] is not None and one.tpot_s[0] is not None
+    document = json.loads((tmp_path / "p.csv.json").read_text())
+    assert document["subject"]["engine"] == "vllm"
+    assert document["subject"]["context"] == 2048
+
+
+def test_a_model_that_the_server_does_not_have(server_small: str, tmp_path: Path) -> None:
+    done = profile(tmp_path, "--endpoint", f"{server_small}/v1", "--model", "large")
+    assert done.returncode == 3
+    assert f"`{server_small}/v1` serves `small`, not `large`" in done.stderr
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_a_server_that_is_started_for_it(models: Path, tmp_path: Path) -> None:
+    library = write_library(models / "profiled.toml", ["small"])
+    done = profile(tmp_path, "--launch", "small", "--library", str(library))
+    assert done.returncode == 0, done.stderr
+    profiles = load_profiles([tmp_path / "p.csv"], shipped=False)
+    assert len(profiles.tokens["./small", "cpu", 0]) == 2
+    assert profiles.starts["./small", "cpu", 0] > 1.0
