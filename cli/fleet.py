@@ -97,6 +97,10 @@ def command(
     if plot_to is not None:
         write_plot(day_plot(plans), plot_to)
     rows = [_row(*each) for each in zip(days, plans, replays, strict=True)]
+    grid = study.cluster.grid
+    if grid is not None:
+        # MWh times g / kWh are kg
+        rows = [row | {"carbon_kg": row["energy_mwh"] * grid.g_per_kwh} for row in rows]
     output.result(_text(study.name, rows), {"study": study.name, "policies": rows})
     planned = [row for row in rows if row["policy"] not in ("static", "autoscale")]
     return int(any(not kind["meets"] for row in planned for kind in row["classes"]))
@@ -137,6 +141,7 @@ def _row(day: DayPlan, plan: ServicePlan, replayed: Sequence[ClassReplay]) -> di
 
 
 def _text(name: str, rows: Sequence[dict[str, Any]]) -> str:
+    from . import figures
     from .tables import indent, table
 
     header = ["policy", "GPUs", "energy", "cost", "accuracy", "missed", "solved in", "gap"]
@@ -153,6 +158,12 @@ def _text(name: str, rows: Sequence[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
+    if "carbon_kg" in rows[0]:
+        header.append("CO2e")
+        lines = [
+            [*line, figures.grams(row["carbon_kg"] * 1e3)]
+            for line, row in zip(lines, rows, strict=True)
+        ]
     parts = [name, indent(table(header, lines))]
     kinds = [
         [row["policy"], kind["name"], f"{kind['in_time']:.2%}", _wait(kind["wait_p95_s"])]

@@ -55,6 +55,14 @@ def test_json_has_every_figure(mkb: Mkb, study: Path) -> None:
     assert len(row["classes"]) == 4 and all(kind["meets"] for kind in row["classes"])
 
 
+def test_a_region_tells_the_carbon_of_a_day(mkb: Mkb, study: Path, tmp_path: Path) -> None:
+    cluster = tmp_path / "cluster.toml"
+    cluster.write_text('region = "SE"\n' + cluster.read_text())
+    done = mkb("fleet", "study.toml", *"--policies autoscale --json".split())
+    (row,) = json.loads(done.stdout)["policies"]
+    assert row["carbon_kg"] == pytest.approx(row["energy_mwh"] * 1000 * 40.7 / 1000)
+
+
 def test_a_class_out_of_reach_is_told_and_the_rest_is_planned(mkb: Mkb, study: Path) -> None:
     text = study.read_text().replace('latency = "0.9 s"', 'latency = "0.09 s"')
     study.write_text(text)
