@@ -40,9 +40,8 @@ def add(output: Output, /, path: Path, name: str | None, to: str | None) -> None
     text = model_toml(model)
     if to is not None and to != "-":
         text = _joined(Path(to), model.name, text)
+    output.report(_doubts(text, to or "<stdout>"))
     output.product("toml", text, to, {"model": model.name})
-    for finding in _doubts(text, to or "<stdout>"):
-        output.report([finding])
     if to is not None and to != "-":
         size = f"{figures.parameters(model.params)} parameters, {figures.size(model.weight_bytes)}"
         output.aside(f"wrote `{model.name}` ({size}) to `{to}`: give it to `--catalog`")

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..ir.diagnostics import Diagnostic, InputError
 from .cluster import Cpu, Gpu
+from .toml_places import Path as KeyPath
 from .toml_source import TomlSource, load_toml, shipped_toml
 
 
@@ -130,18 +131,25 @@ class Catalog:
 
 GENERIC_CPU = "generic"
 # What a model that decodes or reads tokens has to say; others are known by the FLOP of an item.
-TOKEN_FIGURES = ("layers", "hidden", "q_heads", "kv_heads", "head_dim", "context")
+_TOKEN_FIGURES = ("layers", "hidden", "q_heads", "kv_heads", "head_dim", "context")
 _TOKEN_KINDS = ("llm", "asr", "embedding", "reranker")
 
 
 def load_catalog(files: Sequence[Path] = ()) -> Catalog:
     """Return the shipped catalogue and the user's files, whose entries replace others by name.
 
-    InputError with every finding of the first file that has any.
+    InputError with every finding of the first file that has any; figures that are merely hard to
+    believe (`check_catalog`) pass.
     """
+    from .catalog_check import check_catalog
+
     found = _shipped()
     for path in files:
-        found = found.joined(read_catalog(catalog_source(path)))
+        source = catalog_source(path)
+        found = found.joined(read_catalog(source))
+        wrong = [d for d in check_catalog([source], found) if d.severity == "error"]
+        if wrong:
+            raise InputError(wrong)
     return found
 
 
@@ -169,7 +177,7 @@ def incomplete_models(source: TomlSource) -> Iterator[Diagnostic]:
         reads_tokens = row["kind"] in _TOKEN_KINDS
         if row["kind"] == "embedding" and "gflops" in row:
             reads_tokens = False  # of pictures
-        wanted = TOKEN_FIGURES if reads_tokens else ("gflops",)
+        wanted = _TOKEN_FIGURES if reads_tokens else ("gflops",)
         if "gflops" in row:
             wanted = (*wanted, "item")
         for key in wanted:
@@ -208,15 +216,23 @@ def _gathered(findings: list[Diagnostic]) -> Iterator[None]:
         findings.extend(error.diagnostics)
 
 
+def _amount(source: TomlSource, path: KeyPath, unit: str) -> float:
+    """Return a quantity above 0; InputError where it is none."""
+    found = source.quantity(path, unit)
+    if not found:
+        raise InputError(source.finding("bad-quantity", f"`{path[-1]}` is 0", path))
+    return found
+
+
 def _gpu(source: TomlSource, i: int, row: Mapping[str, Any]) -> Gpu:
     return Gpu(
         type=row["type"],
-        memory_bytes=source.quantity(("gpu", i, "memory"), "bytes"),
-        bandwidth_bytes_s=source.quantity(("gpu", i, "bandwidth"), "bytes/s"),
+        memory_bytes=_amount(source, ("gpu", i, "memory"), "bytes"),
+        bandwidth_bytes_s=_amount(source, ("gpu", i, "bandwidth"), "bytes/s"),
         peak_flops=tuple(sorted((k, v * 1e12) for k, v in row["peak_tflops"].items())),
         tdp_w=float(row["tdp_w"]),
         idle_w=float(row["idle_w"]),
-        link_bytes_s=source.quantity(("gpu", i, "link"), "bytes/s"),
+        link_bytes_s=_amount(source, ("gpu", i, "link"), "bytes/s"),
         source=_source(row),
         link_kind=row.get("link_kind", "pcie"),
     )
@@ -228,7 +244,7 @@ def _cpu(source: TomlSource, i: int, row: Mapping[str, Any]) -> CpuKind:
         cores=row["cores"],
         tdp_w=float(row["tdp_w"]),
         idle_w=float(row["idle_w"]),
-        bandwidth_bytes_s=source.quantity(("cpu", i, "bandwidth"), "bytes/s"),
+        bandwidth_bytes_s=_amount(source, ("cpu", i, "bandwidth"), "bytes/s"),
         peak_flops=row["peak_tflops"] * 1e12,
         source=_source(row),
     )
@@ -246,7 +262,7 @@ def _model(source: TomlSource, i: int, row: Mapping[str, Any]) -> Model:
         kv_heads=row.get("kv_heads", 0),
         head_dim=row.get("head_dim", 0),
         context_tokens=row.get("context", 0),
-        weight_bytes=source.quantity(("model", i, "weights"), "bytes"),
+        weight_bytes=_amount(source, ("model", i, "weights"), "bytes"),
         source=_source(row),
         experts=row.get("experts", 0),
         experts_per_token=row.get("experts_per_token", 0),

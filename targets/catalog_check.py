@@ -110,7 +110,7 @@ def _gpu(
         message = f"`{gpu.type}` has no rate at 16 bits: `bf16` or `fp16`"
         yield source.finding("missing-key", message, ("gpu", i, "peak_tflops"), key=True)
         return
-    intensity = peak / gpu.bandwidth_bytes_s if gpu.bandwidth_bytes_s else float("inf")
+    intensity = peak / gpu.bandwidth_bytes_s
     if not _FLOP_PER_BYTE[0] <= intensity <= _FLOP_PER_BYTE[1]:
         said = f"{intensity:.0f} FLOP for a byte of memory traffic is unlike any GPU"
         hint = "peaks are dense tensor rates, bandwidth that of the GPU's own memory"

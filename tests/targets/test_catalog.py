@@ -124,3 +124,19 @@ def test_a_kilowatt_hour_in_sweden() -> None:
     grids = load_references().grids
     assert grids["SE"].grams(3.6e6) == pytest.approx(40.7)
     assert grids["eu-north-1"] is grids["SE"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (MINE.replace("kv_heads = 4", "kv_heads = 5"), "do not share out over 5"),
+        (MINE.replace('"2.2 GB"', '"0 GB"'), "`weights` is 0"),
+        (MINE + "experts = 8\n", "belong together"),
+        (MINE + MINE, "`acme/tiny` is already there"),
+    ],
+)
+def test_what_cannot_be_is_not_planned_with(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        load_catalog([path])
