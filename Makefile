@@ -35,7 +35,7 @@ test-vllm: $(VLLM_VENV)/.ready  ## Tests against real vLLM servers on this machi
 
 bench: $(VENV)/.dev $(VLLM_VENV)/.ready  ## Run every benchmark and print its table (half an hour)
 	@for script in benchmarks/*/run.py; do \
-	  case $$script in */vllm_overhead/*) python=$(VLLM_VENV)/bin/python;; *) python=$(BIN)/python;; esac; \
+	  case $$script in */vllm_overhead/*|*/predict_vs_run/*) python=$(VLLM_VENV)/bin/python;; *) python=$(BIN)/python;; esac; \
 	  echo "== $$script"; $$python $$script || exit 1; \
 	done
 
