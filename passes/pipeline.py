@@ -18,17 +18,18 @@ from .canonicalize import Canonicalize
 from .fuse import Fuse
 from .hoist import Hoist
 from .place import Place
+from .pushdown import Pushdown
 from .substitute import Substitute
 
 # One line a pass, in the order in which they usually run.
 REGISTRY: dict[str, type[Pass]] = {
-    step.name: step for step in (Bind, Canonicalize, Hoist, Fuse, Substitute, Place)
+    step.name: step for step in (Bind, Canonicalize, Hoist, Pushdown, Fuse, Substitute, Place)
 }
 
 LEVELS = {
     0: 'bind,place{policy="reference"}',
-    1: 'bind,canonicalize,hoist,fuse,place{policy="reference"}',
-    2: "bind,canonicalize,hoist,fuse,canonicalize,substitute,place",
+    1: 'bind,canonicalize,hoist,pushdown,fuse,place{policy="reference"}',
+    2: "bind,canonicalize,hoist,pushdown,fuse,canonicalize,substitute,place",
 }
 
 _ITEM = re.compile(r"\s*([a-z_][a-z0-9_-]*)\s*(?:\{([^{}]*)\})?\s*(,|$)")

@@ -118,6 +118,23 @@ def substitute(op: Op, values: Mapping[str, Value]) -> Op:
     return replace(op, operands=operands, regions=tuple(regions))
 
 
+def copied(op: Op, values: dict[str, Value], names: FreshNames) -> Op:
+    """Return the operation under new names, with `values` in place; `values` learns its result."""
+    copy = substitute(op, values)
+    regions: list[Region] = []
+    for region in copy.regions:
+        inner = dict(values)
+        for value in region.args:
+            inner[value.name] = names.value(value.name, value.type)
+        args = tuple(inner[value.name] for value in region.args)
+        regions.append(Region(args, tuple(copied(o, inner, names) for o in region.ops)))
+    if copy.result is None:
+        return replace(copy, regions=tuple(regions))
+    result = names.value(copy.result.name, copy.result.type)
+    values[copy.result.name] = result
+    return replace(copy, result=result, regions=tuple(regions))
+
+
 class Uses:
     """Who reads each value, and whether it may be replaced by one of another type.
 

@@ -191,13 +191,14 @@ class _Walker:
         return _Known(size, as_list(both(out.waits, source.waits), nested=self.depth > 0))
 
     def _filter(self, op: Op, count: Varying[Count], control: Waits) -> _Known:
+        """Ask the condition of every item; `expect len(…)` says how many go on."""
         source, out = self._items(op, count, control)
         return _Known(source.size, as_list(both(out.waits, source.waits), nested=self.depth > 0))
 
     def _items(self, op: Op, count: Varying[Count], control: Waits) -> tuple[_Known, _Known]:
         """Walk the region of a `map` or `filter`; return its list and what it yields."""
         source = self.known[op.operands[0].name]
-        expected = self.facts.get(f"len({op.out().name})")
+        expected = self.facts.get(f"len({op.out().name})") if op.kind == "map" else None
         if expected is not None:
             source = replace(source, size=_with_length(source.size, expected))
         region = op.regions[0]

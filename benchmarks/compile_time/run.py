@@ -19,7 +19,7 @@ from murakkab.compiler.frontend import check_text, select
 from murakkab.passes.pipeline import parse_pipeline, run_pipeline
 
 CLUSTER = Path(__file__).parents[2] / "examples/clusters/two-a100-nodes.toml"
-PIPELINE = "bind,canonicalize,hoist,fuse,canonicalize,substitute"
+PIPELINE = "bind,canonicalize,hoist,pushdown,fuse,canonicalize,substitute"
 
 
 def program(steps: int, seed: int = 0) -> str:
