@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..ir.diagnostics import Diagnostic
+from ..ir.diagnostics import Diagnostic, InputError
 from .perfanchor import Anchor, anchor
 from .perfbands import band
 from .perfconstants import PRECISIONS, USABLE_MEMORY
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .prediction import Anchors
 
 DEGREES = (2, 4, 8, 16)
+ORACLE = "aiconfigurator"
 DECODES = "llm"  # the kind of model that is a server of tokens; others are stages
 
 
@@ -53,9 +54,17 @@ class Forecast:
 def forecasts(
     queries: Sequence[Query], anchors: Anchors | None = None, source: str = "auto"
 ) -> list[Forecast]:
-    """Return the answers to queries, in their order."""
+    """Return the answers to queries, in their order.
+
+    `aiconfigurator` asks the oracle where it covers a query; `analytic` and `auto` do not: the
+    model was closer to what was measured (benchmarks/model_accuracy). InputError where the oracle
+    is wanted and not installed.
+    """
     decoding = [query for query in queries if query.model.kind == DECODES]
     found = answers(decoding)
+    by_oracle = [False] * len(decoding)
+    if source == ORACLE:
+        found, by_oracle = _from_oracle(decoding, found)
 
     @cache
     def anchor_at(i: int) -> Anchor | None:
@@ -69,7 +78,8 @@ def forecasts(
             made.append(_stage(q))
             continue
         key = (id(q.model), q.device.type, q.tp, q.precision, q.engine, q.version)
-        made.append(_server(q, found, decoded, anchor_at(first.setdefault(key, decoded))))
+        anchored = anchor_at(first.setdefault(key, decoded))
+        made.append(_server(q, found, decoded, anchored, by_oracle[decoded]))
         decoded += 1
     return made
 
@@ -115,14 +125,26 @@ def _stage_bytes(query: Query) -> float:
     return sum(weights(query.model, query.precision)) + query.device.runtime_bytes
 
 
-def _server(query: Query, found: Answers, i: int, anchored: Anchor | None) -> Forecast:
+def _from_oracle(queries: Sequence[Query], found: Answers) -> tuple[Answers, list[bool]]:
+    from .oracle import installed, refined
+
+    if not installed():
+        message = "`--source aiconfigurator` needs the package aiconfigurator-core"
+        help = "pip install 'murakkab[aiconfigurator]'"
+        raise InputError(Diagnostic("missing-package", message, help=help))
+    return refined(queries, found)
+
+
+def _server(
+    query: Query, found: Answers, i: int, anchored: Anchor | None, by_oracle: bool
+) -> Forecast:
     memory_gb = float(found.memory_bytes[i]) / 1e9
     if found.missing_bytes[i] > 0:
         return Forecast(*(math.nan,) * 6, memory_gb, False, math.nan, "", 0.0)
     held = float(found.held[i])
     time = first = power = 1.0
-    source = "analytic"
-    if anchored is not None:
+    source = ORACLE if by_oracle else "analytic"
+    if anchored is not None and not by_oracle:
         time = 1.0 if anchored.time is None else float(anchored.time.at(held))
         first = time if anchored.first is None else float(anchored.first.at(held))
         power = 1.0 if anchored.power is None else float(anchored.power.at(held))

@@ -72,7 +72,12 @@ class Constants:
     engines: Mapping[str, tuple[tuple[str, Engine], ...]] = field(default_factory=lambda: ENGINES)
 
 
-PCIE_START = 4.0  # all-reduce start over PCIe, without peer access, over that of NVLink; declared
+# Without peer access (PCIe): an all-reduce's start over that of NVLink, and what it reaches of the
+# link over what it reaches of NVLink. From the L40S tables of aiconfigurator-core 0.12.0.
+PCIE_START, PCIE_LINK = 4.0, 0.3
+# Matrix products reach less of the peak where the power limit is low for it: by the watts for a
+# FLOP/s over those of an H100 SXM, to this power. From the B200 and A100 tables of the same.
+POWER_LIMITED, REFERENCE_W_FLOPS = 0.25, 700 / 989e12
 USABLE_MEMORY = 0.90  # vLLM's default gpu_memory_utilization
 RUNTIME_BYTES = 1.5e9  # context, CUDA graphs and libraries, per GPU; declared
 PREFILL_TOKENS = 8192  # most tokens of prompts in one step, vLLM's default on these GPUs

@@ -28,9 +28,12 @@ from .catalog import Model
 from .perfconstants import (
     ACTIVATION_BYTES,
     CONSTANTS,
+    PCIE_LINK,
     PCIE_START,
+    POWER_LIMITED,
     PRECISIONS,
     PREFILL_TOKENS,
+    REFERENCE_W_FLOPS,
     USABLE_MEMORY,
     Constants,
     Precision,
@@ -173,6 +176,8 @@ def server(query: Query, constants: Constants = CONSTANTS) -> Server:
     peak = device.rate(rate) * c.compute
     if device.rate(rate) > device.rate("bf16"):
         peak *= c.fp8
+    if device.is_gpu:
+        peak *= (device.busy_w / device.rate("bf16") / REFERENCE_W_FLOPS) ** POWER_LIMITED
     used = model.experts_per_token / model.experts if model.experts else 0.0
     routed_used = model.routed_params * used
     dense_used = model.active_params - routed_used - _embedding_params(model)
@@ -188,7 +193,7 @@ def server(query: Query, constants: Constants = CONSTANTS) -> Server:
     numbers = 2 * model.latent_kv_dim if latent else 2 * model.head_dim
     attend = 2.0 * model.layers * model.q_heads * numbers / (g * device.rate("bf16") * c.compute)
     windowed = model.window_fraction
-    link = device.link_bytes_s * c.link
+    link = device.link_bytes_s * c.link * (1.0 if device.peer_access else PCIE_LINK)
     start = 1.0 if device.peer_access else PCIE_START
     message = model.hidden * 2.0
     return Server(

@@ -23,7 +23,7 @@ from rows import GEMMA_PICTURE_TOKENS, SILICON, TASKS, VISION, Row, Task, load_r
 from scipy.optimize import least_squares
 
 from murakkab.targets.perfconstants import ENGINES, Constants, Engine
-from murakkab.targets.perfmodel import Answers, answers
+from murakkab.targets.perfmodel import Answers, Query, answers
 
 ROW_ERROR = 0.08  # of a measured step, about; weighs rows against priors
 TTFT_ERROR = 0.30
@@ -91,8 +91,11 @@ class Fit:
     constants: Constants
     tasks: Mapping[str, Task]
 
+    def queries(self, rows: Sequence[Row]) -> list[Query]:
+        return [_asked(row, self.tasks).query for row in rows]
+
     def predict(self, rows: Sequence[Row]) -> Answers:
-        return answers([_asked(row, self.tasks).query for row in rows], self.constants)
+        return answers(self.queries(rows), self.constants)
 
 
 def fit(rows: Sequence[Row]) -> Fit:

@@ -21,6 +21,7 @@ from picks import picked
 from rows import LANGUAGE, SILICON, Row, load_rows
 from stages import report
 
+from murakkab.targets.oracle import installed, refined
 from murakkab.targets.perfanchor import Trend
 from murakkab.targets.perfmodel import Answers, answers, weights
 
@@ -89,6 +90,14 @@ def plain_roofline(rows: Sequence[Row], tasks: Fit) -> Scored:
         powers.append(q.tp * (device.idle_w + 0.74 * (device.busy_w - device.idle_w)))
     step_s = np.array(steps)
     return Scored(rows, step_s, step_s, np.array(firsts), np.array(rates), np.array(powers))
+
+
+def by_oracle(rows: Sequence[Row], tasks: Fit) -> Scored:
+    """Return what the optional oracle says of the rows it covers, our model of the others."""
+    queries = tasks.queries(rows)
+    found, covered = refined(queries, answers(queries, tasks.constants))
+    print(f"\nthe oracle covers {sum(covered)} of {len(rows)} rows; ours stand for the others")
+    return scored(rows, found)
 
 
 def mean(errors: Any) -> float:
@@ -193,7 +202,11 @@ def main() -> None:
     other = report(data)
     columns = [figures(result), figures(scored(rows, whole.predict(rows)))]
     columns.append(figures(plain_roofline(rows, whole)))
-    print(f"\n{'%':40}{'required':>9}{'aim':>6}{'left out':>10}{'all rows':>10}{'roofline':>10}")
+    heads = ["left out", "all rows", "roofline"]
+    if installed():
+        heads.append("oracle")
+        columns.append(figures(by_oracle(rows, whole)))
+    print(f"\n{'%':40}{'required':>9}{'aim':>6}{''.join(f'{head:>10}' for head in heads)}")
     for i, name in enumerate(columns[0]):
         values = "".join(f"{column[name]:10.1f}" for column in columns)
         print(f"{name:40}{REQUIRED[i]:9g}{AIM[i]:6g}{values}")
