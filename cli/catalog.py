@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @common
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Show what is known of models, hardware, prices and grids; check catalogue files.
+    """Show and check what is known of models, hardware and prices.
 
     Without a command, says how much there is of each.
     """

@@ -12,6 +12,7 @@ from .output import Output
 
 
 @click.group
+@common
 def command() -> None:
     """Describe models of your own.
 
