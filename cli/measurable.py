@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,6 +85,9 @@ def _lengths(wishes: Mapping[str, Any]) -> Lengths:
     if wishes["trace"] is not None:
         return read_trace(wishes["trace"])
     isl, osl, spread = (wishes[name] for name in _OF_LENGTHS)
+    for name in _OF_LENGTHS:  # ranges of options let what is no number pass
+        if wishes[name] is not None and not math.isfinite(wishes[name]):
+            raise click.UsageError(f"`--{name}`: `{wishes[name]}` is not a number of tokens")
     return LogNormal(
         PROMPT_TOKENS if isl is None else isl,
         OUTPUT_TOKENS if osl is None else osl,
