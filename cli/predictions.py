@@ -173,7 +173,7 @@ class _Resolver:
 
     def query(self, row: _Row) -> tuple[Query | None, list[Diagnostic]]:
         """Return a row's query, or what is wrong with its cells."""
-        from ..targets.prediction import bad_degree
+        from ..targets.prediction import bad_degree, spread_of
 
         wrong: list[Diagnostic] = []
         numbers = {column: self._number(row, column, wrong) for column in LEAST}
@@ -198,6 +198,7 @@ class _Resolver:
             batch=numbers["batch"],
             isl=numbers["isl_tok"],
             osl=numbers["osl_tok"],
+            spread=spread_of(numbers["osl_tok"]),
         )
         bad = bad_degree(query)
         return (query, []) if bad is None else (None, [replace(bad, span=row.span("tp"))])

@@ -122,7 +122,9 @@ def test_a_file_is_answered_row_by_row(tmp_path: Path) -> None:
     ]
     assert [row["fits"] for row in rows] == ["true"] * 3
     assert float(rows[0]["itl_ms"]) < float(rows[1]["itl_ms"])
-    alone = document(*LLAMA, "--batch", "8", "--osl", "128", "--engine-version", "0.11.1")
+    alone = document(
+        *(*LLAMA, "--batch", "8", "--isl", "1024", "--osl", "128", "--engine-version", "0.11.1")
+    )
     assert float(rows[0]["ttft_ms"]) == pytest.approx(alone["ttft_ms"], rel=1e-4)
 
 
@@ -177,13 +179,14 @@ SLOW = (
 
 def test_measured_rows_win_and_rescale_the_curve(tmp_path: Path) -> None:
     file = profile(tmp_path, SLOW.format(400, 20, 500, 8))
-    measured = document(*LLAMA, "--batch", "8", "--anchor", file)
+    lengths = ("--isl", "1024", "--osl", "256")
+    measured = document(*LLAMA, *lengths, "--batch", "8", "--anchor", file)
     assert measured["source"] == "measured"
     assert measured["tpot_ms"] == pytest.approx(20)
     assert measured["ttft_ms"] == pytest.approx(200)
     assert measured["power_w"] == pytest.approx(500)
-    other = document(*LLAMA, "--batch", "32", "--anchor", file)
-    plain = document(*LLAMA, "--batch", "32")
+    other = document(*LLAMA, *lengths, "--batch", "32", "--anchor", file)
+    plain = document(*LLAMA, *lengths, "--batch", "32")
     assert other["source"] == "anchored"
     assert other["tpot_ms"] > 1.3 * plain["tpot_ms"]
     assert other["error_band_pct"] < plain["error_band_pct"]
@@ -213,3 +216,13 @@ def test_stages_that_write_no_text_are_answered_in_items(tmp_path: Path) -> None
     _, rows = in_bulk(tmp_path, "yolo26x,T4,1,8,,,,,", "Qwen3-8B,L4,1,8,,,,,")
     assert rows[0]["tpot_ms"] == "" and float(rows[0]["throughput_tok_s"]) > 10
     assert float(rows[1]["tpot_ms"]) > 0
+
+
+def test_a_mean_of_output_lengths_means_that_they_differ(tmp_path: Path) -> None:
+    whole, mean = (document(*LLAMA, "--batch", "64", "--osl", osl) for osl in ("400", "400.1"))
+    assert mean["itl_ms"] > 1.02 * whole["itl_ms"]
+    _, rows = in_bulk(
+        tmp_path, "Llama-3.1-8B,H100,1,64,,400,,,", "Llama-3.1-8B,H100,1,64,,400.1,,,"
+    )
+    assert float(rows[1]["itl_ms"]) == pytest.approx(mean["itl_ms"], rel=1e-4)
+    assert float(rows[0]["itl_ms"]) == pytest.approx(whole["itl_ms"], rel=1e-4)
