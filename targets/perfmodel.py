@@ -39,6 +39,10 @@ from .perfconstants import (
     Precision,
     engine_constants,
 )
+from .perfstages import STAGE_KINDS, StageQuery, sustained_flops
+
+# kinds of model that read all of an item at once and write no tokens
+WHOLE_INPUT = ("detector", "embedding", "reranker", "ocr", "diffusion")
 
 if TYPE_CHECKING:
     from numpy import float64
@@ -176,7 +180,10 @@ def server(query: Query, constants: Constants = CONSTANTS) -> Server:
     peak = device.rate(rate) * c.compute
     if device.rate(rate) > device.rate("bf16"):
         peak *= c.fp8
-    if device.is_gpu:
+    if model.kind in WHOLE_INPUT:
+        stage = StageQuery(model, device, precision=rate)
+        peak = sustained_flops(stage, STAGE_KINDS[model.kind])
+    elif device.is_gpu:
         peak *= (device.busy_w / device.rate("bf16") / REFERENCE_W_FLOPS) ** POWER_LIMITED
     used = model.experts_per_token / model.experts if model.experts else 0.0
     routed_used = model.routed_params * used
@@ -192,6 +199,8 @@ def server(query: Query, constants: Constants = CONSTANTS) -> Server:
     # latent attention compares each head with the whole cached vector
     numbers = 2 * model.latent_kv_dim if latent else 2 * model.head_dim
     attend = 2.0 * model.layers * model.q_heads * numbers / (g * device.rate("bf16") * c.compute)
+    if model.kind in WHOLE_INPUT:
+        attend = 0.0  # what is read is many items, each apart from the others
     windowed = model.window_fraction
     link = device.link_bytes_s * c.link * (1.0 if device.peer_access else PCIE_LINK)
     start = 1.0 if device.peer_access else PCIE_START

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .catalog import Model
-from .perfconstants import CPU_EFFICIENCY
+from .perfconstants import CONSTANTS
 from .perfdevice import Device
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def sustained_flops(query: StageQuery, kind: StageKind) -> float:
     device = query.device
     peak = device.rate(query.precision)
     if not device.is_gpu:
-        return CPU_EFFICIENCY * peak
+        return CONSTANTS.compute * peak  # what is reached was taken into its figures
     reference = REFERENCE.get(query.precision, REFERENCE["bf16"])
     if peak == device.rate("bf16"):
         reference = REFERENCE["bf16"]  # the device has no units of the precision
