@@ -13,17 +13,20 @@ load point less that of idle GPUs, for the instance-seconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..ir.diagnostics import Diagnostic, InputError
 from ..ir.ops import Attr
 from ..targets.cluster import Pool
-from ..targets.profiles import PERCENTILES, TokenPoint
-from ..targets.study import Sizing, StaticChoice, Study, StudyWorkflow, knobs_of
+from ..targets.cost import BANDS, Provenance
+from ..targets.profiles import PERCENTILES, Key, TokenPoint
+from ..targets.study import Sizing, StaticChoice, Study, StudyClass, StudyWorkflow, knobs_of
 from ..targets.workflow_profiles import TOKENS, MeasuredConfiguration
-from .fleetprogram import Engines, Program, program_stages
+from .fleetprogram import Engines, Needs, Offer, Program, needs_of
 from .serviceproblem import Engine, Hardware, RequestClass, ServiceProblem, Stage, Variant
+from .servicetiers import class_tier
 
 ASSUMED_BUSY = 0.6  # of idle to peak draw, for load points whose power was not measured
 _Z90 = 1.2816  # standard normal quantile
@@ -53,29 +56,9 @@ def fleet_problem(study: Study, programs: Mapping[str, Program] | None = None) -
     owners: list[int] = []
     requests: list[tuple[float, ...]] = []
     for number, workflow in enumerate(study.workflows):
-        stages = builder.stages(workflow)
-        if not all(stage.variants for stage in stages):
-            raise InputError(
-                Diagnostic(
-                    "bad-study",
-                    f"no configuration of `{workflow.name}` has load points on the GPUs of cluster "
-                    f"`{study.cluster.name}`",
-                    workflow.loc,
-                    help=f"profiles of models need the names that `{workflow.step}.executor` has",
-                )
-            )
+        offered = builder.offered(workflow)
         for kind in workflow.classes:
-            classes.append(
-                RequestClass(
-                    name=f"{workflow.name}/{kind.name}",
-                    # capacity that may vanish serves requests that may then wait for other
-                    stages=stages if kind.wait_s else builder.steady(stages),
-                    accuracy=kind.accuracy,
-                    latency_s=kind.latency_s,
-                    wait_s=kind.wait_s,
-                    work_cv=max(map(_variation, workflow.configurations), default=0.0),
-                )
-            )
+            classes.append(offered(kind))
             owners.append(number)
             requests.append(tuple(r * kind.share for r in workflow.arrivals.requests))
     fixed = [builder.static(workflow) for workflow in study.workflows]
@@ -108,13 +91,70 @@ class _Builder:
         self._programs = programs
         self.engines = Engines()
 
-    def stages(self, workflow: StudyWorkflow) -> tuple[Stage, ...]:
-        if workflow.file is None:
-            return (Stage(workflow.name, tuple(self._variants(workflow))),)
+    def offered(self, workflow: StudyWorkflow) -> Callable[[StudyClass], RequestClass]:
+        """Return what makes the classes of a workflow: figures are worked out once for all."""
+        if workflow.file is not None:
+            return partial(self._of_program, workflow, Offer(self._programs[workflow.name]))
+        stages = (Stage(workflow.name, tuple(self._variants(workflow))),)
+        if not stages[0].variants:
+            raise InputError(
+                Diagnostic(
+                    "bad-study",
+                    f"no configuration of `{workflow.name}` has load points on the GPUs of cluster "
+                    f"`{self._study.cluster.name}`",
+                    workflow.loc,
+                    help=f"profiles of models need the names that `{workflow.step}.executor` has",
+                )
+            )
+        cv = max(map(_variation, workflow.configurations), default=0.0)
+        return partial(self._of_table, workflow, stages, cv)
+
+    def _of_table(
+        self, workflow: StudyWorkflow, stages: tuple[Stage, ...], cv: float, kind: StudyClass
+    ) -> RequestClass:
+        needs = Needs(kind.accuracy, kind.latency_s)
+        return replace(self._class(workflow, kind, stages, needs, 1.0), work_cv=cv)
+
+    def _of_program(self, workflow: StudyWorkflow, offer: Offer, kind: StudyClass) -> RequestClass:
+        needs = Needs(kind.accuracy, kind.latency_s)
+        if needs == Needs(None, None):
+            needs = needs_of(offer.workflow)
+        rate = self._quietest(workflow) * kind.share
+        stages = offer.stages(needs.percentile or self._study.percentile, rate, self.engines)
+        return self._class(workflow, kind, stages, needs, offer.scale)
+
+    def _class(
+        self,
+        workflow: StudyWorkflow,
+        kind: StudyClass,
+        stages: tuple[Stage, ...],
+        needs: Needs,
+        scale: float,
+    ) -> RequestClass:
+        accuracy, latency_s = needs.accuracy, needs.latency_s
+        if isinstance(accuracy, str):
+            accuracy = class_tier("accuracy", accuracy, stages, scale)
+        if isinstance(latency_s, str):
+            latency_s = class_tier("latency", latency_s, stages, scale)
+        return RequestClass(
+            name=f"{workflow.name}/{kind.name}",
+            # capacity that may vanish serves requests that may then wait for other
+            stages=stages if kind.wait_s else self.steady(stages),
+            accuracy=accuracy,
+            latency_s=latency_s,
+            wait_s=kind.wait_s,
+            scale=scale,
+        )
+
+    def _quietest(self, workflow: StudyWorkflow) -> float:
+        """Return the requests a second of the epoch that has fewest."""
         trace = workflow.arrivals
-        rate = sum(trace.requests) / len(trace.requests) / trace.period_s
-        program = self._programs[workflow.name]
-        return program_stages(program, rate, self._study.percentile, self.engines)
+        length = max(round(self._study.epoch_s / trace.period_s), 1)
+        epochs = [
+            trace.requests[first : first + length]
+            for first in range(0, len(trace.requests), length)
+        ]
+        return min(sum(epoch) / len(epoch) for epoch in epochs) / trace.period_s
 
     def steady(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         """Return stages without the variants on capacity that may vanish."""
@@ -185,6 +225,8 @@ class _Builder:
         settings = ", ".join(f"{name} = {value:g}" for name, value in _numbers(knobs))
         label = f"{model}{{{settings}}}" if settings else model
         load = point.load_tokens_per_s
+        assert pool.gpu is not None  # `_points` yields pools with GPUs
+        source = self._source((model, pool.gpu.type, tp), point)
         return Variant(
             label=f"{label} on {self.engines.all[engine].name} at {load:g} tokens/s",
             engine=engine,
@@ -193,7 +235,15 @@ class _Builder:
             quality=row.accuracy,
             energy_j=max(_watts(point, pool, tp) - idle_w, 0.0) * busy_s,
             load=load,
+            configuration=label,
+            source=source,
+            error_band=BANDS[source],
         )
+
+    def _source(self, key: Key, point: TokenPoint) -> Provenance:
+        if point.source.startswith("not measured"):
+            return "analytic"  # scaled from other hardware by the analytic model
+        return self._study.profiles.origins[key]
 
     def _engine(self, model: str, pool: Pool, tp: int) -> int:
         assert pool.gpu is not None  # `_points` yields pools with GPUs

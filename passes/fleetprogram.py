@@ -1,26 +1,33 @@
 """Compiled workflows in a study: a stage for every step, variants from the cost model.
 
 A step's variant is a configuration in a slot at a load (calls in flight on an instance). With `n`
-calls a request, in rounds that follow one another, and `r` calls a second that an instance makes:
+calls a request, in rounds of `p` that follow one another, and `r` calls a second that an instance
+makes:
 
-    instance-seconds = n / r        latency = rounds * (latency of a call at the percentile)
+    instance-seconds = n / r        latency = rounds * ((waves - 1) * median + tail)
 
-Calls of a `for` go to many instances, side by side. Where what a step takes depends on what
-earlier steps emit, the dearest case counts: a stage knows nothing of the others' choices.
+Calls of a round go side by side as far as there are instances for them: as many as the class alone
+keeps busy in its quietest epoch, one at least, each with its load's calls in flight. What is more
+goes in waves, all of which but the last take the median; the last takes the percentile asked for.
+Where what a step takes depends on what earlier steps emit, the dearest case counts: a stage knows
+nothing of the others' choices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..ir.workflow import Module
+from ..ir.diagnostics import Diagnostic, InputError
+from ..ir.workflow import Module, Requirement, Workflow
 from ..targets.cluster import Pool
+from ..targets.cost import Estimate
 from .base import Context
-from .formulate import variants
+from .formulate import expected, variants
 from .modes import Way
 from .serviceproblem import Engine, Stage, Variant
-from .work import StepWork
+
+AT_LEAST, AT_MOST = (">=", ">"), ("<=", "<")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,18 @@ class Program:
 
     module: Module
     context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What is asked of every request: a value, the name of a tier, or None for nothing.
+
+    `percentile` is that of the latency, None for the study's.
+    """
+
+    accuracy: float | str | None
+    latency_s: float | str | None
+    percentile: str | None = None
 
 
 class Engines:
@@ -47,108 +66,163 @@ class Engines:
         return self._numbers[engine.name]
 
 
-def program_stages(
-    program: Program, rate: float, percentile: str, engines: Engines
-) -> tuple[Stage, ...]:
-    """Return the stages of a workflow at so many requests per second.
+class Offer:
+    """Every way to carry out each step of a program, priced once for all classes.
 
     Raises `CompileError` where a step has no way to run.
     """
-    steps, found = variants(program.module, program.context, rate=rate)
-    numbers = {step.op.out().name: index for index, step in enumerate(steps)}
-    return tuple(
-        Stage(
-            step.op.out().name,
-            _variants(step, listed, percentile, engines),
-            tuple(sorted(numbers[name] for name in step.waits.after | step.waits.streams)),
+
+    def __init__(self, program: Program) -> None:
+        """Price every way."""
+        self.workflow = program.module.sole()
+        self.steps, self.ways = variants(program.module, program.context, single=True)
+        self.scale = expected(self.workflow, "accuracy") or 1.0
+
+    def stages(self, percentile: str, rate: float, engines: Engines) -> tuple[Stage, ...]:
+        """Return the stages at a percentile; `rate` are requests a second in the quietest epoch."""
+        numbers = {step.op.out().name: index for index, step in enumerate(self.steps)}
+        return tuple(
+            Stage(
+                step.op.out().name,
+                _variants(listed, percentile, rate, engines),
+                tuple(sorted(numbers[name] for name in step.waits.after | step.waits.streams)),
+            )
+            for step, listed in zip(self.steps, self.ways, strict=True)
         )
-        for step, listed in zip(steps, found, strict=True)
+
+
+def needs_of(workflow: Workflow) -> Needs:
+    """Return what the author requires of every request; of several limits the tightest.
+
+    What is required of cost, energy or GPUs is the objective's and the cluster's. Raises
+    `InputError` for what a class cannot be held to.
+    """
+    accuracy = [need for need in workflow.requirements if need.metric == "accuracy"]
+    latency = [need for need in workflow.requirements if need.metric == "latency"]
+    findings = [
+        *(_refused(need) for need in accuracy if need.op not in AT_LEAST),
+        *(_refused(need) for need in latency if need.op not in AT_MOST),
+    ]
+    percentiles = {need.percentile or "p50" for need in latency}
+    if len(percentiles) > 1:
+        message = "limits of latency at several percentiles: a class of a study has one"
+        findings.append(_finding(message, latency[-1]))
+    for listed in (accuracy, latency):
+        if len(listed) > 1 and any(isinstance(need.value, str) for need in listed):
+            findings.append(_finding(f"`{listed[-1].text}` is one limit of several", listed[-1]))
+    if findings:
+        raise InputError(findings)
+    return Needs(
+        _tightest(accuracy, largest=True),
+        _tightest(latency, largest=False),
+        next(iter(percentiles), None),
     )
 
 
+def _refused(need: Requirement) -> Diagnostic:
+    return _finding(f"a class cannot be held to `{need.text}`", need)
+
+
+def _finding(message: str, need: Requirement) -> Diagnostic:
+    hint = "state `accuracy` or `latency` for the class"
+    return Diagnostic("bad-study", message, need.loc, help=hint)
+
+
+def _tightest(needs: Sequence[Requirement], *, largest: bool) -> float | str | None:
+    values = [need.value for need in needs]
+    if len(values) == 1:
+        return values[0]
+    numbers = [value for value in values if not isinstance(value, str)]
+    if not numbers:
+        return None
+    return max(numbers) if largest else min(numbers)
+
+
 def _variants(
-    step: StepWork, listed: Sequence[Way], percentile: str, engines: Engines
+    listed: Sequence[Way], percentile: str, rate: float, engines: Engines
 ) -> tuple[Variant, ...]:
     """Return a step's variants, the dearest case of each."""
     worst: dict[str, Variant] = {}
     for way in listed:
-        if way.replicas > 1:
-            continue  # the planner counts instances itself
-        variant = _variant(way, percentile, engines)
+        variant = _variant(way, percentile, rate, engines)
         before = worst.setdefault(variant.label, variant)
-        worst[variant.label] = Variant(
-            label=variant.label,
-            engine=variant.engine,
+        worst[variant.label] = replace(
+            variant,
             busy_s=max(before.busy_s, variant.busy_s),
             latency_s=max(before.latency_s, variant.latency_s),
             quality=min(before.quality, variant.quality),
             energy_j=max(before.energy_j, variant.energy_j),
             usd=max(before.usd, variant.usd),
-            load=variant.load,
         )
     return tuple(worst.values())
 
 
-def _variant(way: Way, percentile: str, engines: Engines) -> Variant:
-    estimate, slot = way.estimate, way.slot
-    label = way.configuration.label
+def _variant(way: Way, percentile: str, rate: float, engines: Engines) -> Variant:
+    estimate, slot, name = way.estimate, way.slot, way.configuration.label
     if estimate is None or slot is None or way.engine is None:
-        return Variant(label, None, 0.0, 0.0, way.quality)
+        return Variant(name, None, 0.0, 0.0, way.quality, configuration=name)
     working_s = way.count.calls / estimate.calls_per_s
-    latency_s = way.count.sequential * estimate.latency.at(percentile)
-    usd = estimate.usd_per_call * way.count.calls
-    label += f" on {slot} c{way.concurrency}"
+    found = Variant(
+        label=f"{name} on {slot} c{way.concurrency}",
+        engine=None,
+        busy_s=working_s,
+        latency_s=_latency_s(way, estimate, percentile, rate),
+        quality=way.quality,
+        usd=estimate.usd_per_call * way.count.calls,
+        load=way.concurrency,
+        configuration=name,
+        source=estimate.source,
+        error_band=estimate.error_band,
+    )
     if slot.pool is None:
-        return _hosted(way, label, latency_s, usd, engines)
+        return _hosted(way, found, engines)
     if not way.engine.resident:
         # what runs in process takes cores while it runs, and nothing besides
-        engine = engines.number(_cores(slot.pool, way.engine.pool))
-        return Variant(
-            label=label,
-            engine=engine,
+        return replace(
+            found,
+            engine=engines.number(_cores(slot.pool, way.engine.pool)),
             busy_s=working_s * estimate.cores,
-            latency_s=latency_s,
-            quality=way.quality,
             energy_j=estimate.busy_w * working_s,
-            usd=usd + estimate.usd_per_s * working_s,
-            load=way.concurrency,
+            usd=found.usd + estimate.usd_per_s * working_s,
         )
-    engine = engines.number(
-        Engine(
-            name=way.engine.group,
-            pool=way.engine.pool,
-            gpus=slot.gpus,
-            cores=estimate.cores,
-            usd_per_s=estimate.usd_per_s,
-            idle_w=estimate.idle_w,
-            startup_s=estimate.startup_s,
-        )
+    engine = Engine(
+        name=way.engine.group,
+        pool=way.engine.pool,
+        gpus=slot.gpus,
+        cores=estimate.cores,
+        usd_per_s=estimate.usd_per_s,
+        idle_w=estimate.idle_w,
+        startup_s=estimate.startup_s,
     )
-    return Variant(
-        label=label,
-        engine=engine,
-        busy_s=working_s,
-        latency_s=latency_s,
-        quality=way.quality,
+    return replace(
+        found,
+        engine=engines.number(engine),
         energy_j=max(estimate.busy_w - estimate.idle_w, 0.0) * working_s,
-        usd=usd,
-        load=way.concurrency,
     )
 
 
-def _hosted(way: Way, label: str, latency_s: float, usd: float, engines: Engines) -> Variant:
+def _latency_s(way: Way, estimate: Estimate, percentile: str, rate: float) -> float:
+    """Return the seconds of a step's calls: waves of as many as go side by side."""
+    instances = max(rate * way.count.calls // estimate.calls_per_s, 1.0)
+    if way.slot is not None and way.slot.pool is None:
+        instances = 1.0  # there is one account at a hosted service
+    waves = max(way.count.parallel / (way.concurrency * instances), 1.0)
+    one, tail = estimate.latency.p50, estimate.latency.at(percentile)
+    return way.count.sequential * ((waves - 1.0) * one + tail)
+
+
+def _hosted(way: Way, found: Variant, engines: Engines) -> Variant:
     """Return a variant on a hosted service: one instance, whose seconds are its rate limit."""
     executor = way.configuration.executor
     assert executor is not None  # work that is left out has no slot
     rate = dict(executor.settings).get("requests_per_min")
     if executor.endpoint is not None:
         rate = executor.endpoint.requests_per_min
-    engine, busy_s = None, 0.0
-    if isinstance(rate, (int, float)):
-        name = f"{executor.name}, {rate:g} requests a minute"
-        engine = engines.number(Engine(name, -1, 0, 0, 0.0, 0.0, most=1))
-        busy_s = way.count.calls * 60.0 / rate
-    return Variant(label, engine, busy_s, latency_s, way.quality, usd=usd, load=way.concurrency)
+    if not isinstance(rate, (int, float)):
+        return replace(found, busy_s=0.0)
+    name = f"{executor.name}, {rate:g} requests a minute"
+    engine = engines.number(Engine(name, -1, 0, 0, 0.0, 0.0, most=1))
+    return replace(found, engine=engine, busy_s=way.count.calls * 60.0 / rate)
 
 
 def _cores(pool: Pool, number: int) -> Engine:

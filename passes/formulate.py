@@ -50,7 +50,7 @@ def formulate(
     workflow = module.sole()
     steps, everything = variants(module, context, reference=reference)
     measured = measure(workflow, context.measured, steps, everything, reference=reference)
-    accuracy, floor = _fact(workflow, "accuracy") or 1.0, DEFAULT_FLOOR
+    accuracy, floor = expected(workflow, "accuracy") or 1.0, DEFAULT_FLOOR
     accuracies = None if measured is None or not measured.rows else measured.accuracies
     needs = without_tiers(workflow, steps, everything, accuracies)
     if measured is not None and reference:
@@ -98,18 +98,18 @@ def _numbered(
 
 
 def variants(
-    module: Module, context: Context, *, reference: bool = False, rate: float | None = None
+    module: Module, context: Context, *, reference: bool = False, single: bool = False
 ) -> tuple[tuple[StepWork, ...], list[list[Way]]]:
     """Return every step with every way to carry it out, none dropped.
 
-    `rate` are requests per second that come before what the author expects.
+    `single`: on one replica, whatever the rate that the author expects.
     """
     workflow = module.sole()
     configured = {op.out().name: configurations(op, context) for op in workflow.calls()}
     steps = analyse(module, configured)
     # every prediction states all percentiles; the solver models those that limits mention
-    rate = _fact(workflow, "rate") if rate is None else rate
-    terms = Terms(context, PERCENTILES, rate, reference=reference)
+    rate = None if single else expected(workflow, "rate")
+    terms = Terms(context, PERCENTILES, rate, reference=reference, single=single)
     found = [list(ways(step, terms)) for step in steps]
     _require_ways(steps, found, terms)
     return steps, found
@@ -125,7 +125,7 @@ def without_tiers(
 
     `measured` are the accuracies of the only configurations there are, by label for each step.
     """
-    accuracy = _fact(workflow, "accuracy") or 1.0
+    accuracy = expected(workflow, "accuracy") or 1.0
     return tuple(
         _without_tier(need, steps, found, accuracy, measured) for need in workflow.requirements
     )
@@ -150,7 +150,8 @@ def _percentile(need: Requirement) -> int:
     return PERCENTILES.index(need.percentile) if need.percentile else 0
 
 
-def _fact(workflow: Workflow, name: str) -> float | None:
+def expected(workflow: Workflow, name: str) -> float | None:
+    """Return what the author expects of a fact, None where he does not say."""
     return next((e.value for e in workflow.expectations if e.fact == name), None)
 
 

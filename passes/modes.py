@@ -49,13 +49,15 @@ class Terms:
     rate: requests per second, when a service is planned: its engines are held all the time, so a
     request pays its share of holding them (`1 / rate` seconds, or what it occupies where that is
     more) and no start-up. None: one job, which pays from start-up to last use. reference: `-O0`:
-    engines of a step's own, and no notice taken of whether they keep up with the rate.
+    engines of a step's own, and no notice taken of whether they keep up with the rate. single: one
+    replica, filled by other requests: for who counts replicas himself.
     """
 
     context: Context
     percentiles: tuple[str, ...]
     rate: float | None = None
     reference: bool = False
+    single: bool = False
     # what has been worked out already: figures depend on the terms alone
     priced: dict[tuple[object, ...], list[_Priced]] = field(
         default_factory=dict, compare=False, repr=False
@@ -176,8 +178,8 @@ def _loads(
     config: Configuration, executor: Executor, count: Count, slot: Slot, work: Work, terms: Terms
 ) -> Iterator[_Load]:
     offered = terms.context.costs.concurrencies(executor, slot)
-    service = terms.rate is not None
-    for replicas in _replicas(executor, slot, count, service):
+    service = terms.rate is not None or terms.single
+    for replicas in (1,) if terms.single else _replicas(executor, slot, count, service):
         share = math.ceil(max(count.parallel, 1.0) / replicas)
         for concurrency in offered:
             # other requests fill a service's engines; a job has only its own calls

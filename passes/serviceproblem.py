@@ -53,7 +53,12 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to carry out a stage; `engine` None means optional work left out."""
+    """One way to carry out a stage; `engine` None means optional work left out.
+
+    `configuration` says what is done, without where and at which load. `source` says where the
+    figures come from (`targets.cost.Provenance`; empty: there are none), `error_band` how far off
+    times and energy may be, relative.
+    """
 
     label: str
     engine: int | None
@@ -62,7 +67,10 @@ class Variant:
     quality: float
     energy_j: float = 0.0  # beyond the idle draw of the instance
     usd: float = 0.0  # beyond the price of the instance
-    load: float = 0.0  # the load point, in tokens or calls a second
+    load: float = 0.0  # the load point: tokens a second, or calls in flight
+    configuration: str = ""
+    source: str = ""
+    error_band: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..ir.workflow import MetricName
 from .modes import Way
@@ -38,21 +38,27 @@ def tier_value(
     (absolute accuracy by label for each step), they are the space.
     """
     if metric == "accuracy" and measured is not None:
-        return sorted(measured.values())[_rank(percent, len(measured))]
+        return nearest_rank(measured.values(), percent)
     if metric == "accuracy":
-        return accuracy * _accuracy(percent, found)
-    spans = sorted(_latencies(steps, found, percentile, measured), reverse=True)
-    return spans[_rank(percent, len(spans))]
+        qualities = ({w.configuration.label: w.quality for w in listed} for listed in found)
+        return accuracy * product_rank((q.values() for q in qualities), percent)
+    return -nearest_rank((-s for s in _latencies(steps, found, percentile, measured)), percent)
+
+
+def nearest_rank(values: Iterable[float], percent: int) -> float:
+    """Return the value at a percentile by nearest rank: 100 is the largest."""
+    ordered = sorted(values)
+    return ordered[_rank(percent, len(ordered))]
 
 
 def _rank(percent: int, count: int) -> int:
     return max(math.ceil(percent / 100 * count) - 1, 0)
 
 
-def _accuracy(percent: int, found: Sequence[Sequence[Way]]) -> float:
+def product_rank(factors: Iterable[Iterable[float]], percent: int) -> float:
+    """Return the nearest rank among the products of one of each list of qualities."""
     counts: dict[float, int] = {1.0: 1}
-    for listed in found:
-        qualities = {way.configuration.label: way.quality for way in listed}.values()
+    for qualities in map(tuple, factors):
         product: dict[float, int] = {}
         for value, times in counts.items():
             for quality in qualities:
@@ -77,7 +83,7 @@ def _latencies(
     """Yield the critical path of each combination, capacity left aside, at a percentile."""
     numbers = {step.op.out().name: index for index, step in enumerate(steps)}
     tables = [_fastest(listed, percentile) for listed in found]
-    every = _combinations([tuple(table) for table in tables]) if measured is None else measured
+    every = combinations([tuple(table) for table in tables]) if measured is None else measured
     for labels in every:
         emitted: dict[str, int] = {}
         ends: list[float] = []
@@ -116,7 +122,8 @@ def _matching(cases: Mapping[Case, Times], emitted: Mapping[str, int]) -> Times:
     return max(cases.values(), key=lambda times: times.duration_s)
 
 
-def _combinations(choices: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+def combinations(choices: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """Yield every choice of one from each, or a sample where there are too many."""
     if math.prod(map(len, choices)) <= MAX_COMBINATIONS:
         yield from itertools.product(*choices)
         return

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..ir.diagnostics import Diagnostic, InputError, Span, did_you_mean
 from ..ir.ops import Attr
+from ..ir.workflow import TIERS
 from .arrivals import Arrivals, load_arrivals
 from .cluster import Cluster, load_cluster
 from .formula import Formula, FormulaError, parse_formula
@@ -26,12 +27,15 @@ _MEASURED = ("step", "calls", "width", "static")  # keys of workflows without a 
 
 @dataclass(frozen=True, slots=True)
 class StudyClass:
-    """Requests with the same requirements; `share` is of their workflow's requests."""
+    """Requests with the same requirements; `share` is of their workflow's requests.
+
+    `accuracy` and `latency_s` are limits, the names of tiers, or None: none is stated.
+    """
 
     name: str
     share: float
-    accuracy: float | None
-    latency_s: float | None
+    accuracy: float | str | None
+    latency_s: float | str | None
     wait_s: float
     loc: Span
 
@@ -223,14 +227,21 @@ def _class(source: TomlSource, path: KeyPath, row: Mapping[str, Any]) -> StudyCl
         name=row["name"],
         share=row["share"],
         accuracy=row.get("accuracy"),
-        latency_s=_time(source, (*path, "latency"), row),
-        wait_s=_time(source, (*path, "wait"), row) or 0.0,
+        latency_s=_latency(source, (*path, "latency"), row),
+        wait_s=source.quantity((*path, "wait"), "s") if "wait" in row else 0.0,
         loc=source.span((*path, "name")),
     )
 
 
-def _time(source: TomlSource, path: KeyPath, row: Mapping[str, Any]) -> float | None:
-    return source.quantity(path, "s") if path[-1] in row else None
+def _latency(source: TomlSource, path: KeyPath, row: Mapping[str, Any]) -> float | str | None:
+    said = row.get("latency")
+    if said is None or said in TIERS:
+        return None if said is None else str(said)
+    if said.isidentifier():
+        message = f"`{said}` is neither a time nor a tier"
+        hint = did_you_mean(said, TIERS) or f"tiers are {', '.join(TIERS)}"
+        raise InputError(source.finding("bad-study", message, path, help=hint))
+    return source.quantity(path, "s")
 
 
 def _formula(
@@ -317,6 +328,10 @@ def _without_static(
             if workflow.file is not None:
                 hint = "a program has no stated configuration: leave the policy out"
             yield source.finding("bad-study", message, ("workflow", i, "name"), help=hint)
+        if workflow.file is not None and "osdi26" in policies:
+            message = f"policy `osdi26` chooses measured configurations; `{workflow.name}` has none"
+            hint = "leave the policy out: `joint` chooses each step of a program"
+            yield source.finding("bad-study", message, ("workflow", i, "file"), help=hint)
 
 
 def _uneven(

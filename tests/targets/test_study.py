@@ -83,6 +83,10 @@ def test_variants_follow_the_formulas() -> None:
         ("study.toml", 'epoch = "1 h"', 'epoch = "-1 h"', "is not a time"),
         ("study.toml", 'objective = "cost"', 'objective = "speed"', "objective"),
         ("study.toml", 'wait = "60 s"', "wait = 60", "wait"),
+        ("study.toml", 'latency = "0.9 s"', 'latency = "fairly"', "neither a time nor a tier"),
+        ("study.toml", 'latency = "0.9 s"', 'latency = "-1 s"', "is not a time"),
+        ("study.toml", 'latency = "0.9 s"', "accuracy = 1.5", "or a tier"),
+        ("study.toml", 'latency = "0.9 s"', 'accuracy = "god"', "or a tier"),
         ("models.csv", "78.42,0.50316,19.16,614", "0,0.50316,19.16,614", "must be above 0"),
         ("models.csv", "78.42,0.50316,19.16,614", "78.42,nan,19.16,614", "must be above 0"),
         ("workflows.csv", "0.5030,1,337.5", "1.5030,1,337.5", "it must be from 0 to 1"),
@@ -116,6 +120,14 @@ def test_gaps_are_an_error_unless_they_are_to_be_filled(folder: Path) -> None:
 def test_a_workflow_is_a_program_or_a_table(folder: Path, old: str, new: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         load_study(changed(folder, "study.toml", old, new))
+
+
+def test_the_published_policy_has_no_steps_to_choose(folder: Path) -> None:
+    path = changed(folder, "study.toml", 'step = "answer"', 'file = "x.mkb"')
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("static =")]
+    path.write_text('policies = ["osdi26"]\n' + "\n".join(lines))
+    with pytest.raises(InputError, match="`osdi26` chooses measured configurations; `video_qa`"):
+        load_study(path)
 
 
 def test_a_policy_needs_what_it_runs(folder: Path) -> None:
