@@ -87,16 +87,24 @@ class _Search:
         self.weights = _Weights({})
         self.open: frozenset[int] = frozenset()
         self.seen: set[Modes] = set()
+        self.on = [[mode.engine for mode in step.modes] for step in problem.steps]
+        used = {engine for engines in self.on for engine in engines if engine is not None}
+        self.resident = frozenset(e for e in used if problem.engines[e].resident)
         self.rows = sorted(problem.accuracies or (), key=self._inaccuracy)
         self.amounts = [
             [self._amounts(index, mode) for mode in step.modes]
             for index, step in enumerate(problem.steps)
         ]
         self.scale = self._scale()
+        # the earlier steps whose outputs a step's modes assume something of, and who reads a step's
+        self.read = [sorted({b for m in step.modes for b, _ in m.when}) for step in problem.steps]
         self.readers: list[list[int]] = [[] for _ in problem.steps]
-        for index, step in enumerate(problem.steps):
-            for before in sorted({b for mode in step.modes for b, _ in mode.when}):
+        for index, befores in enumerate(self.read):
+            for before in befores:
                 self.readers[before].append(index)
+        self.scored: tuple[tuple[float, ...], list[list[float]]] = ((), [])
+        self.fits: dict[tuple[int, Modes], list[int]] = {}
+        self.follows: dict[tuple[int, int, int], list[int]] = {}
 
     def _inaccuracy(self, row: Modes) -> float:
         return -(self.problem.accuracies or {})[row]
@@ -136,11 +144,16 @@ class _Search:
         return tuple(1.0 / mean if mean > 0 else 0.0 for mean in means)
 
     def scores(self, weights: _Weights) -> list[list[float]]:
-        factors = [weights.of[m] * s for m, s in zip(METRICS, self.scale, strict=True)]
-        return [
-            [sum(f * a for f, a in zip(factors, row, strict=True)) for row in rows]
-            for rows in self.amounts
-        ]
+        """Return what each mode of each step adds, weighted; the same list for the same weights."""
+        factors = tuple(weights.of[m] * s for m, s in zip(METRICS, self.scale, strict=True))
+        if factors != self.scored[0]:
+            f, g, h, i, j = factors  # of five metrics: this is most of what the search does
+            rows = [
+                [f * a + g * b + h * c + i * d + j * e for a, b, c, d, e in rows]
+                for rows in self.amounts
+            ]
+            self.scored = (factors, rows)
+        return self.scored[1]
 
     def widest(self, weights: _Weights) -> frozenset[int]:
         """Open the engine of every group that the steps together score best with."""
@@ -167,21 +180,23 @@ class _Search:
         A step looks ahead at the steps that read what it emits, and keeps to what one of `rows`, if
         there are any, can be completed to. None when a step is left without.
         """
-        problem, scores = self.problem, self.scores(weights)
-        for index, step in enumerate(problem.steps):
-            for number, mode in enumerate(step.modes):
-                if mode.engine is not None and mode.engine not in opened:
-                    if problem.engines[mode.engine].resident:
-                        scores[index][number] = math.inf
+        problem, closed = self.problem, self.resident - opened
+        scores = [
+            [
+                math.inf if engine in closed else score
+                for engine, score in zip(engines, row, strict=True)
+            ]
+            for engines, row in zip(self.on, self.scores(weights), strict=True)
+        ]
         chosen: list[int] = []
         emitted: list[int] = []
         for index, step in enumerate(problem.steps):
             ahead = {e: self._ahead(index, e, scores) for e in {m.emits for m in step.modes}}
+            within = {row[index] for row in rows}
             options = [
-                (scores[index][number] + ahead[mode.emits], number)
-                for number, mode in enumerate(step.modes)
-                if all(emitted[before] == wanted for before, wanted in mode.when)
-                and (not self.rows or any(row[index] == mode.choice for row in rows))
+                (scores[index][number] + ahead[step.modes[number].emits], number)
+                for number in self._fitting(index, emitted)
+                if not self.rows or step.modes[number].choice in within
             ]
             if not options or min(options)[0] == math.inf:
                 return None
@@ -194,14 +209,28 @@ class _Search:
         """Return the least that the readers of this step's output can score after `emits`."""
         total = 0.0
         for reader in self.readers[index]:
-            modes = self.problem.steps[reader].modes
-            fitting = (
-                scores[reader][number]
-                for number, mode in enumerate(modes)
-                if all(b != index or wanted == emits for b, wanted in mode.when)
-            )
-            total += min(fitting, default=math.inf)
+            found = self.follows.get((reader, index, emits))
+            if found is None:
+                found = self.follows[reader, index, emits] = [
+                    number
+                    for number, mode in enumerate(self.problem.steps[reader].modes)
+                    if all(b != index or wanted == emits for b, wanted in mode.when)
+                ]
+            row = scores[reader]
+            total += min((row[number] for number in found), default=math.inf)
         return total
+
+    def _fitting(self, index: int, emitted: Sequence[int]) -> list[int]:
+        """Return a step's modes, by number, that agree with what the steps before it emit."""
+        key = (index, tuple(emitted[before] for before in self.read[index]))
+        found = self.fits.get(key)
+        if found is None:
+            found = self.fits[key] = [
+                number
+                for number, mode in enumerate(self.problem.steps[index].modes)
+                if all(emitted[before] == wanted for before, wanted in mode.when)
+            ]
+        return found
 
     def try_rows(self, weights: _Weights) -> None:
         """Try measured configurations one by one: few may fit each other step by step."""
@@ -238,15 +267,10 @@ class _Search:
 
     def improve_engines(self) -> None:
         """Close, open and exchange engines one at a time until nothing helps."""
-        engines = self.problem.engines
-        resident = sorted(
-            {m.engine for s in self.problem.steps for m in s.modes if m.engine is not None}
-        )
-        resident = [e for e in resident if engines[e].resident]
-        improved = True
+        engines, improved = self.problem.engines, True
         while improved and self.left > 0:
             improved = False
-            for engine in resident:
+            for engine in sorted(self.resident):
                 rest = frozenset(e for e in self.open if engines[e].group != engines[engine].group)
                 moved = rest if engine in self.open else rest | {engine}
                 improved |= self.try_open(self.weights, moved)
@@ -273,22 +297,21 @@ class _Search:
 
     def _changed(self, index: int, number: int) -> Modes | None:
         assert self.best is not None
-        modes = list(self.best.modes)
-        modes[index] = number
-        for later in range(index, len(modes)):
-            step = self.problem.steps[later]
-            if self._fits(step.modes[modes[later]], modes):
+        steps, modes = self.problem.steps, list(self.best.modes)
+        emitted = [step.modes[m].emits for step, m in zip(steps, modes, strict=True)]
+        if number not in self._fitting(index, emitted):
+            return None
+        modes[index], emitted[index] = number, steps[index].modes[number].emits
+        for later in range(index + 1, len(modes)):
+            fitting = self._fitting(later, emitted)
+            if modes[later] in fitting:
                 continue
-            fitting = [n for n, mode in enumerate(step.modes) if self._fits(mode, modes)]
-            same = [n for n in fitting if step.modes[n].engine == step.modes[modes[later]].engine]
-            if later == index or not fitting:
+            if not fitting:
                 return None
-            modes[later] = (same or fitting)[0]
+            options, engine = steps[later].modes, steps[later].modes[modes[later]].engine
+            modes[later] = next((n for n in fitting if options[n].engine == engine), fitting[0])
+            emitted[later] = options[modes[later]].emits
         return tuple(modes)
-
-    def _fits(self, mode: Mode, modes: Sequence[int]) -> bool:
-        steps = self.problem.steps
-        return all(steps[b].modes[modes[b]].emits == wanted for b, wanted in mode.when)
 
 
 def _excess(problem: Problem, found: Placement) -> float:
