@@ -177,7 +177,7 @@ class ProfileCostModel:
         if gpus > 1 and (model.kind != "llm" or model.q_heads % gpus):
             return False  # small models gain nothing from several GPUs; heads must share out evenly
         held = min(SERVED_TOKENS, float(model.context_tokens))
-        return _serving(model, pool, gpus, executor).sequences(held) >= 1
+        return serving_on(model, pool, gpus, _cpu_server_cores(pool, executor)).sequences(held) >= 1
 
     def _model(self, executor: Executor) -> Model | None:
         """Return the figures of an executor's model: its folder's, or the catalogue's."""
@@ -203,7 +203,7 @@ class ProfileCostModel:
         return server
 
     def _prepare(self, executor: Executor, model: Model, pool: Pool, gpus: int) -> _Server:
-        serving = _serving(model, pool, gpus, executor)
+        serving = serving_on(model, pool, gpus, _cpu_server_cores(pool, executor))
         gpu = pool.gpu if gpus else None
         key = (executor.model or "", "cpu" if gpu is None else gpu.type, gpus)
         points = self._profiles.tokens.get(key, ())
@@ -286,10 +286,6 @@ def _no_figures(executor: Executor) -> str:
         return f"`{folder_model(executor).name}` is not there any more"
     except InputError as error:
         return error.diagnostics[0].message
-
-
-def _serving(model: Model, pool: Pool, gpus: int, executor: Executor) -> Serving:
-    return serving_on(model, pool, gpus, _cpu_server_cores(pool, executor))
 
 
 def _cpu_server_cores(pool: Pool, executor: Executor) -> int:

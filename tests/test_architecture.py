@@ -35,6 +35,7 @@ RUNS_WHAT_IS_NAMED = {
     "__init__.py": "a table of public names",
     "cli/main.py": "a table of commands",
     "targets/detect.py": "the name pynvml",
+    "targets/oracle.py": "the name aiconfigurator_core.sdk",
     "runtime/nvml.py": "the name pynvml",
     "runtime/torch_models.py": "the module of a model's family, from a table of its own",
     "runtime/entries.py": "the shipped names, entry points, files given with --library or --metric",
