@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +136,16 @@ def _row(day: DayPlan, plan: ServicePlan, replayed: Sequence[ClassReplay]) -> di
         "solve_s": day.solve_s,
         "gap": found.gap,
         "classes": [asdict(kind) for kind in replayed],
-        "unserved": [{"class": name, "reason": reason} for name, reason in plan.unserved],
+        "unserved": [
+            {
+                "class": lost.name,
+                "reason": lost.reason,
+                "conflict": lost.conflict,
+                "nearest": dict(lost.nearest),
+            }
+            for lost in plan.unserved
+        ],
+        "estimates": [asdict(found) for found in plan.estimates()],
     }
 
 
@@ -173,12 +182,31 @@ def _text(name: str, rows: Sequence[dict[str, Any]]) -> str:
     if kinds:
         replayed = table(["policy", "class", "as asked", "p95 wait"], kinds, left=2)
         parts += ["replayed second by second", indent(replayed)]
-    parts += [
-        f"{row['policy']} does not serve {lost['class']}: {lost['reason']}"
-        for row in rows
-        for lost in row["unserved"]
-    ]
+    parts += [_unserved(row["policy"], lost) for row in rows for lost in row["unserved"]]
+    parts += [f"estimates of {row['policy']}: {_estimates(row)}" for row in rows]
     return "\n\n".join(parts)
+
+
+def _unserved(policy: str, lost: Mapping[str, Any]) -> str:
+    """Return which class is left out, what it asks too much of, and what would do."""
+    lines = [f"{policy} does not serve {lost['class']}: {lost['reason']}"]
+    if len(lost["conflict"]) > 1:
+        quoted = " and ".join(f"`{part}`" for part in lost["conflict"])
+        lines.append(f"  {quoted} cannot all be met")
+    for what, value in lost["nearest"].items():
+        unit = " s" if what.startswith("latency") else ""
+        lines.append(f"  `{what}` would be feasible at {value:g}{unit}")
+    return "\n".join(lines)
+
+
+def _estimates(row: Mapping[str, Any]) -> str:
+    """Return `measured 4 ±10 %, analytic 2 ±30 %`."""
+    from .figures import percent
+
+    found = (
+        f"{of['source']} {of['count']} ±{percent(of['error_band'])}" for of in row["estimates"]
+    )
+    return ", ".join(found) or "none"
 
 
 def _wait(value: float) -> str:

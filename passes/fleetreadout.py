@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from ..targets.service_plan import (
     FleetEpoch,
     InstanceType,
     PlannedRoute,
+    RouteStep,
     ServedClass,
     ServicePlan,
 )
 from ..targets.study import Study
 from .fleet import DayPlan, Part
+from .fleetconflict import unmet
 from .fleetproblem import FleetProblem
+from .serviceproblem import Column, RequestClass
 
 
 def service_plan(study: Study, fleet: FleetProblem, day: DayPlan) -> ServicePlan:
@@ -57,7 +61,7 @@ def service_plan(study: Study, fleet: FleetProblem, day: DayPlan) -> ServicePlan
         instances=tuple(instances),
         classes=classes,
         epochs=tuple(_epochs(day, firsts)),
-        unserved=day.unserved,
+        unserved=unmet(study, fleet, day),
     )
 
 
@@ -86,15 +90,44 @@ def _epochs(day: DayPlan, firsts: list[int]) -> Iterator[FleetEpoch]:
 def _routes(part: Part, number: int, first: int) -> Iterator[PlannedRoute]:
     for k, members in enumerate(part.members):
         for route in part.plans[number].routes(k):
-            column = route.column
             for member in members:
-                yield PlannedRoute(
-                    kind=member,
-                    share=route.share,
-                    configuration=column.label(part.problem.classes[k]),
-                    busy=tuple((first + engine, seconds) for engine, seconds in column.busy),
-                    latency_s=column.latency_s,
-                    accuracy=column.accuracy,
-                    energy_j=column.energy_j,
-                    usd=column.usd,
+                yield planned_route(
+                    part.problem.classes[k], route.column, route.share, member, first
                 )
+
+
+def planned_route(
+    kind: RequestClass, column: Column, share: float, member: int, first: int
+) -> PlannedRoute:
+    """Return a route of class number `member`, whose instances are numbered from `first`."""
+    return PlannedRoute(
+        kind=member,
+        share=share,
+        configuration=column.label(kind),
+        busy=tuple((first + engine, seconds) for engine, seconds in column.busy),
+        latency_s=_known(column.latency_s),
+        accuracy=column.accuracy,
+        energy_j=column.energy_j,
+        usd=column.usd,
+        steps=tuple(_steps(kind, column, first)),
+    )
+
+
+def _steps(kind: RequestClass, column: Column, first: int) -> Iterator[RouteStep]:
+    for stage, choice in zip(kind.stages, column.choices, strict=True):
+        variant = stage.variants[choice]
+        yield RouteStep(
+            step=stage.name,
+            configuration=variant.configuration,
+            instance=None if variant.engine is None else first + variant.engine,
+            load=variant.load,
+            busy_s=variant.busy_s,
+            latency_s=_known(variant.latency_s),
+            quality=variant.quality,
+            source=variant.source,
+            error_band=variant.error_band,
+        )
+
+
+def _known(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None

@@ -8,12 +8,10 @@ nothing. It names executors and runners; the runtime maps the names to code it a
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from functools import cache, lru_cache
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, Literal
 
 from ..ir.diagnostics import CompileError, Diagnostic, InputError
 from ..ir.ops import Attr
@@ -23,10 +21,10 @@ from ..ir.verifier import verify
 from ..ir.workflow import MetricName, Module
 from .conformance import load_schema, violation
 from .endpoint import EndpointPlan
+from .json_document import built, strict_json
 
 SCHEMA = "murakkab/plan/1"
 _MAX_PLAN_BYTES = 64 * 1024 * 1024
-_MAX_DIGITS = 300  # of an integer: beyond it, it may not fit a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +253,7 @@ def plan_from_json(text: str, path: str = "<plan>") -> Plan:
     if len(text) > _MAX_PLAN_BYTES:
         raise _refused(path, f"the document is over {_MAX_PLAN_BYTES // 2**20} MiB")
     try:
-        document = _parsed(text)
+        document = strict_json(text)
     except (ValueError, RecursionError) as error:
         raise _refused(path, f"not valid JSON (truncated?): {error}") from None
     if not isinstance(document, dict) or "schema" not in document:
@@ -272,45 +270,11 @@ def plan_from_json(text: str, path: str = "<plan>") -> Plan:
         raise _refused(path, "it is nested too deeply") from None
 
 
-def _parsed(text: str) -> Any:
-    """Parse strict JSON: ValueError for what Python's parser takes or makes beyond the standard."""
-    document = json.loads(
-        text,
-        parse_float=_finite,
-        parse_int=_short_integer,
-        parse_constant=_finite,
-        object_pairs_hook=_without_repeats,
-    )
-    json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    return document
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(float(text)):
-        raise ValueError(f"`{text[:40]}` is not a finite number")
-    return float(text)
-
-
-def _short_integer(text: str) -> int:
-    if len(text) > _MAX_DIGITS:
-        raise ValueError(f"`{text[:40]}…` is too long for a number")
-    return int(text)
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    names = [name for name, _ in pairs]
-    twice = next(name for name in names if names.count(name) > 1)
-    raise ValueError(f"`{twice[:40]}` stands twice in an object")
-
-
 def _validated(document: Mapping[str, Any], path: str) -> Plan:
     wrong = violation(document, plan_schema())
     if wrong is not None:
         raise _refused(path, wrong)
-    plan: Plan = _build(Plan, document)
+    plan: Plan = built(Plan, document)
     _consistent(plan, path)
     return plan
 
@@ -367,32 +331,3 @@ def _shown(value: Any) -> str:
 
 def _refused(path: str, why: str, help: str | None = None) -> InputError:
     return InputError(Diagnostic("invalid-plan", f"cannot use plan `{path}`: {why}", help=help))
-
-
-def _build(kind: Any, value: Any) -> Any:
-    """Turn validated JSON into the dataclass tree that `kind` describes."""
-    if is_dataclass(kind):
-        make: Any = kind
-        hints = _hints(make)
-        return make(**{name: _build(hints[name], value[name]) for name in hints if name in value})
-    origin = get_origin(kind)
-    if origin in (Union, UnionType):
-        if value is None:
-            return None
-        inner = [k for k in get_args(kind) if k is not type(None)]
-        return _build(inner[0], value) if len(inner) == 1 else _frozen(value)
-    if origin is tuple:
-        return tuple(_build(get_args(kind)[0], v) for v in value)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {k: _frozen(v) for k, v in value.items()}
-    return float(value) if kind is float else value
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    """Return the types of a dataclass's fields; evaluating their text costs more than reading."""
-    return get_type_hints(kind)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value

@@ -215,6 +215,9 @@ def test_where_everything_may_vanish_what_may_not_wait_is_not_served(mail: Path)
     day = plan_day(found, fleet_problem(found, study_programs(found, {})), "joint")
     reason = "nothing carries out `kind` on capacity that stays"
     assert day.unserved == (("mail/fast", reason),)
+    fleet = fleet_problem(found, study_programs(found, {}))
+    (lost,) = service_plan(found, fleet, day).unserved
+    assert lost.conflict == ("capacity that stays",)
 
 
 def test_a_hosted_model_is_asked_within_its_rate(mail: Path) -> None:
