@@ -1,11 +1,16 @@
 """What a profile predicts of a fan-out and a chain, beside what `mkb run` of them takes.
 
-    .venv-vllm/bin/python benchmarks/predict_vs_run/run.py [--runs 5] [--json FILE]
+    .venv-vllm/bin/python benchmarks/predict_vs_run/run.py [--runs 5] [--default-lengths]
+        [--json FILE]
 
-One vLLM server on a CPU core; clients on another. `mkb profile` measures it twice: with lengths
-like those of the workflows' calls, and with its default lengths, several times as long. Each
-workflow is compiled with each profile, and run on the same server. Then the server's share of its
-core is told for all of them: where others use the machine, it is below 1, and speeds differ.
+One vLLM server on a CPU core; clients on another. `mkb profile` measures it with lengths like those
+of the workflows' calls, and with `--default-lengths` a second time with its own, several times as
+long. Each workflow is compiled with each profile, and run on the same server.
+
+The server is bound to a core, so it works for as long as the kernel gives it that core. Where
+others use the machine, that share is below 1 and changes: it is told for every part, and beside the
+plain error stands that of the prediction for the share that the runs had.
+
 `make .venv-vllm/.ready` makes the environment. Needs Linux and 2 cores.
 """
 
@@ -17,8 +22,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -68,19 +71,13 @@ class Bench:
             raise SystemExit(f"mkb {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
         return done.stdout
 
-    @contextmanager
-    def share(self, told: list[float]) -> Iterator[None]:
-        """Note the share of its core that the server has while this is entered."""
-        began_s, busy_s = perf_counter(), self.server.busy_s()
-        yield
-        told.append((self.server.busy_s() - busy_s) / (perf_counter() - began_s))
-
-    def profile(self, name: str, flags: list[str]) -> Path:
-        """Measure the server."""
+    def profile(self, name: str, flags: list[str]) -> tuple[Path, float]:
+        """Measure the server; return the profile, and the share of its core the server had."""
         path = self.folder / f"{name.replace(' ', '_')}.csv"
         where = ["--endpoint", self.server.url, "--as", f"./{MODEL}", "--loads", LOADS]
+        began_s, busy_s = perf_counter(), self.server.busy_s()
         self.mkb("profile", *where, *flags, "-o", str(path))
-        return path
+        return path, (self.server.busy_s() - busy_s) / (perf_counter() - began_s)
 
     def plan(self, workflow: str, profile: Path) -> Path:
         """Compile a workflow with a profile; return the plan."""
@@ -90,18 +87,20 @@ class Bench:
         self.mkb("compile", str(HERE / f"{workflow}.mkb"), *surroundings, "-o", str(path))
         return path
 
-    def run(self, plan: Path, salt: int, items: int) -> float:
-        """Run a plan; return the seconds from its first call to its last answer."""
+    def run(self, plan: Path, salt: int, items: int) -> tuple[float, float]:
+        """Run a plan; return the seconds from its first call to its last answer, and the share."""
         questions = [QUESTION.format(salt=salt, n=n) for n in range(items)]
         inputs, record = self.folder / "in.json", self.folder / "record" / "run.json"
         inputs.write_text(json.dumps({"questions": questions}), "utf-8")
         given = ["--inputs", str(inputs), "--library", str(self.library)]
+        busy_s = self.server.busy_s()
         self.mkb("run", str(plan), *given, "--record", str(record))
         document = json.loads(record.read_text("utf-8"))
         made = {step["usage"]["output_tokens"] / step["calls"] for step in document["steps"]}
         if made != {float(TOKENS)}:
             raise SystemExit(f"answers have {made} tokens instead of {TOKENS}")
-        return float(document["totals"]["measured"]["latency_s"])
+        within_s = float(document["totals"]["measured"]["latency_s"])
+        return within_s, (self.server.busy_s() - busy_s) / within_s
 
 
 @dataclass(frozen=True)
@@ -113,38 +112,45 @@ class Comparison:
     at_once: int
     predicted_s: float
     runs_s: list[float]
-    error_band: float
+    profile_share: float
+    run_share: float
 
     @property
     def error(self) -> float:
         """Return how far the prediction is from the median run, relative to that."""
-        measured_s = median(self.runs_s)
-        return (self.predicted_s - measured_s) / measured_s
+        return self.predicted_s / median(self.runs_s) - 1.0
+
+    @property
+    def error_at_share(self) -> float:
+        """Return the same for the share of its core that the server had in the runs."""
+        at_share_s = self.predicted_s * self.profile_share / self.run_share
+        return at_share_s / median(self.runs_s) - 1.0
 
 
-def compare(bench: Bench, runs: int, shares: dict[str, list[float]]) -> list[Comparison]:
+def compare(bench: Bench, runs: int, names: list[str]) -> list[Comparison]:
     """Profile, compile, and run every plan so often, in turns."""
     plans: dict[tuple[str, str], Path] = {}
-    for name, flags in PROFILES.items():
-        with bench.share(shares.setdefault(f"profile, {name}", [])):
-            profile = bench.profile(name, flags)
+    shares: dict[str, float] = {}
+    for name in names:
+        profile, shares[name] = bench.profile(name, PROFILES[name])
         print(f"  profiled: {name}", file=sys.stderr)
         plans |= {(workflow, name): bench.plan(workflow, profile) for workflow in ITEMS}
-    taken: dict[tuple[str, str], list[float]] = {key: [] for key in plans}
+    taken: dict[tuple[str, str], list[tuple[float, float]]] = {key: [] for key in plans}
     for n in range(runs):
         for i, (key, plan) in enumerate(plans.items()):
-            with bench.share(shares.setdefault(f"runs of {key[0]}", [])):
-                taken[key].append(bench.run(plan, n * len(plans) + i, ITEMS[key[0]]))
+            taken[key].append(bench.run(plan, n * len(plans) + i, ITEMS[key[0]]))
         print(f"  {n + 1}/{runs}", file=sys.stderr)
-    return [_compared(key, plan, taken[key]) for key, plan in plans.items()]
+    return [_compared(key, plan, taken[key], shares[key[1]]) for key, plan in plans.items()]
 
 
-def _compared(key: tuple[str, str], plan: Path, runs_s: list[float]) -> Comparison:
+def _compared(
+    key: tuple[str, str], plan: Path, taken: list[tuple[float, float]], profile_share: float
+) -> Comparison:
     document = json.loads(plan.read_text("utf-8"))
-    predicted = document["predicted"]
     at_once = sum(int(engine["concurrency"]) for engine in document["engines"])
-    band = float(predicted["error_band"])
-    return Comparison(*key, at_once, float(predicted["latency_s"]["p50"]), runs_s, band)
+    predicted_s = float(document["predicted"]["latency_s"]["p50"])
+    runs_s, run_shares = [within_s for within_s, _ in taken], [share for _, share in taken]
+    return Comparison(*key, at_once, predicted_s, runs_s, profile_share, median(run_shares))
 
 
 def write_model(folder: Path) -> Path:
@@ -172,9 +178,10 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--default-lengths", action="store_true", help="take a second profile")
     parser.add_argument("--json", type=Path, help="keep every sample here")
     options = parser.parse_args()
-    shares: dict[str, list[float]] = {}
+    names = list(PROFILES)[: 2 if options.default_lengths else 1]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         library = write_model(folder)
@@ -182,20 +189,21 @@ def main() -> None:
         with served(
             sys.executable, folder / MODEL, arguments, folder / "server.log", SERVER_CORE
         ) as server:
-            found = compare(Bench(server, folder, library), options.runs, shares)
-    print(f"{'workflow':<10}{'profile':<18}{'at once':>8}{'predicted':>11}{'measured':>10}{'':>8}")
+            found = compare(Bench(server, folder, library), options.runs, names)
+    print(
+        f"{'workflow':<10}{'profile':<17}{'at once':>7}{'predicted':>11}{'measured':>10}"
+        f"{'error':>9}{'share: profile, runs':>22}{'error at it':>13}"
+    )
     for each in found:
         print(
-            f"{each.workflow:<10}{each.profile:<18}{each.at_once:>8}{each.predicted_s:>9.2f} s"
-            f"{median(each.runs_s):>8.2f} s{each.error:>+8.1%}"
+            f"{each.workflow:<10}{each.profile:<17}{each.at_once:>7}{each.predicted_s:>9.2f} s"
+            f"{median(each.runs_s):>8.2f} s{each.error:>+9.1%}"
+            f"{f'{each.profile_share:.2f}, {each.run_share:.2f}':>22}{each.error_at_share:>+13.1%}"
             f"   runs {min(each.runs_s):.2f} to {max(each.runs_s):.2f} s"
         )
     print(f"wanted: within {WANTED:.0%} of the median run, with lengths like the calls'")
-    for what, told in shares.items():
-        print(f"the server's share of its core, {what}: {median(told):.2f}")
     if options.json is not None:
-        document = {"comparisons": [asdict(each) for each in found], "shares": shares}
-        options.json.write_text(json.dumps(document, indent=1), "utf-8")
+        options.json.write_text(json.dumps([asdict(each) for each in found], indent=1), "utf-8")
 
 
 if __name__ == "__main__":
