@@ -208,8 +208,6 @@ class ProfileCostModel:
         key = (executor.model or "", "cpu" if gpu is None else gpu.type, gpus)
         points = self._profiles.tokens.get(key, ())
         origin: Provenance = self._profiles.origins[key] if points else "analytic"
-        if any(point.source.startswith("not measured") for point in points):
-            origin = "analytic"  # scaled from other hardware by the analytic model
         cores = _cpu_server_cores(pool, executor)
         if gpus:
             cores = min(SERVER_CORES + gpus, pool.cpu.cores)
