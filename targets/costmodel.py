@@ -365,7 +365,7 @@ def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
         memory_bytes=min(server.host_bytes + kv_bytes, pool.memory_bytes),
         gpu_memory_bytes=(server.weight_bytes + keys) / server.gpus if server.gpus else 0.0,
         source=server.origin,
-        error_band=BANDS[server.origin],
+        error_band=serving.error_band if server.origin == "analytic" else BANDS[server.origin],
         kv_cache_bytes=kv_bytes,
     )
 

@@ -11,16 +11,23 @@ from dataclasses import dataclass, field
 
 from .catalog import Model
 from .cluster import Pool
+from .cost import BANDS
+from .perfbands import band
 from .perfconstants import PRECISIONS
 from .perfdevice import cpu_device, gpu_device
 from .perfmodel import Query, Server, power_w, prefill_s, sequences, server, step_s
+from .perfstages import STAGE_KINDS
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A model on GPUs, or on a CPU; seconds, watts and bytes of all of them together."""
+    """A model on GPUs, or on a CPU; seconds, watts and bytes of all of them together.
+
+    `error_band` is how far off the times of whole requests may be, relative.
+    """
 
     server: Server
+    error_band: float
     free_bytes: float = field(init=False)
     idle_w: float = field(init=False)
 
@@ -67,4 +74,11 @@ def serving_on(model: Model, pool: Pool, gpus: int, cores: int) -> Serving:
         device = gpu_device(pool.gpu)
     precision = model.precision if model.precision in PRECISIONS else "bf16"
     asked = Query(model, device, max(gpus, 1), batch=1, isl=0, osl=1, precision=precision)
-    return Serving(server(asked))
+    return Serving(server(asked), _band(asked))
+
+
+def _band(asked: Query) -> float:
+    """Return at least what is declared: the model's own band is of steps, which vary less."""
+    stage = STAGE_KINDS.get(asked.model.kind)
+    own_pct = band(asked, "analytic") if stage is None else stage.band_pct
+    return max(BANDS["analytic"], own_pct / 100)
