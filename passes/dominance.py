@@ -42,7 +42,7 @@ class _Weighed:
 def _frontier(ways: Sequence[Way], shared: set[str], apart: bool) -> list[Way]:
     alike: dict[tuple[object, ...], list[_Weighed]] = defaultdict(list)
     for way in ways:
-        weighed = _Weighed(way, _figures(way), _holding(way), way.concurrency * way.replicas)
+        weighed = _Weighed(way, _figures(way), _holding(way), way.slots)
         configuration = way.configuration.label if apart else None
         alike[(way.emits, way.case, configuration)].append(weighed)
     kept: set[int] = set()

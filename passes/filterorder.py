@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..ir.diagnostics import CompileError
 from ..ir.ops import Op, Region, Value
 from ..ir.workflow import Module, Workflow
 from .base import Context
@@ -133,11 +134,18 @@ class _Orderer:
         if self._seconds is None:
             self._seconds = {}
             if self._module.level == "logical":
-                steps, found = variants(self._module, self._context)
-                for step, ways in zip(steps, found, strict=True):
-                    latencies = [w.estimate.latency.p50 for w in ways if w.estimate is not None]
-                    self._seconds[step.op.out().name] = min(latencies, default=1.0)
+                self._seconds = dict(self._quickest())
         return self._seconds
+
+    def _quickest(self) -> Iterator[tuple[str, float]]:
+        try:
+            steps, found = variants(self._module, self._context)
+        except CompileError:
+            return  # what cannot run here is told by `place`
+        for step, ways in zip(steps, found, strict=True):
+            latencies = [w.estimate.latency.p50 for w in ways if w.estimate is not None]
+            if latencies:
+                yield step.op.out().name, min(latencies)
 
     # ---- the conditions of one filter
 

@@ -40,6 +40,7 @@ class Way:
     replicas: int = 0
     estimate: Estimate | None = None
     engine: EngineOption | None = None
+    slots: int = 0  # of the engine's, while it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def ways(step: StepWork, terms: Terms) -> Iterator[Way]:
 
 
 # What of a way does not depend on where in the workflow its step stands, in Way's order.
-_Priced = tuple[tuple[Times, ...], float, float, Slot, int, int, Estimate, EngineOption]
+_Priced = tuple[tuple[Times, ...], float, float, Slot, int, int, Estimate, EngineOption, int]
 
 
 def _priced(
@@ -165,13 +166,17 @@ def _accepted(slot: Slot, pins: tuple[Pin, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """Replicas, the calls each may have in flight and has, and what one replica then takes."""
+    """Replicas, the calls each may have in flight and has, and what one replica then takes.
+
+    `share` is its calls a second over the most that it does at any load.
+    """
 
     replicas: int
     concurrency: int
     in_flight: int
     most: int
     estimate: Estimate
+    share: float = 0.0
 
 
 def _loads(
@@ -179,17 +184,20 @@ def _loads(
 ) -> Iterator[_Load]:
     offered = terms.context.costs.concurrencies(executor, slot)
     service = terms.rate is not None or terms.single
+    knobs, ask = dict(config.knobs), terms.context.costs.estimate
+    best = 0.0  # calls a second of a replica at its best load
+    if not service and executor.runner in RESIDENT_RUNNERS:
+        best = max(ask(executor, knobs, slot, work, c).calls_per_s for c in offered)
     for replicas in (1,) if terms.single else _replicas(executor, slot, count, service):
         share = math.ceil(max(count.parallel, 1.0) / replicas)
         for concurrency in offered:
             # other requests fill a service's engines; a job has only its own calls
             in_flight = concurrency if service else min(concurrency, share)
-            estimate = terms.context.costs.estimate(
-                executor, dict(config.knobs), slot, work, in_flight
-            )
+            estimate = ask(executor, knobs, slot, work, in_flight)
             demand = (terms.rate or 0.0) * count.calls
             if terms.reference or demand <= replicas * estimate.calls_per_s:
-                yield _Load(replicas, concurrency, in_flight, max(offered), estimate)
+                rate = estimate.calls_per_s / best if best else 0.0
+                yield _Load(replicas, concurrency, in_flight, max(offered), estimate, rate)
             if not service and concurrency >= share:
                 break  # more in flight than there is to do gains nothing
 
@@ -215,6 +223,8 @@ def _price(count: Count, slot: Slot, load: _Load, engine: EngineOption, terms: T
     watts = estimate.busy_w - (estimate.idle_w if engine.resident else 0.0)
     held_usd = 0.0 if engine.resident else estimate.usd_per_s * working_s
     in_flight = load.in_flight * load.replicas
+    # calls of two steps on one server slow each other: together they get no more done than it can
+    slots = max(load.concurrency * load.replicas, math.ceil(load.share * engine.slots - 1e-9))
     return (
         tuple(_times(estimate, count, in_flight, q) for q in terms.percentiles),
         max(watts, 0.0) * working_s,
@@ -224,6 +234,7 @@ def _price(count: Count, slot: Slot, load: _Load, engine: EngineOption, terms: T
         load.replicas,
         estimate,
         engine,
+        slots,
     )
 
 
@@ -299,12 +310,11 @@ def _engine(
 
 def as_mode(way: Way, engine: int | None, when: tuple[tuple[int, int], ...], choice: int) -> Mode:
     """Return the solver's view of a way; `choice` is the number of its configuration."""
-    slots = way.concurrency * way.replicas if engine is not None else 0
     where = f" on {way.slot} c{way.concurrency} r{way.replicas}" if way.slot is not None else ""
     return Mode(
         label=way.configuration.label + where,
         engine=engine,
-        slots=slots,
+        slots=way.slots if engine is not None else 0,
         times=way.times,
         energy_j=way.energy_j,
         usd=way.usd,

@@ -59,11 +59,15 @@ class Pushdown(Pass):
         """Return the module with its filters where they belong."""
         if module.level == "placed":
             return module  # the plan accounts for every step
-        if self.order:
-            module = ordered(module, context)
-        if self.push:
-            module = module.with_workflow(_Pusher(module).run())
-        return module
+        while True:
+            # a condition that was pushed may leave another without calls
+            before = module
+            if self.order:
+                module = ordered(module, context)
+            if self.push:
+                module = module.with_workflow(_Pusher(module).run())
+            if module == before:
+                return module
 
 
 @dataclass(frozen=True, slots=True)
