@@ -99,7 +99,18 @@ def requirement_of(node: ast.Require, text: str, findings: Findings) -> Requirem
     value = measured(node.value, _METRIC_UNITS[name], f"`{name}`", findings)
     if math.isnan(value) or not _in_range(name, node.value, value, findings):
         return None
+    if _beyond(name, node.op, value):
+        what, end = ("least", "0") if node.op in _UPPER else ("most", "1")
+        message = f"`{text}` can never be met: {name} is {end} at {what}"
+        findings.error("out-of-range", message, node.span)
+        return None
     return Requirement(name, node.op, value, quantile, text, node.span)
+
+
+def _beyond(metric: MetricName, op: str, value: float) -> bool:
+    """Tell whether a comparison asks for less than nothing, or for more than all of accuracy."""
+    below = value < 0 or (value == 0 and op == "<")
+    return (op in _UPPER and below) or (metric == "accuracy" and value == 1 and op == ">")
 
 
 def _in_range(metric: str, node: ast.Quantity, value: float, findings: Findings) -> bool:

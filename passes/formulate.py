@@ -22,6 +22,7 @@ from .work import StepWork, analyse
 
 # Without a requirement on accuracy a plan may lose this much of the reference plan's.
 DEFAULT_FLOOR = 0.95
+DEFAULT_TEXT = f"accuracy >= {DEFAULT_FLOOR:g} of the reference (the default)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +212,7 @@ def _limits(needs: Sequence[Requirement], accuracy: float, floor: float) -> tupl
         value = need.value / accuracy if need.metric == "accuracy" else need.value
         limits.append(Limit(need.metric, need.op, value, need.text, _percentile(need)))
     if not any(limit.metric == "accuracy" for limit in limits):
-        text = f"accuracy >= {DEFAULT_FLOOR:g} of the reference (the default)"
-        limits.append(Limit("accuracy", ">=", floor, text))
+        limits.append(Limit("accuracy", ">=", floor, DEFAULT_TEXT))
     return tuple(limits)
 
 
@@ -220,11 +220,14 @@ def _reachable(problem: Problem, limit: Limit) -> Limit:
     """Return the limit; a tier of latency is no less than what the cluster can reach at all.
 
     Tiers are read off with capacity left aside, and no combination is faster than the fastest
-    placement: a rank among latencies none of which is below it is not below it either.
+    placement: a rank among latencies none of which is below it is not below it either. Nor is it
+    less than what the accuracy allows that is kept where none is required: a tier alone can be met.
     """
     if limit.metric != "latency" or limit.text.split()[-1] not in TIERS:
         return limit
-    return replace(limit, value=reachable_latency(problem, limit.value, limit.percentile))
+    kept = tuple(other for other in problem.limits if other.text == DEFAULT_TEXT)
+    bare = replace(problem, limits=kept)
+    return replace(limit, value=reachable_latency(bare, limit.value, limit.percentile))
 
 
 def _require_ways(steps: Sequence[StepWork], found: Sequence[Sequence[Way]], terms: Terms) -> None:

@@ -33,12 +33,15 @@ def greedy(problem: Problem) -> Placement | None:
     return best if best is not None and not broken(problem, best.metrics) else None
 
 
-def closest(problem: Problem) -> Placement | None:
-    """Return the best placement found, limits broken as little as this search can."""
+def closest(problem: Problem, hurries: Sequence[float] = HURRIES) -> Placement | None:
+    """Return the best placement found, limits broken as little as this search can.
+
+    `hurries` are the weights of latency that it starts from, each a search of its own.
+    """
     # engines idle as long as the job lasts, so that a quick job is often a cheap one; which start
     # leads furthest shows only at the end
     found: list[Placement] = []
-    for hurry in HURRIES:
+    for hurry in hurries:
         search = _Search(problem)
         for weights in _weightings(problem, hurry):
             search.try_open(weights, search.widest(weights))

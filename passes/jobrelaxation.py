@@ -19,7 +19,7 @@ from ..ir.workflow import MetricName
 from .jobcuts import earliest_starts
 from .jobscale import TICKS, UNITS, Scale
 from .jobspans import span_groups, span_job
-from .problem import Problem, loss
+from .problem import Limit, Problem, loss
 
 if TYPE_CHECKING:
     from ortools.math_opt.python import mathopt  # type: ignore[import-untyped]
@@ -52,7 +52,7 @@ def relax(
     from ortools.math_opt.solvers import highs_pb2  # type: ignore[import-untyped]
 
     built = Relaxation(problem, whole)
-    objective = built.amount(metric)
+    objective = built.amount(metric, problem.aimed)
     if at_most is not None:
         built.model.add_linear_constraint(objective <= built.scaled(metric, at_most) + SAFETY)
     built.model.minimize(objective)
@@ -100,8 +100,11 @@ class Relaxation:
         self.used = {e: self.switch() for e in self.resident}
         self.prestarted = {e: self.switch() for e in self.resident}
         self.held = {e: self.length() for e in self.resident}
-        self.makespan, self.gpus = self.length(), self.length()
+        # the end of the job at each percentile that is limited or aimed at
+        self.makespans = {percentile: self.length() for percentile in problem.timelines}
+        self.gpus = self.length()
         self.rows = [self.switch() for _ in problem.accuracies or ()]
+        self.limiting: list[tuple[Limit, mathopt.LinearConstraint]] = []
         # constraints
         self._choice()
         self._holding()
@@ -138,11 +141,11 @@ class Relaxation:
             return min(1.0, math.exp(SAFETY - value))
         return max(0.0, value - SAFETY * max(1.0, abs(value))) / self.units.get(metric, 1.0)
 
-    def amount(self, metric: MetricName) -> mathopt.LinearTypes:
+    def amount(self, metric: MetricName, percentile: int = 0) -> mathopt.LinearTypes:
         """Return a metric as an expression in the model's units."""
         match metric:
             case "latency":
-                return self.makespan
+                return self.makespans[percentile]
             case "gpus":
                 return self.gpus
             case "accuracy":
@@ -254,8 +257,9 @@ class Relaxation:
         """Keep the limits that bound an amount from above; others only raise the optimum."""
         for limit in self.problem.limits:
             below = (">=", ">", "==") if limit.metric == "accuracy" else ("<=", "<", "==")
-            if limit.op not in below or limit.percentile:
-                continue
             value = self.scaled(limit.metric, limit.value)
-            if math.isfinite(value):
-                self.add(self.amount(limit.metric) <= value + SAFETY * max(1.0, abs(value)))
+            if limit.op not in below or not math.isfinite(value):
+                continue
+            amount, slack = self.amount(limit.metric, limit.percentile), SAFETY * max(1, abs(value))
+            row = self.model.add_linear_constraint(amount <= value + slack)
+            self.limiting.append((limit, row))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .greedy import closest
 from .jobmodel import WHOLE, JobModel
 from .jobscale import Scale
 from .problem import Mode, Placement, Problem
@@ -49,20 +50,30 @@ def minimise(built: JobModel, objective: cp_model.LinearExprT, budget: float) ->
 def reachable_latency(problem: Problem, wanted: float, percentile: int) -> float:
     """Return the latency in seconds that is wanted, or the least there is where nothing reaches it.
 
-    Limits are left aside. The least is what is found in a fixed deterministic time, as the model
-    has it: rounded up to its ticks, so that it is feasible as a limit.
+    The problem's limits are kept. The least is what is found in a fixed deterministic time, as the
+    model has it: rounded up to its ticks, so that it is feasible as a limit.
     """
-    bare = replace(problem, limits=())
-    relaxed = len(problem.steps) > WHOLE
-    built = JobModel(bare, Scale.of(problem), sorted({0, percentile}), relaxed=relaxed)
+    aimed = replace(problem, objectives=("latency",), aimed=percentile)
+    relaxed, scale = len(problem.steps) > WHOLE, Scale.of(problem)
+    known = better(aimed, closest(aimed, hurries=(0.0,)), None)
+    if known is not None and known.metrics.latency_s[percentile] <= wanted:
+        return wanted
+    built = JobModel(aimed, scale, aimed.timelines, relaxed=relaxed)
+    for limit in aimed.limits:
+        built.limit(limit)
+    found = []
+    laid = None if known is None else evaluate(built.problem, known.modes, known.starts_s)
+    if isinstance(laid, Placement):
+        built.hint(laid)
+        found.append(laid.metrics.latency_s[percentile])
     outcome = minimise(built, built.metric("latency", percentile), LEAST_BUDGET)
-    if outcome.solver is None:
-        return wanted
-    order = [outcome.solver.value(start) for start in built.tracks[percentile].starts]
-    laid = evaluate(bare, _modes(built, outcome.solver), order)  # free of the model's rounding
-    if isinstance(laid, Placement) and laid.metrics.latency_s[percentile] <= wanted:
-        return wanted
-    return max(wanted, outcome.value * built.scale.tick_s)
+    if outcome.solver is not None:
+        found.append(outcome.value)
+        order = [outcome.solver.value(start) for start in built.tracks[percentile].starts]
+        laid = evaluate(aimed, _modes(built, outcome.solver), order)  # free of the rounding
+        if isinstance(laid, Placement) and laid.metrics.latency_s[percentile] <= wanted:
+            return wanted
+    return max(wanted, min(found, default=0.0) * scale.tick_s)
 
 
 def deterministic_solver(budget: float) -> cp_model.CpSolver:

@@ -20,6 +20,7 @@ from .jobrelaxation import relax
 from .jobscale import TICKS, Scale
 from .jobsearch import Outcome, better, minimise, read
 from .problem import Bound, Conflict, Infeasible, Placement, Problem
+from .refutation import Refutation
 from .schedule import TOLERANCE, Reason, evaluate
 
 FIRST_SHARE = 0.6  # of the budget that is left, for each objective but the last
@@ -60,6 +61,8 @@ def solve(
         start = better(problem, start, near)
     if len(problem.steps) > WHOLE:
         return _large(problem, start, near)
+    if start is None and _refuted(problem):
+        raise Infeasible(explain(problem, near) if explaining else Conflict((), ()))
     # variables and constraints
     built = JobModel(problem, Scale.of(problem), problem.timelines)
     for limit in problem.limits:
@@ -95,6 +98,11 @@ def solve(
     if best is None:
         raise Infeasible(not_found(problem, near))
     return _stated(problem, built, best, outcomes, start, least)
+
+
+def _refuted(problem: Problem) -> bool:
+    """Tell whether the linear relaxation refutes the limits, long before the whole model would."""
+    return Refutation(problem).refutes({limit.text for limit in problem.limits})
 
 
 def _engines_first(

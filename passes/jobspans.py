@@ -49,7 +49,9 @@ class _Stage:
 
 def span_job(built: Relaxation) -> None:
     """Let the job take as long as its longest path and the work in each of its stages."""
-    _clip(built, _Window(built.makespan, built.chosen), stages(built.problem))
+    parts = stages(built.problem)
+    for percentile, makespan in built.makespans.items():
+        _clip(built, _Window(makespan, built.chosen), parts, percentile)
 
 
 def span_groups(built: Relaxation) -> None:
@@ -106,7 +108,7 @@ def _covered(
     return rows
 
 
-def _clip(built: Relaxation, window: _Window, parts: list[_Stage]) -> None:
+def _clip(built: Relaxation, window: _Window, parts: list[_Stage], percentile: int = 0) -> None:
     """Add the clipped starts and ends of all steps, and that the window is as long as they say."""
     from ortools.math_opt.python import mathopt
 
@@ -114,22 +116,22 @@ def _clip(built: Relaxation, window: _Window, parts: list[_Stage]) -> None:
     starts = [built.length() for _ in problem.steps]
     ends = [built.length() for _ in problem.steps]
     for s, step in enumerate(problem.steps):
-        modes = list(zip(window.covered[s], step.modes, strict=True))
-        full = [built.second * mode.times[0].duration_s * x for x, mode in modes]
-        last = [
-            built.second * min(mode.times[0].last_s, mode.times[0].duration_s) * x
-            for x, mode in modes
+        modes = [
+            (x, mode.times[percentile])
+            for x, mode in zip(window.covered[s], step.modes, strict=True)
         ]
+        full = [built.second * times.duration_s * x for x, times in modes]
+        last = [built.second * min(times.last_s, times.duration_s) * x for x, times in modes]
         built.add(ends[s] >= starts[s] + mathopt.LinearSum(full))
         built.add(window.length >= ends[s])
         for before in step.after:
             built.add(starts[s] >= ends[before])
         for before in step.streams:
-            sources = zip(window.covered[before], problem.steps[before].modes, strict=True)
-            head = [
-                built.second * min(mode.times[0].first_s, mode.times[0].duration_s) * x
-                for x, mode in sources
+            sources = [
+                (x, mode.times[percentile])
+                for x, mode in zip(window.covered[before], problem.steps[before].modes, strict=True)
             ]
+            head = [built.second * min(times.first_s, times.duration_s) * x for x, times in sources]
             built.add(starts[s] >= starts[before] + mathopt.LinearSum(head))
             built.add(ends[s] >= ends[before] + mathopt.LinearSum(last))
     for part in parts:
@@ -139,11 +141,13 @@ def _clip(built: Relaxation, window: _Window, parts: list[_Stage]) -> None:
         right = window.length
         if part.last is not None:
             right = (starts if part.to_start else ends)[part.last]
-        for work in _work(built, window, part):
+        for work in _work(built, window, part, percentile):
             built.add(right >= left + work)
 
 
-def _work(built: Relaxation, window: _Window, part: _Stage) -> list[mathopt.LinearSum]:
+def _work(
+    built: Relaxation, window: _Window, part: _Stage, percentile: int
+) -> list[mathopt.LinearSum]:
     """Return how long the covered work of a stage takes each group's engine at least."""
     from ortools.math_opt.python import mathopt
 
@@ -153,7 +157,7 @@ def _work(built: Relaxation, window: _Window, part: _Stage) -> list[mathopt.Line
             engine = None if mode.engine is None else built.problem.engines[mode.engine]
             if engine is None or not engine.resident:
                 continue
-            seconds = mode.slots * mode.times[0].duration_s / engine.slots
+            seconds = mode.slots * mode.times[percentile].duration_s / engine.slots
             groups.setdefault(engine.group, []).append(built.second * seconds * x)
     return [mathopt.LinearSum(terms) for terms in groups.values() if len(terms) > 1]
 

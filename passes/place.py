@@ -12,9 +12,10 @@ from ..ir.ops import Level, attributes
 from ..ir.workflow import TIERS, Module, Requirement, Workflow
 from .base import Context, Pass
 from .formulate import Formulation, formulate
-from .problem import Conflict, Infeasible, Placement, stated
+from .problem import Conflict, Infeasible, Nearest, Placement, stated
 from .readout import read_out
 from .reference import reference_modes, serial
+from .schedule import TOLERANCE
 
 if TYPE_CHECKING:
     from .frontier import Axis, Frontier
@@ -118,24 +119,33 @@ def _fixed(module: Module, context: Context, policy: str) -> tuple[Formulation, 
 
 def _explained(workflow: Workflow, conflict: Conflict, formulation: Formulation) -> CompileError:
     """Say which requirements and resources conflict, and what would be feasible."""
+    conflicts = (conflict, *conflict.further)
+    return CompileError([_finding(workflow, each, formulation) for each in conflicts])
+
+
+def _finding(workflow: Workflow, conflict: Conflict, formulation: Formulation) -> Diagnostic:
     stated = {need.text: need for need in workflow.requirements}
     blamed = [stated[reason] for reason in conflict.reasons if reason in stated]
     reasons = " and ".join(_reason(reason, stated, formulation) for reason in conflict.reasons)
-    ops = {limit.text: limit.op for limit in formulation.problem.limits}
-    hints = []
-    for text, value in conflict.nearest:
-        where = f"would be feasible {_BESIDE.get(ops.get(text, ''), 'at')}"
-        if not conflict.proved:
-            where = "is missed in the nearest found, at"
-        value = _kept_feasible(value, ops.get(text, ""))
-        hints.append(f"`{text}` {where} {_readable(text, value, formulation)}")
+    hints = [_nearest(conflict, nearest, formulation) for nearest in conflict.nearest]
     what = "cannot all be met" if len(conflict.reasons) > 1 else "cannot be met"
     if not conflict.proved:
         what = "may be met, but no placement was found within the solver's limit"
     place = blamed[0].loc if blamed else workflow.loc
-    return CompileError(
-        [Diagnostic("infeasible", f"{reasons} {what}", place, help="; ".join(hints) or None)]
-    )
+    return Diagnostic("infeasible", f"{reasons} {what}", place, help="; ".join(hints) or None)
+
+
+def _nearest(conflict: Conflict, nearest: Nearest, formulation: Formulation) -> str:
+    """Say at what value a requirement would be feasible."""
+    limit = next(x for x in formulation.problem.limits if x.text == nearest.text)
+    value = _readable(nearest.text, _kept_feasible(nearest.value, limit.op), formulation)
+    aside = " and ".join(f"`{text}`" for text in nearest.aside)
+    beside = f", {aside} left aside" if aside else ""
+    if not conflict.proved:
+        return f"`{nearest.text}` is missed in the nearest found, at {value}"
+    if limit.op in _BESIDE and math.isclose(nearest.value, limit.value, rel_tol=TOLERANCE):
+        return f"`{nearest.text}` excludes the best there is, {value}: `{limit.op}=` has it{beside}"
+    return f"`{nearest.text}` would be feasible {_BESIDE.get(limit.op, 'at')} {value}{beside}"
 
 
 def _kept_feasible(value: float, op: str) -> float:

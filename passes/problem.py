@@ -220,19 +220,32 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Nearest:
+    """A limit by its words, and the nearest value of its metric, in base units, that can be met.
+
+    The other limits are kept, but for those left `aside`: they are part of other conflicts.
+    """
+
+    text: str
+    value: float
+    aside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
     """Why there is no placement: the smallest set of limits that conflict, and what would do.
 
-    `reasons` are the limits' own words and resource sentences; `nearest` maps a limit's words to
-    the nearest value that would be feasible with the others kept, in base units.
+    `reasons` are the limits' own words and resource sentences; `nearest` has a value for each limit
+    among them that has one. `further` are the conflicts beside this one.
 
     Not `proved`: the search found nothing within its limit, so that there may be a placement after
     all; `reasons` are the limits that the nearest placement it knows breaks, `nearest` its values.
     """
 
     reasons: tuple[str, ...]
-    nearest: tuple[tuple[str, float], ...]
+    nearest: tuple[Nearest, ...]
     proved: bool = True
+    further: tuple[Conflict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

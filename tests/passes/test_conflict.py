@@ -13,11 +13,13 @@ from murakkab.passes.problem import (
     Infeasible,
     Limit,
     Mode,
+    Nearest,
     Pool,
     Problem,
     Step,
     Times,
 )
+from murakkab.passes.refutation import Refutation
 
 from .test_jobsolver import small
 
@@ -40,16 +42,20 @@ def conflict(problem: Problem) -> Conflict:
     return caught.value.conflict
 
 
+def values(found: Conflict) -> dict[str, float]:
+    return {nearest.text: nearest.value for nearest in found.nearest}
+
+
 def test_the_limits_that_contradict_are_named_and_no_others() -> None:
     found = conflict(job(QUICK, CHEAP, RIGHT))
     assert set(found.reasons) == {QUICK.text, RIGHT.text}
-    nearest = dict(found.nearest)
+    nearest = values(found)
     assert nearest[QUICK.text] == pytest.approx(10.0, rel=1e-3)
     assert nearest[RIGHT.text] == pytest.approx(0.8)
 
 
 def test_the_nearest_value_can_be_met() -> None:
-    value = dict(conflict(job(QUICK, RIGHT)).nearest)[QUICK.text]
+    value = values(conflict(job(QUICK, RIGHT)))[QUICK.text]
     met = solve(job(replace(QUICK, value=value), RIGHT), budget=1.0)
     assert met.metrics.latency_s[0] <= value
 
@@ -88,7 +94,7 @@ def test_no_sentence_of_a_conflict_can_be_left_out(seed: int) -> None:
     for left_out in named:
         rest = tuple(limit for limit in named if limit is not left_out)
         assert solve(replace(problem, limits=rest), budget=1.0).modes
-    for text, value in found.nearest:
+    for text, value in values(found).items():
         met = tuple(replace(x, op="<=", value=value) if x.text == text else x for x in named)
         if all(x.metric != "accuracy" for x in met if x.text == text):
             assert solve(replace(problem, limits=met), budget=1.0).modes
@@ -98,7 +104,7 @@ def test_more_than_everything_is_refused_with_a_proof() -> None:
     found = conflict(job(Limit("accuracy", ">", 1.0, "accuracy > 1")))
     assert found.proved
     assert found.reasons == ("accuracy > 1",)
-    assert found.nearest == (("accuracy > 1", 1.0),)
+    assert found.nearest == (Nearest("accuracy > 1", 1.0),)
 
 
 @pytest.mark.parametrize(("op", "fits"), [("<", False), ("<=", True)])
@@ -115,5 +121,47 @@ def test_a_search_that_ends_without_a_proof_says_what_came_nearest() -> None:
     found = not_found(problem, closest(problem))
     assert not found.proved
     assert len(found.reasons) == 1
-    assert dict(found.nearest)[found.reasons[0]] in (10.0, 0.8)
+    assert values(found)[found.reasons[0]] in (10.0, 0.8)
     assert conflict(job(QUICK, RIGHT)).proved
+
+
+SHORT = Limit("latency", "<=", 1.0, "latency <= 1 s")
+THRIFTY = Limit("energy", "<=", 0.5, "energy <= 0.5 J")
+
+
+def test_conflicts_beside_each_other_are_all_found() -> None:
+    """Neither time nor energy can be had, each by itself; what conflicts with them is no news."""
+    found = conflict(job(SHORT, THRIFTY, CHEAP, RIGHT))
+    parts = (found, *found.further)
+    assert {part.reasons for part in parts} == {(SHORT.text,), (THRIFTY.text,)}
+    (seconds,), (joules,) = sorted((part.nearest for part in parts), key=lambda n: n[0].text)[::-1]
+    assert seconds.value == pytest.approx(10.0, rel=1e-3)
+    assert seconds.aside == (THRIFTY.text,)
+    assert joules.aside == (SHORT.text,)
+    met = tuple(
+        replace(limit, value=nearest.value)
+        for limit, nearest in ((SHORT, seconds), (THRIFTY, joules))
+    )
+    for kept in met:
+        assert solve(job(kept, CHEAP, RIGHT), budget=1.0).modes
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_linear_programme_refutes_nothing_that_can_be_met(seed: int) -> None:
+    problem = small(seed, ("cost",))
+    try:
+        found = solve(problem, budget=1.0).metrics
+    except Infeasible:
+        return
+    limits = (
+        *problem.limits,
+        Limit("latency", "<=", found.latency_s[-1], "as late", len(problem.percentiles) - 1),
+        Limit("cost", "<=", found.cost_usd, "as dear"),
+        Limit("energy", "<=", found.energy_j, "as much"),
+    )
+    words = {limit.text for limit in limits}
+    refutation = Refutation(replace(problem, limits=limits))
+    assert not refutation.refutes(words)
+    assert refutation.least(limits[-1], words) <= found.energy_j * (1 + 1e-6)
+    nothing = Limit("latency", "<=", 0.0, "in no time")
+    assert Refutation(replace(problem, limits=(nothing,))).refutes({nothing.text})

@@ -187,10 +187,29 @@ def test_what_cannot_be_met_is_explained_in_the_authors_words() -> None:
 
 def test_what_nothing_reaches_is_refused_not_searched_for() -> None:
     with pytest.raises(CompileError) as caught:
-        placed(video("minimize cost require accuracy > 1"), world(LAPTOP))
+        placed(video("minimize cost require accuracy > best"), world(LAPTOP))
     (finding,) = caught.value.diagnostics
-    assert finding.message == "`accuracy > 1` cannot be met"
-    assert finding.help == "`accuracy > 1` would be feasible below 1"
+    assert finding.message == "`accuracy > best` (1) cannot be met"
+    assert finding.help == "`accuracy > best` excludes the best there is, 1: `>=` has it"
+
+
+def test_every_conflict_is_reported_with_the_others_left_aside() -> None:
+    clauses = "minimize cost require latency <= 1 ms require cost <= $0.00000001"
+    with pytest.raises(CompileError) as caught:
+        placed(video(clauses), world(A100))
+    first, second = caught.value.diagnostics
+    assert first.message == "`latency <= 1 ms` cannot be met"
+    assert second.message == "`cost <= $0.00000001` cannot be met"
+    assert first.help is not None and first.help.endswith("`cost <= $0.00000001` left aside")
+    assert second.span is not None and first.span is not None and second.span != first.span
+
+
+@pytest.mark.parametrize("cluster", [A100, LAPTOP], ids=["a100", "laptop"])
+@pytest.mark.parametrize("tier", ["best", "good", "basic"])
+@pytest.mark.parametrize("metric", ["latency <=", "p95 latency <=", "accuracy >="])
+def test_a_tier_alone_can_always_be_met(metric: str, tier: str, cluster: Path) -> None:
+    module = video(f"minimize cost require {metric} {tier}")
+    assert figures(placed(module, world(cluster)))["cost_usd"] >= 0.0
 
 
 def test_the_nearest_feasible_value_is_feasible() -> None:
