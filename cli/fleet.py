@@ -183,7 +183,8 @@ def _text(name: str, rows: Sequence[dict[str, Any]]) -> str:
         replayed = table(["policy", "class", "as asked", "p95 wait"], kinds, left=2)
         parts += ["replayed second by second", indent(replayed)]
     parts += [_unserved(row["policy"], lost) for row in rows for lost in row["unserved"]]
-    parts += [f"estimates of {row['policy']}: {_estimates(row)}" for row in rows]
+    estimates = [[row["policy"], _estimates(row)] for row in rows]
+    parts.append(indent(table(["policy", "engines' figures, and how far off"], estimates, left=2)))
     return "\n\n".join(parts)
 
 
@@ -200,11 +201,11 @@ def _unserved(policy: str, lost: Mapping[str, Any]) -> str:
 
 
 def _estimates(row: Mapping[str, Any]) -> str:
-    """Return `measured 4 ±10 %, analytic 2 ±30 %`."""
+    """Return `4 measured ±10 %, 2 analytic ±30 %`."""
     from .figures import percent
 
     found = (
-        f"{of['source']} {of['count']} ±{percent(of['error_band'])}" for of in row["estimates"]
+        f"{of['count']} {of['source']} ±{percent(of['error_band'])}" for of in row["estimates"]
     )
     return ", ".join(found) or "none"
 
