@@ -176,14 +176,16 @@ def compile_workflow(
     listening = replace(begun.context, decided=lambda *decision: decisions.append(decision))
     placed = begun.through(begun.passes, listening, observe)
     others: Mapping[str, tuple[Alternative, ...]] = {}
+    service = None
     if decisions:
         formulation, placement = decisions[-1]
         others = alternatives(formulation, placement.modes)
+        service = formulation.service
     reference, notes = begun.reference()
     if reference is not None and reference.may_replace(placed, begun.flow.sole()):
-        placed, others = reference.placed, {}
+        placed, others, service = reference.placed, {}, None
         notes = (*notes, "the reference configuration is the best found, so the plan is -O0's")
-    plan = begun.plan(placed, others, reference, notes)
+    plan = replace(begun.plan(placed, others, reference, notes), service=service)
     warnings = begun.warnings(request, [plan])
     return Compiled(begun.flow, placed, plan, begun.context, warnings, begun.checked.sources)
 

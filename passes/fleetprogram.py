@@ -163,13 +163,13 @@ def _variant(way: Way, percentile: str, rate: float, engines: Engines) -> Varian
         return Variant(name, None, 0.0, 0.0, way.quality, configuration=name)
     working_s = way.count.calls / estimate.calls_per_s
     found = Variant(
-        label=f"{name} on {slot} c{way.concurrency}",
+        label=label_of(way),
         engine=None,
         busy_s=working_s,
         latency_s=_latency_s(way, estimate, percentile, rate),
         quality=way.quality,
         usd=estimate.usd_per_call * way.count.calls,
-        load=way.concurrency,
+        load=float(way.concurrency),
         configuration=name,
         source=estimate.source,
         error_band=estimate.error_band,
@@ -199,6 +199,12 @@ def _variant(way: Way, percentile: str, rate: float, engines: Engines) -> Varian
         engine=engines.number(engine),
         energy_j=max(estimate.busy_w - estimate.idle_w, 0.0) * working_s,
     )
+
+
+def label_of(way: Way) -> str:
+    """Return what a way's variant is called: ways of one label differ in their cases alone."""
+    name = way.configuration.label
+    return name if way.slot is None else f"{name} on {way.slot} c{way.concurrency}"
 
 
 def _latency_s(way: Way, estimate: Estimate, percentile: str, rate: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..targets.service_plan import (
     FleetEpoch,
@@ -17,7 +17,7 @@ from ..targets.study import Study
 from .fleet import DayPlan, Part
 from .fleetconflict import unmet
 from .fleetproblem import FleetProblem
-from .serviceproblem import Column, RequestClass
+from .serviceproblem import Column, Engine, Hardware, RequestClass
 
 
 def service_plan(study: Study, fleet: FleetProblem, day: DayPlan) -> ServicePlan:
@@ -26,19 +26,8 @@ def service_plan(study: Study, fleet: FleetProblem, day: DayPlan) -> ServicePlan
     instances: list[InstanceType] = []
     for group, part in enumerate(day.parts):
         firsts.append(len(instances))
-        for engine in part.problem.engines:
-            pool = part.problem.pools[engine.pool] if engine.pool >= 0 else None
-            instances.append(
-                InstanceType(
-                    name=engine.name,
-                    group=group,
-                    gpu=pool.gpu if pool is not None and engine.gpus else None,
-                    gpus=engine.gpus,
-                    usd_per_s=engine.usd_per_s,
-                    idle_w=engine.idle_w,
-                    startup_s=engine.startup_s,
-                )
-            )
+        pools = part.problem.pools
+        instances += [instance_type(engine, pools, group) for engine in part.problem.engines]
     served = {member for part in day.parts for members in part.members for member in members}
     kinds = fleet.problem.classes
     classes = tuple(
@@ -65,6 +54,20 @@ def service_plan(study: Study, fleet: FleetProblem, day: DayPlan) -> ServicePlan
     )
 
 
+def instance_type(engine: Engine, pools: Sequence[Hardware], group: int) -> InstanceType:
+    """Return an engine as a kind of instance that classes of a group share."""
+    pool = pools[engine.pool] if engine.pool >= 0 else None
+    return InstanceType(
+        name=engine.name,
+        group=group,
+        gpu=pool.gpu if pool is not None and engine.gpus else None,
+        gpus=engine.gpus,
+        usd_per_s=engine.usd_per_s,
+        idle_w=engine.idle_w,
+        startup_s=engine.startup_s,
+    )
+
+
 def _epochs(day: DayPlan, firsts: list[int]) -> Iterator[FleetEpoch]:
     start_s = 0.0
     for number in range(len(day.parts[0].plans) if day.parts else 0):
@@ -88,38 +91,39 @@ def _epochs(day: DayPlan, firsts: list[int]) -> Iterator[FleetEpoch]:
 
 
 def _routes(part: Part, number: int, first: int) -> Iterator[PlannedRoute]:
+    numbers = {index: first + index for index in range(len(part.problem.engines))}
     for k, members in enumerate(part.members):
         for route in part.plans[number].routes(k):
             for member in members:
                 yield planned_route(
-                    part.problem.classes[k], route.column, route.share, member, first
+                    part.problem.classes[k], route.column, route.share, member, numbers
                 )
 
 
 def planned_route(
-    kind: RequestClass, column: Column, share: float, member: int, first: int
+    kind: RequestClass, column: Column, share: float, member: int, numbers: Mapping[int, int]
 ) -> PlannedRoute:
-    """Return a route of class number `member`, whose instances are numbered from `first`."""
+    """Return a route of class number `member`; `numbers` are those of instances, by engine."""
     return PlannedRoute(
         kind=member,
         share=share,
         configuration=column.label(kind),
-        busy=tuple((first + engine, seconds) for engine, seconds in column.busy),
+        busy=tuple((numbers[engine], seconds) for engine, seconds in column.busy),
         latency_s=_known(column.latency_s),
         accuracy=column.accuracy,
         energy_j=column.energy_j,
         usd=column.usd,
-        steps=tuple(_steps(kind, column, first)),
+        steps=tuple(_steps(kind, column, numbers)),
     )
 
 
-def _steps(kind: RequestClass, column: Column, first: int) -> Iterator[RouteStep]:
+def _steps(kind: RequestClass, column: Column, numbers: Mapping[int, int]) -> Iterator[RouteStep]:
     for stage, choice in zip(kind.stages, column.choices, strict=True):
         variant = stage.variants[choice]
         yield RouteStep(
             step=stage.name,
             configuration=variant.configuration,
-            instance=None if variant.engine is None else first + variant.engine,
+            instance=None if variant.engine is None else numbers[variant.engine],
             load=variant.load,
             busy_s=variant.busy_s,
             latency_s=_known(variant.latency_s),

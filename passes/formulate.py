@@ -9,6 +9,7 @@ from ..ir.diagnostics import CompileError, Diagnostic
 from ..ir.ops import Op
 from ..ir.workflow import PERCENTILES, TIERS, MetricName, Module, Requirement, Workflow
 from ..targets.library import Executor
+from ..targets.service_plan import ServicePlan
 from .base import Context
 from .configurations import configurations
 from .dominance import undominated
@@ -30,7 +31,8 @@ class Formulation:
     """A problem with what its indices stand for.
 
     `accuracy` is what the problem's is a factor of: the reference plan's; 1.0 where the problem has
-    that of whole configurations, as `measured`.
+    that of whole configurations, as `measured`. `service` is what was planned for all requests,
+    where a service was: the problem is then that of its largest route.
     """
 
     problem: Problem
@@ -38,6 +40,7 @@ class Formulation:
     ways: tuple[tuple[Way, ...], ...]  # aligned with problem.steps[i].modes
     accuracy: float
     measured: Measured | None = None
+    service: ServicePlan | None = None
 
 
 def formulate(
@@ -61,11 +64,27 @@ def formulate(
         everything = measured.only(everything)
         accuracy, floor = 1.0, DEFAULT_FLOOR * measured.reference
     found = undominated(everything, apart=accuracies is not None) if prune else everything
+    limits = limits_of(needs, max(accuracy, LEAST_ACCURACY), floor)
+    problem = problem_of(workflow, context, steps, found, limits, accuracies)
+    if not reference:
+        problem = replace(problem, limits=tuple(_reachable(problem, x) for x in problem.limits))
+    return Formulation(problem, steps, tuple(map(tuple, found)), accuracy, measured)
+
+
+def problem_of(
+    workflow: Workflow,
+    context: Context,
+    steps: Sequence[StepWork],
+    found: Sequence[Sequence[Way]],
+    limits: tuple[Limit, ...],
+    accuracies: Mapping[tuple[str, ...], float] | None = None,
+) -> Problem:
+    """Return the problem of steps that can be carried out in these ways."""
     numbers = {step.op.out().name: index for index, step in enumerate(steps)}
     engines = _engines(found)
     places = {engine.label: index for index, engine in enumerate(engines)}
     choices = [_choices(listed) for listed in found]
-    problem = Problem(
+    return Problem(
         steps=tuple(
             _step(step, listed, numbers, places, own)
             for step, listed, own in zip(steps, found, choices, strict=True)
@@ -73,13 +92,10 @@ def formulate(
         engines=engines,
         pools=_pools(context),
         objectives=_objectives(workflow),
-        limits=_limits(needs, max(accuracy, LEAST_ACCURACY), floor),
+        limits=limits,
         percentiles=PERCENTILES,
         accuracies=None if accuracies is None else _numbered(accuracies, choices),
     )
-    if not reference:
-        problem = replace(problem, limits=tuple(_reachable(problem, x) for x in problem.limits))
-    return Formulation(problem, steps, tuple(map(tuple, found)), accuracy, measured)
 
 
 def _choices(listed: Sequence[Way]) -> dict[str, int]:
@@ -204,7 +220,8 @@ def _step(
     )
 
 
-def _limits(needs: Sequence[Requirement], accuracy: float, floor: float) -> tuple[Limit, ...]:
+def limits_of(needs: Sequence[Requirement], accuracy: float, floor: float) -> tuple[Limit, ...]:
+    """Return requirements as limits, of accuracy relative to `accuracy`; `floor` where none is."""
     limits = []
     for need in needs:
         if isinstance(need.value, str):

@@ -50,8 +50,8 @@ class Terms:
     rate: requests per second, when a service is planned: its engines are held all the time, so a
     request pays its share of holding them (`1 / rate` seconds, or what it occupies where that is
     more) and no start-up. None: one job, which pays from start-up to last use. reference: `-O0`:
-    engines of a step's own, and no notice taken of whether they keep up with the rate. single: one
-    replica, filled by other requests: for who counts replicas himself.
+    engines of a step's own, as many replicas as keep up with the rate. single: one replica, filled
+    by other requests: for who counts replicas himself.
     """
 
     context: Context
@@ -184,17 +184,20 @@ def _loads(
 ) -> Iterator[_Load]:
     offered = terms.context.costs.concurrencies(executor, slot)
     service = terms.rate is not None or terms.single
+    demand = (terms.rate or 0.0) * count.calls
+    sized = demand > 0.0 and terms.reference and _stands(executor, slot)
     knobs, ask = dict(config.knobs), terms.context.costs.estimate
     best = 0.0  # calls a second of a replica at its best load
     if not service and executor.runner in RESIDENT_RUNNERS:
         best = max(ask(executor, knobs, slot, work, c).calls_per_s for c in offered)
-    for replicas in (1,) if terms.single else _replicas(executor, slot, count, service):
+    for replicas in (1,) if terms.single or sized else _replicas(executor, slot, count, service):
         share = math.ceil(max(count.parallel, 1.0) / replicas)
         for concurrency in offered:
             # other requests fill a service's engines; a job has only its own calls
             in_flight = concurrency if service else min(concurrency, share)
             estimate = ask(executor, knobs, slot, work, in_flight)
-            demand = (terms.rate or 0.0) * count.calls
+            if sized:
+                replicas = max(math.ceil(demand / estimate.calls_per_s), 1)
             if terms.reference or demand <= replicas * estimate.calls_per_s:
                 rate = estimate.calls_per_s / best if best else 0.0
                 yield _Load(replicas, concurrency, in_flight, max(offered), estimate, rate)
@@ -203,11 +206,16 @@ def _loads(
 
 
 def _replicas(executor: Executor, slot: Slot, count: Count, service: bool) -> list[int]:
-    if executor.runner not in RESIDENT_RUNNERS or slot.pool is None:
+    if slot.pool is None or not _stands(executor, slot):
         return [1]
     fit = slot.pool.nodes * _replicas_of_a_node(executor, slot, slot.pool)
     busy = REPLICAS[-1] if service else math.ceil(count.parallel)
     return [n for n in REPLICAS if n <= max(1, min(fit, busy))]
+
+
+def _stands(executor: Executor, slot: Slot) -> bool:
+    """Tell whether an executor is a server that stands on the cluster, so that there may be more."""
+    return executor.runner in RESIDENT_RUNNERS and slot.pool is not None
 
 
 def _replicas_of_a_node(executor: Executor, slot: Slot, pool: Pool) -> int:
@@ -236,6 +244,18 @@ def _price(count: Count, slot: Slot, load: _Load, engine: EngineOption, terms: T
         engine,
         slots,
     )
+
+
+def replicated(way: Way, replicas: int, terms: Terms) -> Way:
+    """Return a way on so many replicas, at the terms' rate; as it is where nothing stands."""
+    executor, slot, estimate = way.configuration.executor, way.slot, way.estimate
+    if executor is None or slot is None or estimate is None or way.engine is None:
+        return way
+    most = way.engine.slots // way.engine.replicas
+    load = _Load(replicas, way.concurrency, way.concurrency, most, estimate)
+    engine = _engine(executor, slot, way.count, load, "", terms)
+    priced = _price(way.count, slot, load, engine, terms)
+    return Way(way.configuration, way.case, way.emits, way.count, way.quality, *priced)
 
 
 def _times(estimate: Estimate, count: Count, in_flight: int, percentile: str) -> Times:

@@ -11,7 +11,7 @@ from ..ir.diagnostics import CompileError, Diagnostic
 from ..ir.ops import Level, attributes
 from ..ir.workflow import TIERS, Module, Requirement, Workflow
 from .base import Context, Pass
-from .formulate import Formulation, formulate
+from .formulate import Formulation, expected, formulate
 from .problem import Conflict, Infeasible, Nearest, Placement, stated
 from .readout import read_out
 from .reference import reference_modes, serial
@@ -62,10 +62,20 @@ class Place(Pass):
 
 
 def _optimal(module: Module, context: Context) -> tuple[Formulation, Placement]:
-    """Return the best plan whose steps share engines, or one with engines apart that is better."""
+    """Return the best plan whose steps share engines, or one with engines apart that is better.
+
+    A service is planned by the planner of services, where that finds a plan.
+    """
     from .apart import apart
     from .jobsolver import solve
 
+    rate = expected(module.sole(), "rate")
+    if rate is not None:
+        from .serve import serve
+
+        served = serve(module, context, rate)
+        if served is not None:
+            return served
     formulation = formulate(module, context)
     try:
         shared = solve(formulation.problem, budget=context.effort)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,10 +10,8 @@ from ..ir.ops import Attr, Level, Region
 from ..ir.workflow import Module
 from .base import Context, Pass
 from .dominance import undominated
-from .formulate import variants, without_tiers
+from .formulate import expected, variants, without_tiers
 from .measured import measure
-from .modes import Way
-from .work import StepWork
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,8 @@ class Substitute(Pass):
 
     A configuration goes when every way to run it, on any hardware at any load, is dominated
     (passes/dominance.py): it is never one that some optimal plan needs. `prune=false` keeps all.
-    Where the workflow was measured, configurations that were not go too.
+    Where the workflow was measured, configurations that were not go too. Of a service, whose
+    instances are shared by requests, none is dominated by what one request takes.
     Whether optional work runs is left to `place`. Requirements that name a tier get its value.
     """
 
@@ -36,17 +34,18 @@ class Substitute(Pass):
         if module.level == "placed":
             return module  # already decided
         workflow = module.sole()
-        steps, everything = variants(module, context)
+        service = expected(workflow, "rate") is not None
+        steps, everything = variants(module, context, single=service)
         measured = measure(workflow, context.measured, steps, everything)
         accuracies = None if measured is None else measured.accuracies
         if measured is not None:
             everything = measured.only(everything)
         found = everything
-        if self.prune:
+        if self.prune and not service:
             found = undominated(everything, apart=measured is not None)
         labels: dict[str, tuple[Attr, ...]] = {}
         for step, ways in zip(steps, found, strict=True):
-            left = {way.configuration.label for way in ways} | _references(step, ways)
+            left = {way.configuration.label for way in ways}
             labels[step.op.out().name] = tuple(
                 c.label for c in step.configurations if c.executor is not None and c.label in left
             )
@@ -58,20 +57,6 @@ class Substitute(Pass):
                 requirements=without_tiers(workflow, steps, everything, accuracies),
             )
         )
-
-
-def _references(step: StepWork, ways: Sequence[Way]) -> set[str]:
-    """Return the best configurations where none is left: they are what quality is relative to.
-
-    They can stand here, and do not keep up with the expected rate.
-    """
-    used = [way for way in ways if way.engine is not None]
-    if not used:
-        return set()
-    best = used[0].configuration.quality / used[0].quality if used[0].quality else math.inf
-    if any(math.isclose(way.configuration.quality, best) for way in used):
-        return set()
-    return {c.label for c in step.configurations if math.isclose(c.quality, best)}
 
 
 def _narrow(region: Region, labels: Mapping[str, tuple[Attr, ...]]) -> Region:

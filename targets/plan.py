@@ -22,6 +22,7 @@ from ..ir.workflow import MetricName, Module
 from .conformance import load_schema, violation
 from .endpoint import EndpointPlan
 from .json_document import built, strict_json
+from .service_plan import ServicePlan, fault
 
 SCHEMA = "murakkab/plan/1"
 _MAX_PLAN_BYTES = 64 * 1024 * 1024
@@ -193,7 +194,8 @@ class Plan:
     """A job plan. `digests` are of every input; `carbon` is known where the cluster has a region.
 
     `ir` is the placed module's text, and `flow` that of what the author wrote, for people to see
-    what became of it; nothing is run by `flow`.
+    what became of it; nothing is run by `flow`. `service` is what was planned for all requests
+    where there is a rate of them: `ir` is then its largest route, and `predicted` of all.
     """
 
     schema: Literal["murakkab/plan/1"]
@@ -212,6 +214,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     flow: str = ""
     carbon: Carbon | None = None
+    service: ServicePlan | None = None
 
     def executors(self) -> frozenset[str]:
         """Return the names of the executors that its steps and engines are of."""
@@ -228,9 +231,10 @@ class Plan:
 
     def to_json(self) -> str:
         """Return the plan's only text form: sorted keys, two-space indent, a final newline."""
-        text = json.dumps(
-            asdict(self), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False
-        )
+        document = asdict(self)
+        if self.service is not None:
+            document["service"] = self.service.document()
+        text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return text + "\n"
 
 
@@ -274,6 +278,10 @@ def _validated(document: Mapping[str, Any], path: str) -> Plan:
     wrong = violation(document, plan_schema())
     if wrong is not None:
         raise _refused(path, wrong)
+    if document.get("service") is not None:
+        wrong = fault(document["service"])
+        if wrong is not None:
+            raise _refused(path, f"service/{wrong}")
     plan: Plan = built(Plan, document)
     _consistent(plan, path)
     return plan

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..ir.diagnostics import Diagnostic, InputError
 from .conformance import load_schema, violation
@@ -190,9 +191,12 @@ class ServicePlan:
     explained: tuple[Explained, ...] = ()
 
     def to_json(self) -> str:
-        """Return the document; equal plans have equal bytes."""
-        document = {"schema": SCHEMA, "kind": "service", **asdict(self)}
-        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        """Return the text; equal plans have equal bytes."""
+        return json.dumps(self.document(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def document(self) -> dict[str, Any]:
+        """Return the document that `from_json` reads."""
+        return {"schema": SCHEMA, "kind": "service", **asdict(self)}
 
     @staticmethod
     def from_json(text: str, path: str = "<plan>") -> ServicePlan:
@@ -201,7 +205,7 @@ class ServicePlan:
             raise _refused(path, f"the document is over {_MAX_BYTES // 2**20} MiB")
         try:
             document = strict_json(text)
-            wrong = violation(document, load_schema("service-plan"))
+            wrong = fault(document)
         except ValueError as error:
             raise _refused(path, f"not valid JSON (truncated?): {error}") from None
         except RecursionError:
@@ -209,8 +213,6 @@ class ServicePlan:
         if wrong is not None:
             raise _refused(path, wrong)
         plan: ServicePlan = built(ServicePlan, document)
-        for wrong in _inconsistent(plan):
-            raise _refused(path, wrong)
         return plan
 
     def estimates(self) -> tuple[Estimates, ...]:
@@ -231,6 +233,12 @@ class ServicePlan:
             if kind.gpu is not None and n * kind.gpus:
                 found[kind.gpu] = found.get(kind.gpu, 0) + n * kind.gpus
         return dict(sorted(found.items()))
+
+
+def fault(document: object) -> str | None:
+    """Return what is wrong with a document, None where a plan can be made of it."""
+    wrong = violation(document, load_schema("service-plan"))
+    return wrong or next(_inconsistent(built(ServicePlan, document)), None)
 
 
 def is_service_plan(text: str) -> bool:
