@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import common
-from .output import Output
-from .plans import load_plan
+from .output import Output, read_input
+from .plans import read_plan
 
 if TYPE_CHECKING:
     from ..targets.plan import Plan
@@ -22,13 +22,22 @@ if TYPE_CHECKING:
 def command(output: Output, /, one: str, other: str) -> None:
     """Say what differs between two plans.
 
-    Steps with their executors and places, and the predictions, one plan beside the other.
+    Steps with their executors and places, and the predictions, one plan beside the other. Of two
+    plans of services, what their days take, and what most requests of each class run on.
     """
     from dataclasses import asdict
 
+    from ..targets.service_plan import ServicePlan, is_service_plan
     from .summary import comparison
 
-    plans = load_plan(one, output), load_plan(other, output)
+    texts = read_input(one, output), read_input(other, output)
+    if all(map(is_service_plan, texts)):
+        from .services import compared, service_comparison
+
+        services = ServicePlan.from_json(texts[0], one), ServicePlan.from_json(texts[1], other)
+        output.result(service_comparison(*services, (one, other)), compared(*services))
+        return
+    plans = read_plan(texts[0], one), read_plan(texts[1], other)
     document = {
         "steps": [
             {"step": name, "one": _choice(plans[0], name), "other": _choice(plans[1], name)}

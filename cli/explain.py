@@ -9,8 +9,8 @@ import click
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from .display import safe
 from .options import common
-from .output import Output
-from .plans import load_plan
+from .output import Output, read_input
+from .plans import read_plan
 
 if TYPE_CHECKING:
     from ..ir.workflow import Workflow
@@ -26,9 +26,19 @@ def command(output: Output, /, file: str, step: str | None) -> None:
     """Say why each step (or STEP alone) runs as it does.
 
     Shows what was chosen, what each alternative would change in the whole plan, what is impossible
-    and why, and how far the choice is proved.
+    and why, and how far the choice is proved. Of the plan of a service, says what each class runs
+    in the busiest epoch, what it would run instead, and what holds it back.
     """
-    plan = load_plan(file, output)
+    text = read_input(file, output)
+    from ..targets.service_plan import ServicePlan, is_service_plan
+
+    if is_service_plan(text):
+        from .services import document, explanation
+
+        service = ServicePlan.from_json(text, file)
+        output.result(explanation(service, step), document(service, step))
+        return
+    plan = read_plan(text, file)
     chosen = [s for s in plan.steps if step in (None, s.step)]
     if not chosen:
         names = [s.step for s in plan.steps]
@@ -42,6 +52,7 @@ def command(output: Output, /, file: str, step: str | None) -> None:
                 "steps": [asdict(s) for s in chosen],
                 "notes": plan.notes,
                 "solver": asdict(plan.solver),
+                "service": None if plan.service is None else plan.service.document(),
             }
         )
         return
@@ -51,6 +62,10 @@ def command(output: Output, /, file: str, step: str | None) -> None:
         from .summary import proof
 
         parts += [proof(plan.solver), *(f"note: {safe(note)}" for note in plan.notes)]
+    if plan.service is not None:
+        from .services import explanation
+
+        parts.append(explanation(plan.service, step))
     output.result("\n\n".join(parts), {})
 
 
@@ -88,12 +103,13 @@ def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
 
 
 def _started(plan: Plan, step: StepPlan) -> list[str]:
-    """Return a line where a step's engine is started within the run, which delays it."""
+    """Return a line where a step's engine is started or woken within the run, which delays it."""
     from . import steps
-    from .reloads import reload
+    from .reloads import reload, verb
 
-    told = reload(plan, steps.engine(plan, step))
-    return [f"  starts    {told}"] if told else []
+    engine = steps.engine(plan, step)
+    told = reload(plan, engine)
+    return [f"  {verb(engine):<9} {told}"] if engine is not None and told else []
 
 
 def _alternatives(found: tuple[Alternative, ...], now: Prediction) -> str:

@@ -66,7 +66,7 @@ def command(
     from ..compiler.fleet import study_programs
     from ..passes.fleet import plan_day
     from ..passes.fleetproblem import fleet_problem
-    from ..passes.fleetreadout import service_plan
+    from ..passes.fleetreadout import explained, service_plan
     from ..runtime.replay import replay
     from ..targets.study import load_study
     from .fleetplot import day_plot
@@ -92,8 +92,9 @@ def command(
         output.write(table_to, _lines(plans))
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
-        for plan in plans:
-            output.write(str(save / f"{plan.policy}.json"), plan.to_json())
+        for day, plan in zip(days, plans, strict=True):
+            kept = replace(plan, explained=explained(fleet, day))
+            output.write(str(save / f"{plan.policy}.json"), kept.to_json())
     if plot_to is not None:
         write_plot(day_plot(plans), plot_to)
     rows = [_row(*each) for each in zip(days, plans, replays, strict=True)]

@@ -21,9 +21,19 @@ DIGESTS = Path(".murakkab/digests.json")  # of weights, so that they are read on
 
 def load_plan(name: str, output: Output) -> Plan:
     """Read and validate a plan (`-` is stdin); InputError says what is wrong with it."""
-    from ..targets.plan import plan_from_json
+    return read_plan(read_input(name, output), name)
 
-    return plan_from_json(read_input(name, output), name)
+
+def read_plan(text: str, name: str) -> Plan:
+    """Validate the text of a plan; InputError says what is wrong with it."""
+    from ..targets.plan import plan_from_json
+    from ..targets.service_plan import is_service_plan
+
+    if is_service_plan(text):
+        message = f"`{name}` is the plan of a service, for all requests of a day"
+        hint = "`mkb explain` and `mkb compare` read it; to run a request, compile the workflow"
+        raise InputError(Diagnostic("invalid-plan", message, help=hint))
+    return plan_from_json(text, name)
 
 
 def plan_of(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..targets.service_plan import (
+    Explained,
     FleetEpoch,
     InstanceType,
     PlannedRoute,
@@ -18,6 +19,10 @@ from .fleet import DayPlan, Part
 from .fleetconflict import unmet
 from .fleetproblem import FleetProblem
 from .serviceproblem import Column, Engine, Hardware, RequestClass
+from .servicewithout import Without, busiest
+
+SOLVES = 48  # plans of one epoch that explaining a day may take
+LIMITS = 3  # of those, for what holds a class back
 
 
 def service_plan(study: Study, fleet: FleetProblem, day: DayPlan) -> ServicePlan:
@@ -52,6 +57,26 @@ def service_plan(study: Study, fleet: FleetProblem, day: DayPlan) -> ServicePlan
         epochs=tuple(_epochs(day, firsts)),
         unserved=unmet(study, fleet, day),
     )
+
+
+def explained(fleet: FleetProblem, day: DayPlan) -> tuple[Explained, ...]:
+    """Return why classes are served as they are, in the busiest epoch; the busiest classes first.
+
+    No more than `SOLVES` plans are made for that; policies that choose nothing explain nothing.
+    """
+    found: list[Explained] = []
+    left = SOLVES
+    for part in day.parts if day.policy in ("separate", "joint") else ():
+        number = busiest(part.epochs)
+        epoch = part.epochs[number]
+        without: Without | None = None
+        for k in sorted(range(len(part.members)), key=lambda k: -sum(epoch.requests[k])):
+            left -= len(part.problem.classes[k].stages) + LIMITS
+            if left < 0 or not sum(epoch.requests[k]):
+                break
+            without = without or Without(part.problem, epoch, part.plans[number])
+            found.append(without.explained(k, part.members[k][0], number))
+    return tuple(sorted(found, key=lambda each: each.kind))
 
 
 def instance_type(engine: Engine, pools: Sequence[Hardware], group: int) -> InstanceType:

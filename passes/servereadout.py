@@ -21,6 +21,7 @@ from .problem import Bound, Limit, Metrics, Placement
 from .schedule import Reason, evaluate
 from .servedprogram import ServedProgram
 from .serviceproblem import Column, EpochPlan, Route, ServiceProblem
+from .servicewithout import Without
 
 PROVED = 1e-6  # relative
 
@@ -158,4 +159,5 @@ def _document(service: ServedProgram, problem: ServiceProblem, plan: EpochPlan) 
             ),
         ),
         unserved=(),
+        explained=(Without(problem, epoch, plan).explained(0, 0, 0),),
     )

@@ -13,7 +13,7 @@ from murakkab.compiler.driver import Compiled, Request, compile_workflow
 from murakkab.ir.diagnostics import CompileError, InputError
 from murakkab.passes.bind import Bind
 from murakkab.passes.formulate import limits_of
-from murakkab.passes.serve import limits_within
+from murakkab.passes.serverefusal import limits_within
 from murakkab.passes.servedprogram import ServedProgram
 from murakkab.passes.serviceproblem import Column
 from murakkab.runtime.replay import replay
