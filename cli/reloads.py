@@ -1,4 +1,4 @@
-"""What a plan pays for models that do not stand side by side: starts within the run."""
+"""What a plan pays for models that do not stand side by side: reloads within the run."""
 
 from __future__ import annotations
 
@@ -8,36 +8,42 @@ from .display import safe
 
 
 def paid(plan: Plan) -> float:
-    """Return the seconds of start-up that fall within the run, over all engines."""
-    return sum(engine.startup_s for engine in plan.engines if not engine.prestarted)
+    """Return the seconds of starting and waking that fall within the run, over all engines."""
+    return sum(engine.late_s for engine in plan.engines)
 
 
 def reload(plan: Plan, engine: EnginePlan | None) -> str:
-    """Say when an engine is started within the run, and where; empty for one that is up before."""
+    """Say when an engine is started or woken within the run, and where; empty for others."""
     if engine is None or engine.prestarted:
         return ""
-    told = f"{figures.seconds(engine.start_s)} into the run, {_before(engine)}"
+    took = figures.seconds(engine.late_s)
+    told = f"{figures.seconds(engine.start_s)} into the run, {took} before its first call"
     before = sorted(other.name for other in plan.engines if _makes_room(other, engine))
     if before:
         told += f", in the place of {' and '.join(f'`{safe(name)}`' for name in before)}"
+    if engine.wake_s:
+        told += f" (a start would take {figures.seconds(engine.startup_s)})"
     return told
 
 
+def verb(engine: EnginePlan) -> str:
+    """Return what a reload of an engine is: it starts, or wakes."""
+    return "wakes" if engine.wake_s else "starts"
+
+
 def reloads(plan: Plan) -> str:
-    """Return a line for each engine that is started within the run, and what that comes to."""
+    """Return a line for each engine that is started or woken within the run, and their sums."""
     late = [engine for engine in plan.engines if not engine.prestarted]
-    lines = [f"`{safe(engine.name)}` starts {reload(plan, engine)}" for engine in late]
-    if lines:
-        count = figures.several(len(late), "engine")
-        seconds = figures.seconds(paid(plan))
-        lines.append(
-            f"{count} started within the run: {seconds} of start-up, part of what it takes"
-        )
+    lines = [f"`{safe(engine.name)}` {verb(engine)} {reload(plan, engine)}" for engine in late]
+    for done in ("starts", "wakes"):
+        mine = [engine for engine in late if verb(engine) == done]
+        if mine:
+            count = figures.several(len(mine), "engine")
+            seconds = figures.seconds(sum(engine.late_s for engine in mine))
+            what = "started" if done == "starts" else "woken"
+            of = "start-up" if done == "starts" else "falling asleep and waking"
+            lines.append(f"{count} {what} within the run: {seconds} of {of}, part of what it takes")
     return "\n".join(lines)
-
-
-def _before(engine: EnginePlan) -> str:
-    return f"{figures.seconds(engine.startup_s)} before its first call"
 
 
 def _makes_room(other: EnginePlan, engine: EnginePlan) -> bool:

@@ -90,7 +90,7 @@ def _holds(problem: Problem, modes: Sequence[Mode], found: Placement) -> Iterato
         start, end = found.starts_s[s], found.ends_s[s]
         hold = held.get(mode.engine)
         if engine.resident and hold is not None:
-            up = hold.start_s + (0.0 if hold.prestarted else engine.startup_s)
+            up = hold.start_s + (0.0 if hold.prestarted else engine.late_s)
             if start < up - SLACK_S or end > hold.end_s + SLACK_S:
                 yield f"{problem.steps[s].name} runs while {engine.label} is not up"
         elif not engine.resident and engine.pool >= 0 and mode.slots:

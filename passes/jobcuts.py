@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def bound_holds(built: JobModel) -> None:
     """Hold an engine at least for the work on it, and for each step on it, with what comes before.
 
-    A hold begins `startup_s` before the first use or at time zero, so that it is longer than the
+    A hold begins `late_s` before the first use or at time zero, so that it is longer than the
     use of the engine by the smaller of start-up and the earliest start of any step on it.
     """
     problem, model, track = built.problem, built.model, built.tracks[0]
@@ -23,7 +23,7 @@ def bound_holds(built: JobModel) -> None:
     for e in built.resident:
         engine, steps = problem.engines[e], built.on[e]
         held = track.held[e]
-        lead = int(min(engine.startup_s, min(heads[s] for s in steps)))
+        lead = int(min(engine.late_s, min(heads[s] for s in steps)))
         area = []
         for s, modes in steps.items():
             each = [problem.steps[s].modes[m] for m in modes]
@@ -32,7 +32,7 @@ def bound_holds(built: JobModel) -> None:
                 int(mode.slots * mode.times[0].duration_s) * x
                 for mode, x in zip(each, literals, strict=True)
             ]
-            before = int(min(engine.startup_s, heads[s]))
+            before = int(min(engine.late_s, heads[s]))
             lengths = [before + int(mode.times[0].duration_s) for mode in each]
             model.add(held >= sum(a * x for a, x in zip(lengths, literals, strict=True)))
         model.add(engine.slots * (held - lead * built.used[e]) >= sum(area))
@@ -67,7 +67,7 @@ def follow_path(built: JobModel) -> None:
     for e in built.resident:
         engine, steps = problem.engines[e], built.on[e]
         uses = {s: [built.chosen[s][m] for m in modes] for s, modes in steps.items()}
-        length: Any = int(engine.startup_s) * (built.used[e] - built.prestarted[e])
+        length: Any = int(engine.late_s) * (built.used[e] - built.prestarted[e])
         for position, (s, streaming) in enumerate(path):
             begun, due, held = (
                 model.new_bool_var(f"{name}{e}.{position}") for name in ("begun", "due", "held")

@@ -30,7 +30,7 @@ def exact_holds(built: JobModel) -> None:
     for e in built.resident:
         if built.problem.engines[e].standing:
             continue  # held throughout
-        up = int(built.problem.engines[e].startup_s)
+        up = int(built.problem.engines[e].late_s)
         last, first = [], []
         for s, modes in built.on[e].items():
             using = [built.chosen[s][m] for m in modes]

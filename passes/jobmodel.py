@@ -141,7 +141,7 @@ class JobModel:
             max(m.times[percentile].duration_s + m.times[percentile].last_s for m in step.modes)
             for step in self.problem.steps
         )
-        return int(total) + sum(int(self.problem.engines[e].startup_s) for e in self.resident)
+        return int(total) + sum(int(self.problem.engines[e].late_s) for e in self.resident)
 
     def _track(self, percentile: int) -> Track:
         model, horizon, track = self.model, self.horizon(percentile), Track()
@@ -271,7 +271,7 @@ class JobModel:
                     if not engine.resident:
                         continue
                     model.add(track.hold_to[e] >= track.ends[s]).only_enforce_if(literal)
-                    up = int(engine.startup_s)
+                    up = int(engine.late_s)
                     model.add(track.hold_from[e] <= track.starts[s]).only_enforce_if(literal)
                     if up:
                         model.add(track.hold_from[e] + up <= track.starts[s]).only_enforce_if(

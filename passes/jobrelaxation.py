@@ -232,7 +232,7 @@ class Relaxation:
         problem, heads = self.problem, earliest_starts(self.problem)
         for e in self.resident:
             engine = problem.engines[e]
-            area, literals, lead = [], [], engine.startup_s
+            area, literals, lead = [], [], engine.late_s
             for s, step in enumerate(problem.steps):
                 mine = [
                     (x, mode.times[0].duration_s, mode.slots)
@@ -241,7 +241,7 @@ class Relaxation:
                 ]
                 if not mine:
                     continue
-                before = min(engine.startup_s, heads[s])
+                before = min(engine.late_s, heads[s])
                 lead = min(lead, before)
                 literals += [x for x, _, _ in mine]
                 area += [seconds * slots / engine.slots * x for x, seconds, slots in mine]

@@ -58,7 +58,10 @@ class Scale:
             replace(step, modes=tuple(rounded(mode) for mode in step.modes))
             for step in problem.steps
         )
-        engines = tuple(replace(e, startup_s=self.ticks(e.startup_s)) for e in problem.engines)
+        engines = tuple(
+            replace(e, startup_s=self.ticks(e.startup_s), wake_s=self.ticks(e.wake_s))
+            for e in problem.engines
+        )
         return replace(problem, steps=steps, engines=engines)
 
     def unit(self, metric: MetricName) -> float:

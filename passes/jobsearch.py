@@ -188,7 +188,7 @@ def _stays(
     for e, start in first.items():
         # the model leaves a hold's ends loose where no objective pulls at them
         held = solver.value(built.tracks[0].hold_from[e]) * built.scale.tick_s
-        up = problem.engines[e].startup_s
+        up = problem.engines[e].late_s
         if problem.engines[e].standing:
             counts = built.seated.get(e, [])
             whole = _spread([solver.value(c) for c in counts])

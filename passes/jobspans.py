@@ -69,7 +69,7 @@ def span_groups(built: Relaxation) -> None:
         ready = mathopt.LinearSum(built.prestarted[e] for e in engines)
         length = mathopt.LinearSum(
             built.held[e]
-            - built.second * problem.engines[e].startup_s * (built.used[e] - built.prestarted[e])
+            - built.second * problem.engines[e].late_s * (built.used[e] - built.prestarted[e])
             for e in engines
         )
         _clip(built, _Window(length, _covered(built, set(engines), used, ready)), parts)
@@ -207,4 +207,4 @@ def _horizon(problem: Problem, resident: list[int]) -> float:
         max(mode.times[0].duration_s + mode.times[0].last_s for mode in step.modes)
         for step in problem.steps
     )
-    return steps + sum(problem.engines[e].startup_s for e in resident)
+    return steps + sum(problem.engines[e].late_s for e in resident)

@@ -214,7 +214,7 @@ def _replicas(executor: Executor, slot: Slot, count: Count, service: bool) -> li
 
 
 def _stands(executor: Executor, slot: Slot) -> bool:
-    """Tell whether an executor is a server that stands on the cluster, so that there may be more."""
+    """Tell whether an executor is a server on the cluster, of which there may be several."""
     return executor.runner in RESIDENT_RUNNERS and slot.pool is not None
 
 
@@ -325,6 +325,8 @@ def _engine(
         usd_per_s=estimate.usd_per_s * replicas if held else 0.0,
         group=group,
         standing=resident and terms.rate is not None and not terms.reference,
+        wake_s=estimate.wake_s,
+        asleep_bytes=estimate.asleep_bytes,
     )
 
 

@@ -67,6 +67,7 @@ def _optimal(module: Module, context: Context) -> tuple[Formulation, Placement]:
     A service is planned by the planner of services, where that finds a plan.
     """
     from .apart import apart
+    from .asleep import asleep
     from .jobsolver import solve
 
     rate = expected(module.sole(), "rate")
@@ -80,11 +81,13 @@ def _optimal(module: Module, context: Context) -> tuple[Formulation, Placement]:
     try:
         shared = solve(formulation.problem, budget=context.effort)
     except Infeasible as error:
-        found = apart(module, context, None, error.conflict)
+        found = asleep(formulation, None, context.effort)
+        found = found or apart(module, context, None, error.conflict)
         if found is None:
             raise _explained(module.sole(), error.conflict, formulation) from None
-        return found
-    return apart(module, context, shared, None) or (formulation, shared)
+    else:
+        found = apart(module, context, shared, None) or (formulation, shared)
+    return asleep(*found, context.effort) or found
 
 
 def place_along(

@@ -38,8 +38,11 @@ class EngineOption:
 
     A *resident* engine holds its GPUs, cores and memory from its start to its last use and draws
     idle power all that time; it is either started before the job (held from time zero) or within
-    the timeline, and then `startup_s` passes before its first use. A *transient* one (resident
-    False) holds resources only while a step runs on it; its modes carry all their energy and cost.
+    the timeline, and then `late_s` passes before its first use: its start, or, where it `sleeps`,
+    `wake_s`. It was then started before the job all the same, and put to sleep with its weights in
+    `asleep_bytes` of host memory, beside `memory_bytes`, until it is woken. A *transient* one
+    (resident False) holds resources only while a step runs on it; its modes carry all their energy
+    and cost.
     Replicas are equal; every replica stands inside one node. Demands are per replica.
     """
 
@@ -59,6 +62,14 @@ class EngineOption:
     usd_per_s: float  # all replicas together
     group: str  # engines of one executor on one kind of hardware: alternatives to each other
     standing: bool = False  # resident and up all the time, beside every other: a service's
+    wake_s: float = 0.0  # to change over to it from another engine; 0: it cannot sleep
+    asleep_bytes: float = 0.0  # of host memory, per replica
+    sleeps: bool = False  # until it is used, unless it is held from time zero
+
+    @property
+    def late_s(self) -> float:
+        """Return what passes within the timeline before its first use, where it is not up at 0."""
+        return self.wake_s if self.sleeps else self.startup_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +198,17 @@ def stated(metric: MetricName, value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """When a used engine is held, and the node of each replica with the GPUs it takes there."""
+    """When a used engine is held, and the node of each replica with the GPUs it takes there.
+
+    A `woken` one slept until it is held.
+    """
 
     engine: int
     start_s: float
     end_s: float
     prestarted: bool
     replicas: tuple[tuple[int, tuple[int, ...]], ...]  # (node index in the pool, GPU indices)
+    woken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ def _engine_attrs(label: str, hold: Hold | None, ways: list[Way]) -> Attrs:
             "end_s": _short(hold.end_s if hold is not None else 0.0),
             "startup_s": _short(option.startup_s),
             "prestarted": hold is None or hold.prestarted or not option.startup_s,
+            "wake_s": _short(option.wake_s if hold is not None and hold.woken else 0.0),
             "cores": estimate.cores,
             "memory_share": _memory_share(estimate.gpu_memory_bytes, slot),
             "kv_cache_bytes": _short(estimate.kv_cache_bytes),
@@ -191,6 +192,9 @@ def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) ->
     started = [
         problem.engines[hold.engine].startup_s for hold in placement.holds if hold.prestarted
     ]
+    # those that sleep come up one after the other, before what stands in their places
+    asleep = (problem.engines[h.engine].startup_s for h in placement.holds if h.woken)
+    started = [max(started, default=0.0) + sum(asleep)]
     # what runs in process gets ready one thing after the other, beside the servers
     in_process = {
         way.engine.group: way.estimate.startup_s

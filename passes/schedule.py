@@ -142,12 +142,13 @@ def _holds(problem: Problem, chosen: Sequence[Mode], timeline: Timeline) -> tupl
     for stay in sorted(timeline.stays, key=lambda s: (s.start_s, s.end_s, s.engine, s.step or 0)):
         engine = problem.engines[stay.engine]
         start = stay.start_s
-        late = engine.resident and first[stay.engine] < start + engine.startup_s * (1 - TOLERANCE)
+        late = engine.resident and first[stay.engine] < start + engine.late_s * (1 - TOLERANCE)
         replicas = tuple(
             (node, _grab(free_from[engine.pool][node], engine.gpus, start, stay.end_s))
             for node in stay.seats
         )
-        holds.append(Hold(stay.engine, start, stay.end_s, late, replicas))
+        woken = engine.sleeps and not late
+        holds.append(Hold(stay.engine, start, stay.end_s, late, replicas, woken))
     return tuple(holds)
 
 

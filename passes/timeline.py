@@ -299,8 +299,8 @@ class _Simulation:
             if not seats or any(nodes[n].room(engine) < k for n, k in counts.items()):
                 return False
             since = max(nodes[n].since(engine, k) for n, k in counts.items())
-        usable = max(now, since + engine.startup_s if since > 0 else 0.0)
-        held = max(since, usable - engine.startup_s)
+        usable = max(now, since + engine.late_s if since > 0 else 0.0)
+        held = max(since, usable - engine.late_s)
         self.opened[number] = (held, usable, seats)
         for node in seats if engine.pool >= 0 else ():
             self.nodes[engine.pool][node].take(held, engine, 1)

@@ -27,8 +27,8 @@ class SimulatedWorker:
 
     def __init__(self, engine: EnginePlan, steps: Mapping[str, StepPlan], clock: Clock) -> None:
         """Take the plan's steps by name, and the clock the whole simulation shares."""
-        late = engine.start_s > 0.0 and engine.startup_s > 0.0
-        self._up_s = clock.now() + (engine.start_s + engine.startup_s if late else 0.0)
+        late = engine.start_s > 0.0 and engine.late_s > 0.0
+        self._up_s = clock.now() + (engine.start_s + engine.late_s if late else 0.0)
         self._steps = steps
         self._clock = clock
         self._in_flight: set[asyncio.Future[Any]] = set()

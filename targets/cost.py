@@ -85,7 +85,9 @@ class Estimate:
     latency: one call. calls_per_s: completed by the replica. busy_w, idle_w: draw of everything the
     replica holds, working at this concurrency and idle. usd_per_s: share of the node's price while
     held; usd_per_call: a hosted service's price. memory_bytes: host memory; gpu_memory_bytes: each
-    GPU's; kv_cache_bytes: host memory for keys and values of a model server on a CPU. error_band:
+    GPU's; kv_cache_bytes: host memory for keys and values of a model server on a CPU. wake_s: from
+    the last work of another server on the same GPUs to the first of this one, which was asleep with
+    its weights in asleep_bytes of host memory beside memory_bytes (0: it cannot sleep). error_band:
     relative, of time and energy (0.2 is +-20 %).
     """
 
@@ -102,6 +104,8 @@ class Estimate:
     source: Provenance
     error_band: float
     kv_cache_bytes: float = 0.0
+    wake_s: float = 0.0
+    asleep_bytes: float = 0.0
 
 
 class CostModel(Protocol):

@@ -36,6 +36,7 @@ from .model_folder import folder_model, is_folder
 from .profiles import Curve, ItemPoint, Profiles, TokenPoint, load_profiles, token_curve
 from .remote import remote_estimate
 from .serving import Serving, serving_on
+from .sleeping import change_s
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # 256 is vLLM's default max_num_seqs
 TENSOR_PARALLEL = (1, 2, 4, 8)
@@ -69,6 +70,7 @@ class _Server:
     tails: Tails
     origin: Provenance
     startup_s: float
+    wake_s: float  # to change over to it from another server; 0 where it cannot sleep
     cpu_busy_w: float
     cpu_idle_w: float
     usd_per_s: float
@@ -208,9 +210,8 @@ class ProfileCostModel:
         key = (executor.model or "", "cpu" if gpu is None else gpu.type, gpus)
         points = self._profiles.tokens.get(key, ())
         origin: Provenance = self._profiles.origins[key] if points else "analytic"
-        cores = _cpu_server_cores(pool, executor)
-        if gpus:
-            cores = min(SERVER_CORES + gpus, pool.cpu.cores)
+        own = SERVER_CORES + gpus
+        cores = min(own, pool.cpu.cores) if gpus else _cpu_server_cores(pool, executor)
         share = cores / pool.cpu.cores
         reading_s = prompt_token_s(points)
 
@@ -235,6 +236,7 @@ class ProfileCostModel:
             startup_s=self._profiles.starts.get(
                 key, SERVER_START_S + model.weight_bytes / LOAD_BYTES_S
             ),
+            wake_s=change_s(executor, gpus, model.weight_bytes, self._profiles.changes.get(key)),
             cpu_busy_w=pool.cpu.busy_w * share if gpus else 0.0,  # a CPU device has it already
             cpu_idle_w=pool.cpu.idle_w * share if gpus else 0.0,
             usd_per_s=pool.usd_per_s * gpus / pool.gpus if gpus else _cpu_usd_per_s(pool, cores),
@@ -350,7 +352,6 @@ def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
     power = serving.power_w(held, prompt, output)
     if server.power_ratio is not None:
         power *= server.power_ratio.at(held)
-    pool = server.pool
     keys = serving.free_bytes * held / max(held, room)
     kv_bytes = 0.0 if server.gpus else _kv_cache_bytes(server, keys)
     return Estimate(
@@ -362,11 +363,13 @@ def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
         usd_per_s=server.usd_per_s,
         usd_per_call=0.0,
         cores=server.cores,
-        memory_bytes=min(server.host_bytes + kv_bytes, pool.memory_bytes),
+        memory_bytes=min(server.host_bytes + kv_bytes, server.pool.memory_bytes),
         gpu_memory_bytes=(server.weight_bytes + keys) / server.gpus if server.gpus else 0.0,
         source=server.origin,
         error_band=serving.error_band if server.origin == "analytic" else BANDS[server.origin],
         kv_cache_bytes=kv_bytes,
+        wake_s=server.wake_s,
+        asleep_bytes=server.weight_bytes if server.wake_s else 0.0,
     )
 
 

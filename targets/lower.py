@@ -139,6 +139,7 @@ def _engine(engine: Engine) -> EnginePlan:
         memory_share=_number(attrs, "memory_share"),
         kv_cache_bytes=_number(attrs, "kv_cache_bytes"),
         prestarted=attrs.get("prestarted") is True,
+        wake_s=_number(attrs, "wake_s"),
         endpoint=_endpoint(attrs),
         revision=None if revision is None else str(revision),
         gpu=_text(attrs.get("gpu")),

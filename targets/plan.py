@@ -75,9 +75,11 @@ class EnginePlan:
 
     Of one replica: `cores` of its node, `memory_share` of each of its GPUs' memory, and
     `kv_cache_bytes` of host memory for keys and values where it is a model server on a CPU.
-    `prestarted` engines are up before the run's clock starts. `endpoint` is where it attaches
-    instead of starting anything. `gpu` is the type of its GPUs. `revision` is that of its model on
-    the hub, where one is named: by the workflow's lock, or else by the library.
+    `prestarted` engines are up before the run's clock starts. Others are started within the run, at
+    `start_s`, or, with a `wake_s`, are started before it, put to sleep, and woken then: that takes
+    `wake_s`, the time in which the engine before it gives up its place included. `endpoint` is
+    where it attaches instead of starting anything. `gpu` is the type of its GPUs. `revision` is
+    that of its model on the hub, where one is named: by the workflow's lock, or by the library.
     """
 
     name: str
@@ -101,6 +103,14 @@ class EnginePlan:
     endpoint: EndpointPlan | None = None
     revision: str | None = None
     gpu: str | None = None
+    wake_s: float = 0.0
+
+    @property
+    def late_s(self) -> float:
+        """Return what passes within the run before its first call: its start, or its waking."""
+        if self.prestarted:
+            return 0.0
+        return self.wake_s or self.startup_s
 
     @property
     def loads_model(self) -> bool:

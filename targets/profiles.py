@@ -119,19 +119,21 @@ Key = tuple[str, str, int]  # model or executor, device type or `cpu`, tensor-pa
 class Profiles:
     """Load points by (model, device, tp), ascending load, and whether they are a user's own.
 
-    `starts` are seconds from the start of a server, or of a tool's process, to its first answer.
+    `starts` are seconds from the start of a server, or of a tool's process, to its first answer;
+    `changes` what it takes a server to fall asleep (level 1) and to wake, where both were measured.
     """
 
     tokens: Mapping[Key, tuple[TokenPoint, ...]]
     items: Mapping[Key, tuple[ItemPoint, ...]]
     origins: Mapping[Key, Origin]
     starts: Mapping[Key, float] = field(default_factory=dict)
+    changes: Mapping[Key, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 of every figure."""
         points = (sorted(self.tokens.items()), sorted(self.items.items()))
-        rows = (*points, *sorted(self.starts.items()))
+        rows = (*points, *sorted(self.starts.items()), *sorted(self.changes.items()))
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
@@ -186,6 +188,7 @@ def load_profiles(paths: Sequence[Path] = (), *, shipped: bool = True) -> Profil
         {**base.items, **found.items},
         {**base.origins, **found.origins},
         {**base.starts, **found.starts},
+        {**base.changes, **found.changes},
     )
 
 
@@ -333,14 +336,18 @@ def _group(rows: Iterable[_Row], origin: Origin) -> Profiles:
     tokens: dict[Key, tuple[TokenPoint, ...]] = {}
     items: dict[Key, tuple[ItemPoint, ...]] = {}
     starts: dict[Key, float] = {}
+    changes: dict[Key, tuple[float, float]] = {}
     for row in rows:
         if row.kind is _STARTS:
             starts[row.key] = row.numbers["start_s"] or 0.0
+            sleep_s, wake_s = row.numbers.get("sleep_s"), row.numbers.get("wake_s")
+            if sleep_s is not None and wake_s is not None:
+                changes[row.key] = (sleep_s, wake_s)
         elif row.kind is _ITEMS:
             items[row.key] = (*items.get(row.key, ()), _item_point(row))
         else:
             tokens[row.key] = (*tokens.get(row.key, ()), _token_point(row))
-    return Profiles(tokens, items, dict.fromkeys([*tokens, *items], origin), starts)
+    return Profiles(tokens, items, dict.fromkeys([*tokens, *items], origin), starts, changes)
 
 
 def _token_point(row: _Row) -> TokenPoint:

@@ -76,7 +76,8 @@ class Fleet:
             if e.runner == "vllm" and e.endpoint is None and self._told(e) is None
         ]
         self._engines = served
-        self._turns = Turns(conflicts(served))
+        sleepers = [e.name for e in served if e.wake_s and not serving.lasting]
+        self._turns = Turns(conflicts(served), sleepers)
         self._warm: list[WarmServer] | None = None  # those not yet spoken for
         calls_s = {step.step: step.call_s.get("p50", 0.0) for step in plan.steps}
         self._urgency = remaining_s(plan.module().sole(), calls_s)
@@ -153,7 +154,8 @@ class Fleet:
             other is not engine and together(engine, other) and share_a_place(engine, other)
             for other in self._engines
         )
-        sleeps = self._serving.lasting or self._turns.shares(engine.name)
+        shared = self._turns.shares(engine.name)
+        sleeps = self._serving.lasting or shared or engine.wake_s > 0.0
         command = server_command(
             engine,
             executor,

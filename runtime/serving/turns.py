@@ -8,7 +8,7 @@ that goes back and forth between two engines must not stand still.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from ...targets.plan import EnginePlan
@@ -71,9 +71,16 @@ def share_a_place(one: EnginePlan, other: EnginePlan) -> bool:
 class Turns:
     """Who holds which places; engines are by name, and wait in the order in which they came."""
 
-    def __init__(self, excluded: Mapping[str, frozenset[str]]) -> None:
-        """Take what `conflicts` says; nobody holds anything yet."""
+    def __init__(
+        self, excluded: Mapping[str, frozenset[str]], sleepers: Collection[str] = ()
+    ) -> None:
+        """Take what `conflicts` says; nobody holds anything yet.
+
+        `sleepers` hold their places first, one after the other, until `lay_down` is called for
+        each.
+        """
         self._excluded = excluded
+        self._sleepers = set(sleepers)
         self._tenants: dict[str, Tenant] = {}
         self._holding: set[str] = set()
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -87,6 +94,15 @@ class Turns:
     def shares(self, name: str) -> bool:
         """Tell whether an engine has to take turns with any other."""
         return bool(self._excluded.get(name, frozenset()))
+
+    async def lay_down(self, name: str) -> None:
+        """Have a sleeper give up its places before its turn, as soon as it is up or has failed."""
+        try:
+            await self._tenants[name].park()
+        finally:
+            self._sleepers.discard(name)
+            self._holding.discard(name)
+            self.look()
 
     async def hold(self, name: str) -> None:
         """Return when an engine holds its places."""
@@ -108,6 +124,8 @@ class Turns:
         for name in list(self._waiting):
             excluded = self._excluded.get(name, frozenset())
             holding = excluded & (self._holding | self._leaving.keys())
+            if name not in self._sleepers and excluded & self._sleepers:
+                continue
             if name not in self._leaving and not holding and not excluded & ahead:
                 self._holding.add(name)
                 self._waiting.pop(name).set_result(None)

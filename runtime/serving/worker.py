@@ -40,9 +40,17 @@ class ServedWorker:
         return None
 
     async def start(self) -> None:
-        """Get the servers ready, unless the plan starts them during the run."""
+        """Get the servers ready, and asleep where the plan says so.
+
+        Not those that the plan starts during the run.
+        """
         if self._engine.prestarted:
             await self._ready()
+        elif self._engine.wake_s:
+            try:
+                await self._ready()
+            finally:
+                await self._turns.lay_down(self._engine.name)
 
     def begin(self, trace: RunTrace | None) -> None:
         """Learn that the run's clock starts: what the plan starts later is started then.

@@ -242,7 +242,8 @@ def test_a_missing_field_is_refused_or_has_a_default(path: Where) -> None:
         plan_from_json(json.dumps(found))
     except InputError:
         return
-    optional = {"notes", "flow", "carbon", "service", "breaks", "alternatives", *MAY_BE_NULL}
+    optional = {"notes", "flow", "carbon", "service", "breaks", "alternatives", "wake_s"}
+    optional |= MAY_BE_NULL
     assert path[-1] in optional or path[0] in ("digests", "baseline")
 
 

@@ -312,3 +312,30 @@ def test_engines_exclude_one_another_that_the_plan_has_at_one_place_at_different
     assert found == (
         {"a": frozenset("b"), "b": frozenset("a")} if exclude else dict.fromkeys("ab", frozenset())
     )
+
+
+def test_what_is_to_sleep_comes_up_first_and_one_after_the_other() -> None:
+    async def main() -> None:
+        excluded = {name: frozenset("abc") - {name} for name in "abc"}
+        order, here = Turns(excluded, "bc"), set[str]()
+        made = {name: Engine(name, order, excluded) for name in "abc"}
+        for engine in made.values():
+            engine.here = here
+        first = asyncio.create_task(order.hold("a"))
+        await settled()
+        assert not first.done()
+        for name in "bc":
+            await order.hold(name)
+            made[name].up = True
+            here.add(name)
+            await settled()
+            assert here == {name} and not first.done()
+            await order.lay_down(name)
+            assert not here and made[name].parked == 1
+        await first
+        made["a"].up = True
+        here.add("a")
+        await made["b"].call(nothing)
+        assert here == {"b"}
+
+    asyncio.run(main())
