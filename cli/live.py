@@ -87,6 +87,36 @@ def shown_engines(output: Output) -> Iterator[OnEngine | None]:
     yield None if output.as_json else _EngineLines(output).see
 
 
+@contextmanager
+def shown_count(noun: str, output: Output) -> Iterator[Callable[[], None]]:
+    """Give what to call with each thing found in a long search; tells how many there are so far.
+
+    A line that grows on a terminal, a line now and then elsewhere, nothing beside `--json`.
+    """
+    count, shown_s = 0, time.monotonic()
+    if output.as_json or not sys.stderr.isatty():
+
+        def see() -> None:
+            nonlocal count, shown_s
+            count += 1
+            if time.monotonic() - shown_s >= _LINE_EVERY_S:
+                shown_s = time.monotonic()
+                output.aside(f"{figures.several(count, noun)} found so far")
+
+        yield see
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"looking for a first {noun}") as status:
+
+        def grow() -> None:
+            nonlocal count
+            count += 1
+            status.update(f"{figures.several(count, noun)} found so far")
+
+        yield grow
+
+
 class _EngineLines:
     """Tells on stderr what becomes of engines, a line for each change, and how busy they are."""
 

@@ -47,7 +47,7 @@ _MOST_CHANGES = 3  # that are told from one point to the next
     "--save",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Keep each point's plan here, as DIR/1.json, …",
+    help="Keep each point's plan here, as DIR/1.json, …, in the place of those of an earlier run.",
 )
 @compile_flags
 @common
@@ -74,8 +74,14 @@ def command(
         from .plotting import checked
 
         checked(plot_to)
-    found = compile_frontier(request(file, flags), metrics, points, output.sources)
+    stale = [] if save is None else _stale(save)
+    from .live import shown_count
+
+    with shown_count("plan", output) as told:
+        found = compile_frontier(request(file, flags), metrics, points, output.sources, told)
     output.report(found.warnings)
+    for path in stale:
+        path.unlink(missing_ok=True)
     written = _saved(found, save, output)
     if plot_to is not None:
         from .frontierplot import frontier_plot
@@ -83,6 +89,38 @@ def command(
 
         write_plot(frontier_plot(found), plot_to)
     output.result(_text(found), _document(found, written))
+
+
+def _stale(folder: Path) -> list[Path]:
+    """Return the plans of an earlier run in the folder, which those of this one replace.
+
+    Raises `InputError` for a folder with anything else in it, before a long search.
+    """
+    import json
+
+    from ..ir.diagnostics import Diagnostic, InputError
+    from ..targets.plan import SCHEMA
+
+    def ours(path: Path) -> bool:
+        if not path.stem.isdecimal() or path.suffix != ".json" or not path.is_file():
+            return False
+        try:
+            document = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(document, dict) and document.get("schema") == SCHEMA
+
+    try:
+        inside = sorted(folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        message = f"cannot save into `{folder}`: {(error.strerror or '').lower()}"
+        raise InputError(Diagnostic("unwritable-file", message)) from error
+    foreign = next((path for path in inside if not ours(path)), None)
+    if foreign is not None:
+        message = f"`{folder}` holds `{foreign.name}`, which is no plan of an earlier `--save`"
+        help = "name an empty folder, or one that is not there yet"
+        raise InputError(Diagnostic("unwritable-file", message, help=help))
+    return inside
 
 
 def _saved(found: PlanFrontier, folder: Path | None, output: Output) -> list[str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir.diagnostics import CompileError, Diagnostic, InputError, did_you_mean
@@ -11,10 +11,10 @@ from ..passes.alternatives import alternatives
 from ..passes.frontier import LEAST_POINTS, Axis
 from ..passes.pipeline import print_pipeline, run_pipeline
 from ..passes.place import Place, place_along
+from ..passes.place import Point as Placed
 from ..passes.readout import read_out
 from ..targets.lower import prediction
 from ..targets.plan import Alternative, Plan, Prediction
-from .baseline import Reference
 from .driver import Request, begin
 
 # Differences of less are rounding.
@@ -58,11 +58,14 @@ def compile_frontier(
     metrics: str | None,
     most: int,
     sources: dict[str, str] | None = None,
+    told: Callable[[], None] = lambda: None,
 ) -> PlanFrontier:
     """Compile a program to the plans of its frontier, `most` at the most.
 
     `metrics` are two names, `"p95 latency,cost"`; left out: latency, at the percentile that the
-    workflow requires it at, and its first other objective, or energy. Raises as `compile_workflow`
+    workflow requires it at, and its first other objective, or energy. `told` is called with each
+    plan that is found on the way. The plan of `compile_workflow` is among the points, or one that
+    is no worse on both axes. Raises as `compile_workflow`
     does, and InputError for metrics that cannot be traded or a pipeline that does not choose.
     """
     if most < LEAST_POINTS:
@@ -77,18 +80,22 @@ def compile_frontier(
         )
     module = begun.through(begun.passes[:choosing], begun.context)
     try:
-        formulation, found = place_along(module, begun.context, axes, most)
+        found, beside, complete = place_along(module, begun.context, axes, most, told)
     except CompileError as error:
         raise begun.explained(error) from None
-    candidates = []
-    for placement in found.points:
-        placed = read_out(module, formulation, placement)
+
+    def candidate(point: Placed) -> _Candidate:
+        placed = read_out(module, point.formulation, point.placement)
         placed = run_pipeline(placed, begun.passes[choosing + 1 :], begun.context)
-        others = alternatives(formulation, placement.modes)
-        candidates.append(_Candidate(placed, others, found.gap(placement)))
+        others = alternatives(point.formulation, point.placement.modes)
+        return _Candidate(placed, others, point.gap)
+
+    candidates = [candidate(point) for point in found]
+    for point in beside:
+        candidates = _with(candidates, candidate(point), axes)
     reference, notes = begun.reference()
     if reference is not None and reference.may_be_plan:
-        candidates = _with_reference(candidates, reference, axes)
+        candidates = _with(candidates, _Candidate(reference.placed, {}, None), axes)
     plans = []
     for number, one in enumerate(candidates, start=1):
         title = f"point {number} of {len(candidates)} on the frontier of "
@@ -99,7 +106,7 @@ def compile_frontier(
         percentiles=(PERCENTILES[axes[0].percentile], PERCENTILES[axes[1].percentile]),
         axes=(_name(axes[0]), _name(axes[1])),
         points=tuple(Point(plan, c.gap) for plan, c in zip(plans, candidates, strict=True)),
-        complete=found.complete,
+        complete=complete,
         reference=reference.predicted if reference is not None and reference.may_be_plan else None,
         warnings=begun.warnings(request, plans),
     )
@@ -112,11 +119,11 @@ class _Candidate:
     gap: float | None
 
 
-def _with_reference(
-    candidates: Sequence[_Candidate], reference: Reference, axes: tuple[Axis, Axis]
+def _with(
+    candidates: Sequence[_Candidate], also: _Candidate, axes: tuple[Axis, Axis]
 ) -> list[_Candidate]:
-    """Put `-O0` among the points where no point is as good, and take out those it beats."""
-    mine = _values(reference.predicted, axes)
+    """Put a plan among the points where no point is as good, and take out those it beats."""
+    mine = _values(prediction(also.placed), axes)
     others = [_values(prediction(one.placed), axes) for one in candidates]
     if any(_as_good(values, mine) for values in others):
         return list(candidates)
@@ -125,7 +132,7 @@ def _with_reference(
         for values, one in zip(others, candidates, strict=True)
         if not _as_good(mine, values)
     ]
-    kept.append((mine, _Candidate(reference.placed, {}, None)))
+    kept.append((mine, also))
     return [one for _, one in sorted(kept, key=lambda pair: pair[0])]
 
 

@@ -9,7 +9,7 @@ bound starts at one end of the frontier and is each time set just below the poin
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..ir.workflow import MetricName
@@ -70,13 +70,22 @@ class Frontier:
         return max(known) if len(known) == len(self.axes) else None
 
 
-def frontier(problem: Problem, axes: tuple[Axis, Axis], *, most: int, budget: float) -> Frontier:
+def frontier(
+    problem: Problem,
+    axes: tuple[Axis, Axis],
+    *,
+    most: int,
+    budget: float,
+    told: Callable[[], None] | None = None,
+) -> Frontier:
     """Return the frontier of a problem over two axes, or `most` points spread evenly over it.
 
     `budget` is in CP-SAT's deterministic seconds for each point. The other objectives of the
     problem decide between placements that are equal on both axes. Exact where each point is proved,
     up to what the solver's rounding of durations to ticks makes of a metric (`jobscale`): points
     nearer to each other than that on an axis count as one.
+
+    `told` is called with each placement found, of which not all need be points in the end.
 
     Raises `Infeasible` as `solve` does, ValueError for two axes of one metric or fewer than
     LEAST_POINTS points.
@@ -85,10 +94,10 @@ def frontier(problem: Problem, axes: tuple[Axis, Axis], *, most: int, budget: fl
         raise ValueError(f"both axes are `{axes[0].metric}`")
     if most < LEAST_POINTS:
         raise ValueError(f"a frontier has its ends: {LEAST_POINTS} points or more, not {most}")
-    ends = _Search(problem, axes, budget, None)
+    ends = _Search(problem, axes, budget, None, told)
     smaller, kept = _quick_enough(problem, ends.latency_limits())
     known = _renumbered(ends.start, [{m: i for i, m in enumerate(each)} for each in kept])
-    search = _Search(smaller, axes, budget, known)
+    search = _Search(smaller, axes, budget, known, told)
     points, complete = search.each(most)
     if not complete:
         points = search.spread(points, most)
@@ -138,7 +147,9 @@ class _Search:
         axes: tuple[Axis, Axis],
         budget: float,
         known: Placement | None,
+        told: Callable[[], None] | None,
     ) -> None:
+        self.told = told
         self.bounded, self.free = sorted(axes, key=lambda axis: _BOUNDED.index(axis.metric))
         aimed = max(axis.percentile for axis in axes)
         self.problem, self.budget = replace(problem, aimed=aimed), budget
@@ -223,6 +234,8 @@ class _Search:
             objectives=(second.metric, first.metric, *others),
         )
         found = solve(held, budget=self.budget - budget, warm_start=best)
+        if self.told is not None:
+            self.told()
         return _with_bound(found, first, best)
 
     def _step(self, axis: Axis, point: Placement) -> float:

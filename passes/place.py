@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,7 +18,7 @@ from .reference import reference_modes, serial
 from .schedule import TOLERANCE
 
 if TYPE_CHECKING:
-    from .frontier import Axis, Frontier
+    from .frontier import Axis
 
 POLICIES = ("optimal", "reference", "sequential")
 # Where the value of a strict requirement must lie, given the best that can be had.
@@ -90,21 +90,62 @@ def _optimal(module: Module, context: Context) -> tuple[Formulation, Placement]:
     return asleep(*found, context.effort) or found
 
 
-def place_along(
-    module: Module, context: Context, axes: tuple[Axis, Axis], most: int
-) -> tuple[Formulation, Frontier]:
-    """Return the frontier of a logical module's placements; `read_out` makes a module of each.
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A placement on a frontier; `gap` is None where it is not known how far it is proved."""
 
-    `most` bounds its points. Refuses, like `Place`, requirements that cannot be met.
+    formulation: Formulation
+    placement: Placement
+    gap: float | None
+
+
+def place_along(
+    module: Module,
+    context: Context,
+    axes: tuple[Axis, Axis],
+    most: int,
+    told: Callable[[], None],
+) -> tuple[list[Point], list[Point], bool]:
+    """Return the frontier of a module's placements, others beside it, and whether it is whole.
+
+    The frontier is of placements whose steps share engines. Those beside it have engines apart or
+    asleep: what `Place` would choose, and what is better at the ends. `most` bounds the points of
+    the frontier; `told` is called with each point found. Refuses, like `Place`, requirements that
+    cannot be met.
     """
     from .frontier import frontier
 
     formulation = formulate(module, context)
     try:
-        found = frontier(formulation.problem, axes, most=most, budget=context.effort)
-    except Infeasible as error:
-        raise _explained(module.sole(), error.conflict, formulation) from None
-    return formulation, found
+        found = frontier(formulation.problem, axes, most=most, budget=context.effort, told=told)
+    except Infeasible:
+        return [Point(*_optimal(module, context), None)], [], True
+    points = [Point(formulation, point, found.gap(point)) for point in found.points]
+    if formulation.problem.standing:
+        return points, [], found.complete  # engines of a service stand all the time
+    beside = [Point(*_optimal(module, context), None)]
+    workflow = module.sole()
+    for axis, end in zip(axes, (found.points[0], found.points[-1]), strict=True):
+        aimed = replace(module, workflows=(replace(workflow, goals=(axis.metric,)),))
+        beside += [Point(*each, None) for each in _beyond(aimed, context, formulation, end)]
+    return points, beside, found.complete
+
+
+def _beyond(
+    module: Module, context: Context, formulation: Formulation, end: Placement
+) -> Iterator[tuple[Formulation, Placement]]:
+    """Yield what engines apart, or asleep, make of an end of the frontier, where it is better."""
+    from .apart import apart
+    from .asleep import asleep
+
+    objectives = module.sole().objectives
+    problem = replace(formulation.problem, objectives=objectives)
+    found = apart(module, context, end, None)
+    if found is not None:
+        yield found
+    slept = asleep(*(found or (replace(formulation, problem=problem), end)), context.effort)
+    if slept is not None:
+        yield slept
 
 
 def _fixed(module: Module, context: Context, policy: str) -> tuple[Formulation, Placement]:

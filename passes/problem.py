@@ -142,6 +142,11 @@ class Problem:
     aimed: int = 0
 
     @property
+    def standing(self) -> bool:
+        """Whether it is of a service, whose engines are up all the time."""
+        return any(engine.standing for engine in self.engines)
+
+    @property
     def timelines(self) -> list[int]:
         """The percentiles at which limits or objectives ask for a timeline; p50 always."""
         limited = {x.percentile for x in self.limits if x.metric == "latency"}

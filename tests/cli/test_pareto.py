@@ -101,7 +101,7 @@ def test_equal_inputs_give_equal_bytes(trade: tuple[str, ...], mkb: Mkb, tmp_pat
         (("-O1",), "chooses nothing to trade"),
         (("--passes", "bind"), "chooses nothing to trade"),
         (("--plot", "front.txt"), "cannot plot to `front.txt`"),
-        (("--save", "trade.mkb"), "cannot make the folder `trade.mkb`"),
+        (("--save", "trade.mkb"), "cannot save into `trade.mkb`"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -135,3 +135,66 @@ def test_without_matplotlib_it_is_said_how_to_get_it(
 def test_a_workflow_with_nothing_to_choose_has_one_point(mkb: Mkb) -> None:
     out = mkb("pareto", "ask.mkb").stdout
     assert "1 point\n" in out and "what changes" not in out
+
+
+def test_a_folder_of_an_earlier_run_is_replaced_and_any_other_refused(
+    trade: tuple[str, ...], mkb: Mkb, tmp_path: Path
+) -> None:
+    few = (*trade, "--points", "2", "--save", "kept")
+    mkb(*trade, "--points", "3", "--save", "kept")
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [
+        "1.json",
+        "2.json",
+        "3.json",
+    ]
+    mkb(*few)
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["1.json", "2.json"]
+    (tmp_path / "kept/notes.txt").write_text("mine")
+    refused = mkb(*few, exit_code=2)
+    assert "`kept` holds `notes.txt`" in refused.stderr
+    (tmp_path / "kept/notes.txt").rename(tmp_path / "kept/7.json")
+    mkb(*few, exit_code=2)
+    assert (tmp_path / "kept/7.json").read_text() == "mine"
+
+
+ONE_GPU = """
+name = "small"
+
+[[pool]]
+name = "a100"
+nodes = 1
+gpu = { type = "A100-SXM4-80GB", count = 1 }
+cpu = { type = "EPYC-7V12", cores = 12 }
+memory = "200 GB"
+price = "$3 / h"
+"""
+BACK = """
+import "std/code"
+import "std/text"
+
+workflow back(problem: Text) -> Text
+    minimize cost
+{
+    code = write_code(problem, "") with { model: "Qwen/Qwen3-14B" }
+    said = summarize(code) with { model: "meta-llama/Llama-3.1-8B-Instruct" }
+    return CLOSE
+}
+"""
+CLOSINGS = ("said", 'write_code(problem, said) with { model: "Qwen/Qwen3-14B" }')
+
+
+@pytest.mark.parametrize("closing", CLOSINGS, ids=["turns", "back-and-forth"])
+def test_no_plan_of_compile_beats_the_frontier(
+    mkb_json: MkbJson, tmp_path: Path, closing: str
+) -> None:
+    """Neither one with engines that sleep nor one with engines apart, where sharing has none."""
+    (tmp_path / "small.toml").write_text(ONE_GPU)
+    (tmp_path / "back.mkb").write_text(BACK.replace("CLOSE", closing))
+    flags = ("back.mkb", "--cluster", "small.toml")
+    out = mkb_json("pareto", *flags, "--points", "3", "--metrics", "latency,cost")
+    mkb_json("compile", *flags, "-o", "plan.json")
+    plan = plan_from_json((tmp_path / "plan.json").read_text())
+    cheapest = min(point["values"][1] for point in out["points"])
+    quickest = min(point["values"][0] for point in out["points"])
+    assert cheapest <= plan.predicted.cost_usd * (1 + 1e-6)
+    assert quickest <= plan.predicted.latency_s["p50"] * (1 + 1e-6)
