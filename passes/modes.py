@@ -299,9 +299,11 @@ def _engine(
     # one server serves every executor of its model; what runs in process holds cores only while it
     # runs, so its load is part of what it is
     group = f"{_server(executor) if resident else executor.name} on {slot}"
-    if not resident or terms.reference:
+    # what answers at an address is one server, whoever asks it
+    own = terms.reference and slot.pool is not None
+    if not resident or own:
         group += f" c{load.concurrency}"
-    if owner:
+    if owner and own:
         group += f" for {owner}"
     paid_s = estimate.startup_s
     if terms.rate is not None:
