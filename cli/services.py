@@ -41,11 +41,10 @@ def explanation(plan: ServicePlan, step: str | None = None) -> str:
         parts[0] += f"\nroutes, and the prices of others, are of {when}"
     for k, kind in enumerate(plan.classes):
         explained = next((each for each in plan.explained if each.kind == k), None)
-        epoch = _epoch(plan, k, explained)
-        if epoch is not None:
-            parts.append(
-                _class(plan, kind, [r for r in epoch.routes if r.kind == k], explained, step)
-            )
+        told = _epoch(plan, k, explained)
+        routes = [] if told is None else [r for r in told.routes if r.kind == k]
+        if any(step in (None, each.step) for route in routes for each in route.steps):
+            parts.append(_class(plan, kind, routes, explained, step))
     if step is None and plan.epochs:
         parts += [_instances(plan), *(_left_out(lost.name, lost.reason) for lost in plan.unserved)]
         parts.append(estimates(plan))

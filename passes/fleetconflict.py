@@ -53,7 +53,9 @@ def _asks_too_much(kind: RequestClass, reason: str) -> Unmet:
     latency, accuracy = f"latency <= {kind.latency_s} s", f"accuracy >= {kind.accuracy}"
     if kind.latency_s is not None and not _served(replace(kind, accuracy=None)):
         least_s = _least_latency(replace(kind, accuracy=None))
-        return Unmet(kind.name, reason, (latency,), ((latency, least_s),))
+        # configurations that were measured, and are less accurate, may be as fast
+        blamed = (latency,) if kind.table is None else (latency, accuracy)
+        return Unmet(kind.name, reason, blamed, ((latency, least_s),))
     if kind.accuracy is not None and not _served(replace(kind, latency_s=None)):
         best = _best_accuracy(replace(kind, latency_s=None))
         return Unmet(kind.name, reason, (accuracy,), ((accuracy, best),))

@@ -26,6 +26,7 @@ from ..targets.study import Sizing, StaticChoice, Study, StudyClass, StudyWorkfl
 from ..targets.workflow_profiles import TOKENS, MeasuredConfiguration
 from .fleetprogram import Engines, Needs, Offer, Program, needs_of
 from .serviceproblem import Engine, Hardware, RequestClass, ServiceProblem, Stage, Variant
+from .servicetable import measured_class
 from .servicetiers import class_tier
 
 ASSUMED_BUSY = 0.6  # of idle to peak draw, for load points whose power was not measured
@@ -121,7 +122,9 @@ class _Builder:
             needs = needs_of(offer.workflow)
         rate = self._quietest(workflow) * kind.share
         stages = offer.stages(needs.percentile or self._study.percentile, rate, self.engines)
-        return self._class(workflow, kind, stages, needs, offer.scale)
+        table = None if offer.measured is None else offer.measured.accuracies
+        found = self._class(workflow, kind, stages, needs, offer.scale, table)
+        return found if table is None else measured_class(found, table, self.engines.all)
 
     def _class(
         self,
@@ -130,12 +133,13 @@ class _Builder:
         stages: tuple[Stage, ...],
         needs: Needs,
         scale: float,
+        table: dict[tuple[str, ...], float] | None = None,
     ) -> RequestClass:
         accuracy, latency_s = needs.accuracy, needs.latency_s
         if isinstance(accuracy, str):
-            accuracy = class_tier("accuracy", accuracy, stages, scale)
+            accuracy = class_tier("accuracy", accuracy, stages, scale, table)
         if isinstance(latency_s, str):
-            latency_s = class_tier("latency", latency_s, stages, scale)
+            latency_s = class_tier("latency", latency_s, stages, scale, table)
         return RequestClass(
             name=f"{workflow.name}/{kind.name}",
             # capacity that may vanish serves requests that may then wait for other

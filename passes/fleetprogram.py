@@ -24,6 +24,7 @@ from ..targets.cluster import Pool
 from ..targets.cost import Estimate
 from .base import Context
 from .formulate import expected, variants
+from .measured import measure
 from .modes import Way
 from .serviceproblem import Engine, Stage, Variant
 
@@ -69,6 +70,8 @@ class Engines:
 class Offer:
     """Every way to carry out each step of a program, priced once for all classes.
 
+    Where whole configurations were measured, there are no others.
+
     Raises `CompileError` where a step has no way to run.
     """
 
@@ -77,6 +80,10 @@ class Offer:
         self.workflow = program.module.sole()
         self.steps, self.ways = variants(program.module, program.context, single=True)
         self.scale = expected(self.workflow, "accuracy") or 1.0
+        self.measured = measure(self.workflow, program.context.measured, self.steps, self.ways)
+        if self.measured is not None:
+            self.ways = self.measured.only(self.ways)
+            self.scale = 1.0  # accuracy is that of whole configurations
 
     def stages(self, percentile: str, rate: float, engines: Engines) -> tuple[Stage, ...]:
         """Return the stages at a percentile; `rate` are requests a second in the quietest epoch."""

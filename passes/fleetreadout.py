@@ -18,6 +18,7 @@ from ..targets.study import Study
 from .fleet import DayPlan, Part
 from .fleetconflict import unmet
 from .fleetproblem import FleetProblem
+from .problem import LEAST_ACCURACY
 from .serviceproblem import Column, Engine, Hardware, RequestClass
 from .servicewithout import Without, busiest
 
@@ -38,7 +39,7 @@ def service_plan(study: Study, fleet: FleetProblem, day: DayPlan) -> ServicePlan
     classes = tuple(
         ServedClass(
             name=kind.name,
-            accuracy=kind.accuracy,
+            accuracy=asked_accuracy(kind),
             latency_s=kind.latency_s,
             wait_s=kind.wait_s,
             late=kind.late,
@@ -77,6 +78,12 @@ def explained(fleet: FleetProblem, day: DayPlan) -> tuple[Explained, ...]:
             without = without or Without(part.problem, epoch, part.plans[number])
             found.append(without.explained(k, part.members[k][0], number))
     return tuple(sorted(found, key=lambda each: each.kind))
+
+
+def asked_accuracy(kind: RequestClass) -> float | None:
+    """Return what a class asks, None for what every measured configuration has."""
+    asked = kind.accuracy
+    return None if asked is None or asked <= LEAST_ACCURACY else asked
 
 
 def instance_type(engine: Engine, pools: Sequence[Hardware], group: int) -> InstanceType:

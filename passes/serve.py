@@ -9,14 +9,13 @@ routes, and what it predicts is of the service.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..ir.workflow import MetricName, Module
 from .base import Context
 from .fleetprogram import AT_LEAST, AT_MOST
 from .formulate import DEFAULT_FLOOR, Formulation, limits_of, without_tiers
-from .measured import measure
 from .problem import Limit, Placement
 from .schedule import Reason, broken
 from .servedprogram import HOUR_S, Limits, ServedProgram
@@ -44,16 +43,17 @@ SPARED = 4  # times that a plan is sought with a GPU less, where its instances d
 def serve(module: Module, context: Context, rate: float) -> tuple[Formulation, Placement] | None:
     """Return the placement of a service's largest route, with the plan of the service.
 
-    None where the planner of services cannot say: where whole configurations were measured, or for
-    requirements such as `accuracy <= 0.9`. Raises `CompileError` where no plan meets them.
+    None where the planner of services cannot say: for requirements such as `accuracy <= 0.9`.
+    Raises `CompileError` where no plan meets them.
     """
     service = ServedProgram(module, context, rate)
     offer = service.offer
     workflow = offer.workflow
-    if measure(workflow, context.measured, offer.steps, offer.ways) is not None:
-        return None
-    needs = without_tiers(workflow, offer.steps, offer.ways, None)
-    limits = limits_of(needs, offer.scale, DEFAULT_FLOOR)
+    measured = offer.measured
+    table = None if measured is None else measured.accuracies
+    needs = without_tiers(workflow, offer.steps, offer.ways, table)
+    floor = DEFAULT_FLOOR * (1.0 if measured is None else measured.reference)
+    limits = limits_of(needs, offer.scale, floor)
     if any(limit.op not in HELD.get(limit.metric, (limit.op,)) for limit in limits):
         return None
     asked = limits_within(limits, offer.scale)
@@ -112,6 +112,8 @@ def _first(
 
 def _best_accuracy(service: ServedProgram, limits: Limits) -> float:
     """Return the accuracy that all requests can have: the least sum of logarithms is sought."""
+    if service.offer.measured is not None:
+        return _best_measured(service, limits, service.offer.measured.accuracies.values())
     problem = service.problem(limits, "cost")
     stages = tuple(
         replace(
@@ -128,6 +130,20 @@ def _best_accuracy(service: ServedProgram, limits: Limits) -> float:
         )
     )
     return min(route.column.accuracy for route in plan.routes(0))
+
+
+def _best_measured(service: ServedProgram, limits: Limits, found: Iterable[float]) -> float:
+    """Return the best measured accuracy with which there is a plan: the lower, the more are."""
+    ranked = sorted({limits.accuracy, *(a for a in found if a > limits.accuracy)})
+    low, high = 0, len(ranked)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            service.plan(service.problem(replace(limits, accuracy=ranked[middle]), "cost"))
+            low = middle
+        except (Unserved, NoRoom):
+            high = middle
+    return ranked[low]
 
 
 def _least(service: ServedProgram, limits: Limits) -> float:

@@ -18,6 +18,7 @@ from .serviceproblem import (
     ServiceProblem,
     Stage,
 )
+from .servicetable import measured_class
 
 HOUR_S = 3600.0  # that is planned
 EFFORT = 10_000  # of branching: about 2 s
@@ -69,6 +70,8 @@ class ServedProgram:
         )
         # its instances stand all the time: none is started for a request
         engines = tuple(replace(engine, startup_s=0.0) for engine in self.engines.all)
+        if self.offer.measured is not None:
+            kind = measured_class(kind, self.offer.measured.accuracies, engines)
         return ServiceProblem((kind,), engines, self._pools, objective)
 
     def _within(self, latency_s: Mapping[int, float]) -> tuple[Stage, ...]:

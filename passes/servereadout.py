@@ -14,7 +14,7 @@ from dataclasses import replace
 from ..ir.workflow import PERCENTILES
 from ..targets.service_plan import FleetEpoch, ServedClass, ServicePlan
 from .fleetprogram import label_of
-from .fleetreadout import instance_type, planned_route
+from .fleetreadout import asked_accuracy, instance_type, planned_route
 from .formulate import Formulation, problem_of
 from .modes import RESIDENT_RUNNERS, Terms, Way, replicated
 from .problem import Bound, Limit, Metrics, Placement
@@ -67,8 +67,12 @@ def _laid_out(
     offer = service.offer
     ways = _ways(service, problem, plan, route.column)
     found = tuple((way,) for way in ways)
-    laid = problem_of(offer.workflow, service.context, offer.steps, found, limits)
-    return Formulation(laid, offer.steps, found, offer.scale), evaluate(laid, [0] * len(ways))
+    accuracies = None
+    if offer.measured is not None:
+        accuracies = {tuple(way.configuration.label for way in ways): route.column.accuracy}
+    laid = problem_of(offer.workflow, service.context, offer.steps, found, limits, accuracies)
+    formulation = Formulation(laid, offer.steps, found, offer.scale, offer.measured)
+    return formulation, evaluate(laid, [0] * len(ways))
 
 
 def _ways(
@@ -139,7 +143,7 @@ def _document(service: ServedProgram, problem: ServiceProblem, plan: EpochPlan) 
         classes=(
             ServedClass(
                 name=kind.name,
-                accuracy=kind.accuracy,
+                accuracy=asked_accuracy(kind),
                 latency_s=kind.latency_s,
                 wait_s=0.0,
                 late=kind.late,

@@ -14,7 +14,7 @@ Times are seconds, energies joules, money US dollars; accuracy is absolute, in (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
@@ -89,7 +89,8 @@ class RequestClass:
     `latency_s` and `accuracy` are limits (None: no requirement), the latter of the product of the
     stages' qualities times `scale`. Requests may be held back for `wait_s` before they begin (for
     the whole periods in that); a share of `late` of them for longer, but not beyond the epoch.
-    `work_cv` is the coefficient of variation of what a request takes.
+    `work_cv` is the coefficient of variation of what a request takes. `table` has the accuracy of
+    the only configurations there are, where they were measured as a whole.
     """
 
     name: str
@@ -100,6 +101,7 @@ class RequestClass:
     late: float = 0.05
     scale: float = 1.0
     work_cv: float = 0.0
+    table: Mapping[tuple[str, ...], float] | None = None  # by configuration of each stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,10 @@ class Column:
 
     @staticmethod
     def of(kind: RequestClass, choices: Sequence[int]) -> Column:
-        """Return the column of these variants, by stage; its latency is the critical path."""
+        """Return the column of these variants, by stage; its latency is the critical path.
+
+        Where configurations were measured, one that was not has an accuracy of 0.
+        """
         chosen = [stage.variants[i] for stage, i in zip(kind.stages, choices, strict=True)]
         ends: list[float] = []
         busy: dict[int, float] = {}
@@ -139,6 +144,8 @@ class Column:
             accuracy *= variant.quality
             if variant.engine is not None:
                 busy[variant.engine] = busy.get(variant.engine, 0.0) + variant.busy_s
+        if kind.table is not None:
+            accuracy = kind.table.get(tuple(v.configuration for v in chosen), 0.0)
         return Column(
             choices=tuple(choices),
             busy=tuple(sorted(busy.items())),

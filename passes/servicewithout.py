@@ -60,11 +60,12 @@ class Without:
         return NextBest(stages[s].name, self._told(chosen), self._told(other), price)
 
     def _of_class(self, k: int) -> Iterator[Limiting]:
+        """Yield what limits cost; not of measured accuracy, for which configurations are gone."""
         kind = self.problem.classes[k]
         if kind.latency_s is not None:
             found = self._planned(k, replace(kind, latency_s=None))
             yield self._less(f"latency <= {kind.latency_s:.4g} s", found)
-        if kind.accuracy is not None:
+        if kind.accuracy is not None and kind.table is None:
             found = self._planned(k, replace(kind, accuracy=None))
             yield self._less(f"accuracy >= {kind.accuracy:.4g}", found)
 

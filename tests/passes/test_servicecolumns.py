@@ -121,6 +121,6 @@ def test_what_no_configuration_meets_is_told_with_what_is_nearest(
 ) -> None:
     stages = (Stage("a", (SLOW, FAST)), Stage("b", (SLOW, FAST), after=(0,)))
     with pytest.raises(Unserved) as caught:
-        Columns(RequestClass("video/fast", stages, **limits))
+        Columns(RequestClass("video/fast", stages, **limits))  # type: ignore[arg-type]
     assert caught.value.kind == "video/fast"
     assert caught.value.reason == f"no configuration has {said}"
