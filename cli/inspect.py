@@ -58,7 +58,7 @@ def picture(module: Module, plan: Plan, columns: int) -> str:
     `module` is its placed module.
     """
     from .drawing import draw
-    from .summary import predictions, proof
+    from .summary import predictions, proof, service
 
     parts = [click.style(f"workflow `{plan.workflow}`", bold=True)]
     flow = plan.written()
@@ -68,9 +68,10 @@ def picture(module: Module, plan: Plan, columns: int) -> str:
         safe(f"as it will run for target `{plan.target}` on cluster `{plan.cluster}`:"),
         draw(module.sole(), lambda op: _after(plan, op), columns),
         predictions(plan),
+        service(plan),
         proof(plan.solver),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _after(plan: Plan, op: Op) -> list[str]:

@@ -46,7 +46,10 @@ def explanation(plan: ServicePlan, step: str | None = None) -> str:
         if any(step in (None, each.step) for route in routes for each in route.steps):
             parts.append(_class(plan, kind, routes, explained, step))
     if step is None and plan.epochs:
-        parts += [_instances(plan), *(_left_out(lost.name, lost.reason) for lost in plan.unserved)]
+        parts += [
+            indent(held(plan)),
+            *(_left_out(lost.name, lost.reason) for lost in plan.unserved),
+        ]
         parts.append(estimates(plan))
     return "\n\n".join(parts)
 
@@ -185,15 +188,15 @@ def _price(plan: ServicePlan, value: float) -> str:
     return f"+{_SHOWN[plan.objective](value)}" if value > 0 else "same"
 
 
-def _instances(plan: ServicePlan) -> str:
-    """Return the most instances of each kind that are held at once."""
+def held(plan: ServicePlan) -> str:
+    """Return a table of the most instances of each kind that are held at once."""
     most = [max(counts) for counts in zip(*(e.instances for e in plan.epochs), strict=True)]
     rows = [
         [safe(kind.name), str(n), str(n * kind.gpus)]
         for kind, n in zip(plan.instances, most, strict=True)
         if n
     ]
-    return indent(table(("held at most", "instances", "GPUs"), rows))
+    return table(("held at most", "instances", "GPUs"), rows)
 
 
 def _left_out(name: str, reason: str) -> str:

@@ -9,6 +9,7 @@ from ..targets.plan import Plan, Prediction, Solver, StepPlan
 from . import figures, steps
 from .display import safe
 from .reloads import reloads
+from .services import held
 from .tables import indent, table
 
 _PERCENTILES = ("p50", "p95")
@@ -24,6 +25,7 @@ def summary(plan: Plan, module: Module, reference: Plan | None = None) -> str:
         click.style(safe(head), bold=True),
         indent(decisions(plan, module, reference)),
         indent(predictions(plan)),
+        indent(service(plan)),
         indent(reloads(plan)),
         indent(proof(plan.solver)),
     ]
@@ -90,6 +92,19 @@ def _carbon(plan: Plan) -> list[str]:
     grams = figures.grams(found.carbon_g)
     grid = f"`{safe(found.region)}`, {found.g_per_kwh:g} g / kWh in {found.year}"
     return [f"carbon: {grams} CO2e a request ({grid})"]
+
+
+def service(plan: Plan) -> str:
+    """Return what is held for all requests, where a plan is of a service; else nothing."""
+    if plan.service is None:
+        return ""
+    (kind,), (epoch,) = plan.service.classes, plan.service.epochs
+    routes = [figures.percent(route.share) for route in epoch.routes]
+    rate = figures.count(sum(kind.requests) / epoch.duration_s)
+    said = f"for {rate} requests a second"
+    if len(routes) > 1:
+        said += f", by {len(routes)} routes ({', '.join(routes)}): shown is the first"
+    return f"{held(plan.service)}\n{said}"
 
 
 def proof(solver: Solver) -> str:
