@@ -103,13 +103,14 @@ def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
 
 
 def _started(plan: Plan, step: StepPlan) -> list[str]:
-    """Return a line where a step's engine is started or woken within the run, which delays it."""
+    """Return lines where a step's engine comes to its GPUs within the run, or shares them."""
     from . import steps
-    from .reloads import reload, verb
+    from .reloads import neighbours, reload, verb
 
     engine = steps.engine(plan, step)
-    told = reload(plan, engine)
-    return [f"  {verb(engine):<9} {told}"] if engine is not None and told else []
+    told, beside = reload(plan, engine), neighbours(plan, engine)
+    lines = [f"  {verb(engine):<9} {told}"] if engine is not None and told else []
+    return [*lines, *([f"  beside    {beside}"] if beside else [])]
 
 
 def _alternatives(found: tuple[Alternative, ...], now: Prediction) -> str:

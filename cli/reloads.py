@@ -1,4 +1,4 @@
-"""What a plan pays for models that do not stand side by side: reloads within the run."""
+"""How models come to share GPUs: side by side in memory, or by reloads within the run."""
 
 from __future__ import annotations
 
@@ -26,15 +26,36 @@ def reload(plan: Plan, engine: EnginePlan | None) -> str:
     return told
 
 
+def neighbours(plan: Plan, engine: EnginePlan | None) -> str:
+    """Say who is in the memory of an engine's GPUs beside it; empty where it has them alone."""
+    if engine is None:
+        return ""
+    told = [
+        f"`{safe(other.name)}` ({figures.percent(other.memory_share)})"
+        for other in plan.engines
+        if other is not engine and _shares(other, engine)
+    ]
+    own = figures.percent(engine.memory_share)
+    return f"{' and '.join(told)} in the memory of the same GPUs, {own} its own" if told else ""
+
+
+def _shares(other: EnginePlan, engine: EnginePlan) -> bool:
+    """Tell whether two engines are in the memory of a GPU at the same time."""
+    together = other.start_s < engine.end_s and engine.start_s < other.end_s
+    return together and engine.memory_share > 0.0 and _on_one_gpu(other, engine)
+
+
 def verb(engine: EnginePlan) -> str:
     """Return what a reload of an engine is: it starts, or wakes."""
     return "wakes" if engine.wake_s else "starts"
 
 
 def reloads(plan: Plan) -> str:
-    """Return a line for each engine that is started or woken within the run, and their sums."""
+    """Return a line for each engine that shares a GPU or comes to one within the run, and sums."""
     late = [engine for engine in plan.engines if not engine.prestarted]
-    lines = [f"`{safe(engine.name)}` {verb(engine)} {reload(plan, engine)}" for engine in late]
+    shared = ((engine, neighbours(plan, engine)) for engine in plan.engines)
+    lines = [f"`{safe(engine.name)}` stands beside {told}" for engine, told in shared if told]
+    lines += [f"`{safe(engine.name)}` {verb(engine)} {reload(plan, engine)}" for engine in late]
     for done in ("starts", "wakes"):
         mine = [engine for engine in late if verb(engine) == done]
         if mine:
@@ -48,8 +69,12 @@ def reloads(plan: Plan) -> str:
 
 def _makes_room(other: EnginePlan, engine: EnginePlan) -> bool:
     """Tell whether an engine stands on GPUs, and gives them up before another comes to them."""
-    return other.end_s <= engine.start_s and any(
-        (a.pool, a.node) == (b.pool, b.node) and set(a.gpus) & set(b.gpus)
+    return other.end_s <= engine.start_s and _on_one_gpu(other, engine)
+
+
+def _on_one_gpu(other: EnginePlan, engine: EnginePlan) -> bool:
+    return any(
+        (a.pool, a.node) == (b.pool, b.node) and bool(set(a.gpus) & set(b.gpus))
         for a in other.places
         for b in engine.places
     )

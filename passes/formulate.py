@@ -9,6 +9,7 @@ from ..ir.diagnostics import CompileError, Diagnostic
 from ..ir.ops import Op
 from ..ir.workflow import PERCENTILES, TIERS, MetricName, Module, Requirement, Workflow
 from ..targets.library import Executor
+from ..targets.perfconstants import USABLE_MEMORY
 from ..targets.service_plan import ServicePlan
 from .base import Context
 from .configurations import configurations
@@ -180,7 +181,14 @@ def _objectives(workflow: Workflow) -> tuple[MetricName, ...]:
 
 def _pools(context: Context) -> tuple[Pool, ...]:
     return tuple(
-        Pool(pool.name, pool.nodes, pool.gpus, pool.cpu.cores, pool.memory_bytes)
+        Pool(
+            pool.name,
+            pool.nodes,
+            pool.gpus,
+            pool.cpu.cores,
+            pool.memory_bytes,
+            0.0 if pool.gpu is None else pool.gpu.memory_bytes * USABLE_MEMORY,
+        )
         for pool in context.cluster.pools
     )
 

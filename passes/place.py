@@ -67,8 +67,8 @@ def _optimal(module: Module, context: Context) -> tuple[Formulation, Placement]:
     A service is planned by the planner of services, where that finds a plan.
     """
     from .apart import apart
-    from .asleep import asleep
     from .jobsolver import solve
+    from .turns import take_turns
 
     rate = expected(module.sole(), "rate")
     if rate is not None:
@@ -81,13 +81,13 @@ def _optimal(module: Module, context: Context) -> tuple[Formulation, Placement]:
     try:
         shared = solve(formulation.problem, budget=context.effort)
     except Infeasible as error:
-        found = asleep(formulation, None, context.effort)
+        found = take_turns(formulation, None, context.effort)
         found = found or apart(module, context, None, error.conflict)
         if found is None:
             raise _explained(module.sole(), error.conflict, formulation) from None
     else:
         found = apart(module, context, shared, None) or (formulation, shared)
-    return asleep(*found, context.effort) or found
+    return take_turns(*found, context.effort) or found
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,9 @@ def place_along(
     """Return the frontier of a module's placements, others beside it, and whether it is whole.
 
     The frontier is of placements whose steps share engines. Those beside it have engines apart or
-    asleep: what `Place` would choose, and what is better at the ends. `most` bounds the points of
-    the frontier; `told` is called with each point found. Refuses, like `Place`, requirements that
-    cannot be met.
+    that take turns: what `Place` would choose, and what is better at the ends. `most` bounds the
+    points of the frontier; `told` is called with each point found. Refuses, like `Place`,
+    requirements that cannot be met.
     """
     from .frontier import frontier
 
@@ -134,16 +134,16 @@ def place_along(
 def _beyond(
     module: Module, context: Context, formulation: Formulation, end: Placement
 ) -> Iterator[tuple[Formulation, Placement]]:
-    """Yield what engines apart, or asleep, make of an end of the frontier, where it is better."""
+    """Yield what engines apart or in turns make of an end of the frontier, where it is better."""
     from .apart import apart
-    from .asleep import asleep
+    from .turns import take_turns
 
     objectives = module.sole().objectives
     problem = replace(formulation.problem, objectives=objectives)
     found = apart(module, context, end, None)
     if found is not None:
         yield found
-    slept = asleep(*(found or (replace(formulation, problem=problem), end)), context.effort)
+    slept = take_turns(*(found or (replace(formulation, problem=problem), end)), context.effort)
     if slept is not None:
         yield slept
 

@@ -30,6 +30,7 @@ class Pool:
     gpus: int
     cores: int
     memory_bytes: float
+    gpu_bytes: float = 0.0  # of each GPU's memory, what servers may take of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class EngineOption:
     gpus: int
     cores: int
     memory_bytes: float
-    gpu_memory_bytes: float  # per GPU, for co-location; the GPUs of a replica are its own for now
+    gpu_memory_bytes: float  # per GPU of a replica: weights, keys and values, the server itself
     slots: int  # calls that all replicas together may have in flight
     startup_s: float
     startup_j: float
@@ -65,10 +66,13 @@ class EngineOption:
     wake_s: float = 0.0  # to change over to it from another engine; 0: it cannot sleep
     asleep_bytes: float = 0.0  # of host memory, per replica
     sleeps: bool = False  # until it is used, unless it is held from time zero
+    beside: bool = False  # in the memory of its GPUs from the start, whoever works there before it
 
     @property
     def late_s(self) -> float:
         """Return what passes within the timeline before its first use, where it is not up at 0."""
+        if self.beside:
+            return 0.0
         return self.wake_s if self.sleeps else self.startup_s
 
 
@@ -205,7 +209,8 @@ def stated(metric: MetricName, value: float) -> str:
 class Hold:
     """When a used engine is held, and the node of each replica with the GPUs it takes there.
 
-    A `woken` one slept until it is held.
+    A `woken` one slept until it is held. One `beside` others was in the memory of its GPUs all the
+    time: it is held from when the last before it there has left, and pays for the GPUs from then.
     """
 
     engine: int
@@ -214,6 +219,7 @@ class Hold:
     prestarted: bool
     replicas: tuple[tuple[int, tuple[int, ...]], ...]  # (node index in the pool, GPU indices)
     woken: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from .formulate import Formulation
 from .measured import Measured
 from .modes import Way
 from .problem import Hold, Placement
+from .turns import gpu_bytes
 from .work import StepWork
 
 _DIGITS = 9  # significant digits of predictions: more than any model can mean
@@ -159,13 +160,13 @@ def _engine_attrs(label: str, hold: Hold | None, ways: list[Way]) -> Attrs:
             "replicas": option.replicas,
             "concurrency": min(option.slots, in_flight),
             "places": places,
-            "start_s": _short(hold.start_s if hold is not None else 0.0),
+            "start_s": _short(hold.start_s if hold is not None and not hold.beside else 0.0),
             "end_s": _short(hold.end_s if hold is not None else 0.0),
             "startup_s": _short(option.startup_s),
-            "prestarted": hold is None or hold.prestarted or not option.startup_s,
+            "prestarted": hold is None or hold.prestarted or hold.beside or not option.startup_s,
             "wake_s": _short(option.wake_s if hold is not None and hold.woken else 0.0),
             "cores": estimate.cores,
-            "memory_share": _memory_share(estimate.gpu_memory_bytes, slot),
+            "memory_share": _memory_share(gpu_bytes(users), slot),
             "kv_cache_bytes": _short(estimate.kv_cache_bytes),
             **_endpoint_attrs(executor.endpoint),
         }
@@ -192,9 +193,9 @@ def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) ->
     started = [
         problem.engines[hold.engine].startup_s for hold in placement.holds if hold.prestarted
     ]
-    # those that sleep come up one after the other, before what stands in their places
-    asleep = (problem.engines[h.engine].startup_s for h in placement.holds if h.woken)
-    started = [max(started, default=0.0) + sum(asleep)]
+    # those that take turns come up one after the other, before what stands in their places
+    turns = (h.engine for h in placement.holds if h.woken or h.beside)
+    started = [max(started, default=0.0) + sum(problem.engines[e].startup_s for e in turns)]
     # what runs in process gets ready one thing after the other, beside the servers
     in_process = {
         way.engine.group: way.estimate.startup_s

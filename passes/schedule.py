@@ -9,7 +9,7 @@ from .problem import Hold, Limit, Metrics, Mode, Placement, Problem
 from .timeline import Reason, Timeline, lay_out, tails
 
 TOLERANCE = 1e-6  # relative, in every comparison of metrics: what rounding to ticks may cost
-__all__ = ["Reason", "broken", "evaluate", "is_better", "placement"]
+__all__ = ["Reason", "broken", "evaluate", "is_better", "placement", "spent"]
 
 
 def evaluate(
@@ -51,14 +51,7 @@ def placement(
     holds = _holds(problem, chosen, timeline)
     accuracy = problem.accuracy(chosen)
     assert accuracy is not None  # what was not measured is refused before it is laid out
-    energy = math.fsum(mode.energy_j for mode in chosen)
-    usd = math.fsum(mode.usd for mode in chosen)
-    for hold in holds:
-        engine = problem.engines[hold.engine]
-        if engine.resident:
-            held = hold.end_s - hold.start_s
-            energy += engine.startup_j + engine.idle_w * held
-            usd += engine.startup_usd + engine.usd_per_s * held
+    energy, usd = spent(problem, chosen, holds)
     metrics = Metrics(
         latency_s=tuple(spans_s),
         energy_j=energy,
@@ -74,6 +67,19 @@ def placement(
         metrics=metrics,
         status="greedy",
     )
+
+
+def spent(problem: Problem, chosen: Sequence[Mode], holds: Sequence[Hold]) -> tuple[float, float]:
+    """Return the joules and dollars of modes, and of engines held so."""
+    energy = math.fsum(mode.energy_j for mode in chosen)
+    usd = math.fsum(mode.usd for mode in chosen)
+    for hold in holds:
+        engine = problem.engines[hold.engine]
+        if engine.resident:
+            held = hold.end_s - hold.start_s
+            energy += engine.startup_j + engine.idle_w * held
+            usd += engine.startup_usd + engine.usd_per_s * held
+    return energy, usd
 
 
 def broken(problem: Problem, metrics: Metrics, tolerance: float = TOLERANCE) -> list[Limit]:
@@ -147,8 +153,11 @@ def _holds(problem: Problem, chosen: Sequence[Mode], timeline: Timeline) -> tupl
             (node, _grab(free_from[engine.pool][node], engine.gpus, start, stay.end_s))
             for node in stay.seats
         )
-        woken = engine.sleeps and not late
-        holds.append(Hold(stay.engine, start, stay.end_s, late, replicas, woken))
+        if engine.beside:
+            late = start <= 0.0
+        beside = engine.beside and not late
+        woken = engine.sleeps and not late and not beside
+        holds.append(Hold(stay.engine, start, stay.end_s, late, replicas, woken, beside))
     return tuple(holds)
 
 

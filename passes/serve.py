@@ -99,15 +99,24 @@ def _planned(
 def _first(
     service: ServedProgram, objectives: Sequence[MetricName], limits: Limits
 ) -> tuple[Objective, Limits]:
-    """Return what is minimised, within the best of what comes before it."""
+    """Return what is minimised, within the best of what comes before it.
+
+    Where nothing has a price, energy is next.
+    """
     for metric in objectives:
         if metric in OBJECTIVES:
-            return metric, limits
+            return "energy" if metric == "cost" and _free(service) else metric, limits
         if metric == "accuracy":
             limits = replace(limits, accuracy=_best_accuracy(service, limits))
         else:
             limits = replace(limits, latency_s={**limits.latency_s, 0: _least(service, limits)})
     return "cost", limits
+
+
+def _free(service: ServedProgram) -> bool:
+    """Tell whether nothing costs money here."""
+    held = any(engine.usd_per_s for engine in service.engines.all)
+    return not held and not any(v.usd for stage in service.stages[0] for v in stage.variants)
 
 
 def _best_accuracy(service: ServedProgram, limits: Limits) -> float:
@@ -183,16 +192,48 @@ def _fewest(service: ServedProgram, problem: ServiceProblem) -> EpochPlan:
 
 
 def _simplest(service: ServedProgram, problem: ServiceProblem, plan: EpochPlan) -> EpochPlan:
-    """Return a plan with one route where that is as good as one with several."""
-    if len(plan.routes(0)) < 2:
+    """Return a plan with one route where that is as good as one with several.
+
+    It is the best of the columns that were looked at, changed step by step as long as that makes it
+    better: what is planned for equal cost, say, may differ in all else.
+    """
+    alone = (_alone(service, problem, plan, column) for column in plan.columns[0])
+    found = [one for one in alone if one is not None]
+    if not found:
         return plan
-    alone = [_alone(service, problem, plan, column) for column in plan.columns[0]]
-    best = min((p for p in alone if p is not None), key=_worth, default=None)
-    return plan if best is None or best.value > plan.value * (1 + GAP) else best
+    best = min(found, key=lambda one: _worth(service, problem, one))
+    better = _changed(service, problem, best)
+    while better is not None:
+        best, better = better, _changed(service, problem, better)
+    return plan if best.value > plan.value * (1 + GAP) else best
 
 
-def _worth(plan: EpochPlan) -> tuple[float, float, float]:
-    return plan.value, plan.usd, plan.energy_j
+def _changed(service: ServedProgram, problem: ServiceProblem, plan: EpochPlan) -> EpochPlan | None:
+    """Return the plan of one route that is best after a change at one step, None if none is."""
+    (kind,), ((column,),) = problem.classes, plan.columns
+    best, worth = None, _worth(service, problem, plan)
+    for s, stage in enumerate(kind.stages):
+        for v in range(len(stage.variants)):
+            choices = (*column.choices[:s], v, *column.choices[s + 1 :])
+            other = _alone(service, problem, plan, Column.of(kind, choices))
+            if other is not None and _worth(service, problem, other) < worth:
+                best, worth = other, _worth(service, problem, other)
+    return best
+
+
+def _worth(service: ServedProgram, problem: ServiceProblem, plan: EpochPlan) -> tuple[float, ...]:
+    """Return what counts of a plan of one route, most first; rounding does not."""
+    ((column,),) = plan.columns
+    medians = replace(problem.classes[0], stages=service.stages[0])
+    values: dict[MetricName, float] = {
+        "cost": plan.usd,
+        "energy": plan.energy_j,
+        "gpus": sum(e.gpus * n for e, n in zip(problem.engines, plan.instances, strict=True)),
+        "latency": Column.of(medians, column.choices).latency_s,
+        "accuracy": -column.accuracy,
+    }
+    goals = (problem.objective, *service.offer.workflow.objectives)
+    return tuple(float(f"{values[metric]:.6g}") for metric in goals)
 
 
 def _alone(
@@ -208,10 +249,10 @@ def _alone(
     )
     if not _stand(problem, instances):
         return None
-    served, requests = (((service.epoch.requests[0],),), service.rate * HOUR_S)
+    served = ((service.epoch.requests[0],),)
     none = (0,) * len(instances)
     usd, energy_j = totals(problem, service.epoch, instances, none, ((column,),), served)
-    value = requests * direct_price(problem, column) + sum(
+    value = service.rate * HOUR_S * direct_price(problem, column) + sum(
         n * engine_price(problem, engine, HOUR_S)[0]
         for engine, n in zip(problem.engines, instances, strict=True)
     )

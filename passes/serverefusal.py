@@ -50,8 +50,7 @@ def refused(
     said = [f"`{limit.text}`" for limit in kept]
     hints = [_nearest(service, limit, kept, holds) for limit in kept]
     if crowded:
-        there = sum(pool.nodes * pool.gpus for pool in service.context.cluster.pools)
-        said += [f"`expect rate = {service.rate:g} / s`", f"the cluster's {there} GPUs"]
+        said += [f"`expect rate = {service.rate:g} / s`", _hardware(service)]
         hints.append(_nearest_rate(service, kept))
     what = "cannot all be met" if len(said) > 1 else "cannot be met"
     return _error(service, f"{' and '.join(said)} {what}", kept, hints)
@@ -79,6 +78,14 @@ def _error(
     place = next((places[x.text] for x in blamed if x.text in places), rate or workflow.loc)
     help = "; ".join(hint for hint in hints if hint)
     return CompileError([Diagnostic("infeasible", message, place, help=help or None)])
+
+
+def _hardware(service: ServedProgram) -> str:
+    pools = service.context.cluster.pools
+    gpus = sum(pool.nodes * pool.gpus for pool in pools)
+    if gpus:
+        return f"the cluster's {gpus} GPUs"
+    return f"the cluster's {sum(pool.nodes * pool.cpu.cores for pool in pools)} cores"
 
 
 def _served(service: ServedProgram, limits: Sequence[Limit]) -> bool:

@@ -35,12 +35,11 @@ from .library import Executor
 from .model_folder import folder_model, is_folder
 from .profiles import Curve, ItemPoint, Profiles, TokenPoint, load_profiles, token_curve
 from .remote import remote_estimate
-from .serving import Serving, serving_on
+from .serving import SERVED_TOKENS, Serving, serving_on
 from .sleeping import change_s
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # 256 is vLLM's default max_num_seqs
 TENSOR_PARALLEL = (1, 2, 4, 8)
-SERVED_TOKENS = 8192.0  # a replica that cannot hold one sequence this long is not offered
 ASSUMED_PROMPT_TOKENS = 200.0  # of a load point whose prompt length was not published
 LOAD_BYTES_S = 2e9  # weights from a local disk to memory
 SERVER_START_S = 40.0  # processes, compilation, CUDA graphs; declared estimate
@@ -364,12 +363,12 @@ def _serve(server: _Server, work: Work, concurrency: int) -> Estimate:
         usd_per_call=0.0,
         cores=server.cores,
         memory_bytes=min(server.host_bytes + kv_bytes, server.pool.memory_bytes),
-        gpu_memory_bytes=(server.weight_bytes + keys) / server.gpus if server.gpus else 0.0,
+        gpu_memory_bytes=serving.gpu_bytes(keys) if server.gpus else 0.0,
         source=server.origin,
         error_band=serving.error_band if server.origin == "analytic" else BANDS[server.origin],
         kv_cache_bytes=kv_bytes,
         wake_s=server.wake_s,
-        asleep_bytes=server.weight_bytes if server.wake_s else 0.0,
+        asleep_bytes=server.weight_bytes if server.gpus else 0.0,
     )
 
 

@@ -38,6 +38,16 @@ class Serving:
         object.__setattr__(self, "free_bytes", float(free))
         object.__setattr__(self, "idle_w", float(s.gpus * s.idle_w))
 
+    def gpu_bytes(self, kept: float) -> float:
+        """Return what of each GPU's memory is needed to keep so many bytes of keys and values.
+
+        Weights, activations and what the runtime takes for itself come on top of those; and
+        `SERVED_TOKENS` of one sequence are kept at least, or no server would start.
+        """
+        s = self.server
+        one = self.free_bytes / max(1.0, self.sequences(SERVED_TOKENS))
+        return float(s.weight_bytes + s.own_bytes + max(kept, one) / s.gpus)
+
     def step_s(self, batch: float, context: float) -> float:
         """Return the time of a decode step of `batch` sequences that have `context` tokens each."""
         return float(step_s(self.server, batch, context))
@@ -63,6 +73,7 @@ class Serving:
         return held if held < _NO_LIMIT else math.inf
 
 
+SERVED_TOKENS = 8192.0  # a replica that cannot hold one sequence this long is not offered
 _NO_LIMIT = 1e12  # sequences of a model that keeps nothing between its steps
 
 

@@ -85,6 +85,9 @@ def server_command(
     if engine.device == "gpu":
         flags["--tensor-parallel-size"] = str(engine.tp)
         flags["--gpu-memory-utilization"] = f"{memory_share:.2f}"
+        if memory_share < WHOLE_GPU:
+            # the plan leaves room for its calls, not for one as long as the model's context
+            flags["--max-model-len"] = "auto"
         if sleeps:
             switches.append(_SLEEP_SWITCH)
     spelled = [part for flag, value in flags.items() for part in (flag, value)]

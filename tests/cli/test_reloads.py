@@ -22,6 +22,8 @@ workflow turns(problem: Text) -> Text
     return said
 }
 """
+# too large to stand beside the other on a GPU of 80 GB
+LARGE = TURNS.replace("Qwen/Qwen3-14B", "Qwen/Qwen3-30B-A3B-Instruct-2507")
 CLUSTER = """
 name = "small"
 
@@ -36,7 +38,7 @@ AMPLE, SCARCE = "200 GB", "20 GB"  # of host memory: for weights that sleep, or 
 
 
 def plan(
-    folder: Path, gpus: int, memory: str = AMPLE, source: str = TURNS, *profiles: Path
+    folder: Path, gpus: int, memory: str = AMPLE, source: str = LARGE, *profiles: Path
 ) -> Plan:
     cluster = folder / "cluster.toml"
     cluster.write_text(CLUSTER.format(gpus=gpus, memory=memory))
@@ -79,17 +81,18 @@ def test_where_host_memory_holds_the_weights_the_second_sleeps_until_its_turn(
 def test_measured_times_to_sleep_and_wake_are_what_a_reload_takes(tmp_path: Path) -> None:
     rows = tmp_path / "starts.csv"
     head = "model,precision,device,tp,start_s,sleep_s,wake_s,engine,engine_version,source"
-    models = ("Qwen/Qwen3-14B", "meta-llama/Llama-3.1-8B-Instruct")
+    models = ("Qwen/Qwen3-30B-A3B-Instruct-2507", "meta-llama/Llama-3.1-8B-Instruct")
     lines = [f"{model},bf16,A100-SXM4-80GB,1,60,0.5,1.25,vllm,0.11.1,a test" for model in models]
     rows.write_text("\n".join([head, *lines]) + "\n")
-    one = plan(tmp_path, 1, AMPLE, TURNS, rows)
+    one = plan(tmp_path, 1, AMPLE, LARGE, rows)
     second = max(one.engines, key=lambda engine: engine.start_s)
     assert second.wake_s == pytest.approx(1.75)
     assert second.startup_s == 60.0
 
 
-BACK = TURNS.replace(
-    "return said", 'return write_code(problem, said) with { model: "Qwen/Qwen3-14B" }'
+BACK = LARGE.replace(
+    "return said",
+    'return write_code(problem, said) with { model: "Qwen/Qwen3-30B-A3B-Instruct-2507" }',
 )
 
 
@@ -104,6 +107,55 @@ def test_as_many_sleep_as_host_memory_holds(tmp_path: Path, memory: str, woken: 
     assert back.predicted.latency_s["p50"] == pytest.approx(worked + paid(back))
 
 
+def test_where_gpu_memory_holds_both_they_stand_beside_each_other(tmp_path: Path) -> None:
+    """Nothing is loaded within the run; one works after the other, and the GPU is paid for once."""
+    small = plan(tmp_path, 1, AMPLE, TURNS)
+    assert small.predicted.gpus == 1
+    assert all(engine.prestarted and engine.start_s == 0.0 for engine in small.engines)
+    shares = [engine.memory_share for engine in small.engines]
+    weights = (14.8, 8.03)  # billions of parameters, of two bytes
+    assert all(share > 2e9 * each / 80e9 for share, each in zip(shares, weights, strict=True))
+    assert sum(shares) <= 0.9 + 0.01 * len(shares)  # each rounded up
+    one, other = sorted(small.steps, key=lambda step: step.start_s)
+    assert one.end_s <= other.start_s
+    worked = sum(step.end_s - step.start_s for step in small.steps)
+    assert small.predicted.latency_s["p50"] == pytest.approx(worked)
+    assert paid(small) == 0.0
+    assert small.predicted.energy_j == pytest.approx(sum(step.energy_j for step in small.steps))
+    both = plan(tmp_path, 2, AMPLE, TURNS)
+    assert small.predicted.cost_usd <= both.predicted.cost_usd * (1 + 1e-6)
+    told = reloads(small)
+    assert all(f"`{engine.name}` stands beside" in told for engine in small.engines)
+    assert "in the memory of the same GPUs" in told
+
+
+def test_the_memory_of_a_gpu_holds_keys_and_values_of_all_that_stand_there(tmp_path: Path) -> None:
+    """Keys and values of many long answers at once take more; what is planned for fits."""
+    batch = """
+    import "std/code"
+    import "std/text"
+
+    workflow w(problems: [Text]) -> Text
+        minimize gpus then latency
+        expect len(problems) = {problems}
+        expect tokens(write_code) = 4000
+    {{
+        programs = for problem in problems {{
+            yield write_code(problem, "") with {{ model: "Qwen/Qwen3-14B" }}
+        }}
+        said = summarize(join(programs, "\\n")) with {{ model: "meta-llama/Llama-3.1-8B-Instruct" }}
+        return said
+    }}
+    """
+    few = plan(tmp_path, 1, AMPLE, batch.format(problems=1))
+    many = plan(tmp_path, 1, AMPLE, batch.format(problems=8))
+    assert few.predicted.gpus == many.predicted.gpus == 1
+    for found in (few, many):
+        at_once = [engine for engine in found.engines if engine.start_s == 0.0]
+        assert sum(engine.memory_share for engine in at_once) <= 0.9 + 0.01 * len(at_once)
+    assert max(e.memory_share for e in many.engines) > max(e.memory_share for e in few.engines)
+
+
 def test_with_a_gpu_for_each_nothing_is_started_within_the_run(tmp_path: Path) -> None:
     two = plan(tmp_path, 2)
     assert paid(two) == 0.0
@@ -112,13 +164,13 @@ def test_with_a_gpu_for_each_nothing_is_started_within_the_run(tmp_path: Path) -
 
 
 def test_compile_and_explain_say_so(mkb: Mkb, tmp_path: Path) -> None:
-    (tmp_path / "turns.mkb").write_text(TURNS)
+    (tmp_path / "turns.mkb").write_text(LARGE)
     (tmp_path / "cluster.toml").write_text(CLUSTER.format(gpus=1, memory=SCARCE))
     flags = ("compile", "turns.mkb", "--cluster", "cluster.toml")
     assert "1 engine started within the run" in mkb(*flags).stdout
     mkb(*flags, "-o", "plan.json")
     said = mkb("explain", "plan.json", "said").stdout
-    assert "into the run, " in said and "before its first call, in the place of `qwen3-14b" in said
+    assert "into the run, " in said and "before its first call, in the place of `qwen3-30b" in said
     assert "into the run" not in mkb("explain", "plan.json", "code").stdout
     (tmp_path / "cluster.toml").write_text(CLUSTER.format(gpus=1, memory=AMPLE))
     mkb(*flags, "-o", "plan.json")

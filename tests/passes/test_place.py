@@ -125,9 +125,9 @@ def test_a_model_whose_place_was_taken_is_woken_when_it_is_needed(tmp_path: Path
     context = world(cluster)
     back_and_forth = """
         workflow w(problem: Text) -> Text minimize energy {
-            code = write_code(problem, "") with { model: "Qwen/Qwen3-14B" }
+            code = write_code(problem, "") with { model: "Qwen/Qwen3-30B-A3B-Instruct-2507" }
             said = summarize(code) with { model: "meta-llama/Llama-3.1-8B-Instruct" }
-            return write_code(problem, said) with { model: "Qwen/Qwen3-14B" }
+            return write_code(problem, said) with { model: "Qwen/Qwen3-30B-A3B-Instruct-2507" }
         }"""
     module = placed(flow(back_and_forth), context)
     found, reference = figures(module), figures(placed(flow(back_and_forth), context, 0))

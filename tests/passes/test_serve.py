@@ -13,14 +13,14 @@ from murakkab.compiler.driver import Compiled, Request, compile_workflow
 from murakkab.ir.diagnostics import CompileError, InputError
 from murakkab.passes.bind import Bind
 from murakkab.passes.formulate import limits_of
-from murakkab.passes.serverefusal import limits_within
 from murakkab.passes.servedprogram import ServedProgram
+from murakkab.passes.serverefusal import limits_within
 from murakkab.passes.serviceproblem import Column
 from murakkab.runtime.replay import replay
 from murakkab.targets.plan import plan_from_json
 from murakkab.targets.service_plan import ServicePlan
 
-from .worlds import flow, world
+from .worlds import LAPTOP, flow, world
 
 CLUSTER = """name = "one"
 [[pool]]
@@ -208,6 +208,15 @@ def test_what_conflicts_is_told_with_what_would_do(
     assert found.help is not None and hint in found.help
     assert found.span is not None
     assert (Path(found.span.file).name, found.span.line) == ("w.mkb", 4)
+
+
+def test_what_runs_on_cores_is_limited_by_them(tmp_path: Path) -> None:
+    (tmp_path / "w.mkb").write_text(PROGRAM.format(clauses="expect rate = 1000 / s"))
+    with pytest.raises(CompileError, match=r"1000 / s` and the cluster's \d+ cores cannot all"):
+        compile_workflow(Request(source=tmp_path / "w.mkb", cluster=LAPTOP))
+    (tmp_path / "w.mkb").write_text(PROGRAM.format(clauses="expect rate = 1 / h"))
+    plan = compile_workflow(Request(source=tmp_path / "w.mkb", cluster=LAPTOP)).plan
+    assert plan.service is not None and plan.predicted.gpus == 0
 
 
 def test_a_limit_of_cost_is_met_where_energy_comes_first(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_the_cheapest_configuration_is_found_whatever_the_prices(
         assert found.column is not None and found.column in wanted
         assert math.isclose(price_of(found.column, seconds), least, rel_tol=1e-6, abs_tol=1e-9)
         assert math.isclose(found.bound, least, rel_tol=1e-6, abs_tol=1e-9)
-        none = columns.cheapest(price, least * (1 - 1e-6))
+        none = columns.cheapest(price, least * (1 - 1e-6) - 1e-12)
         assert none.column is None and none.bound <= least + 1e-9
         for width in (0, 1, 40):  # however few labels there may be
             quick = columns.cheapest(price, width=width)

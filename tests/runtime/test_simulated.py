@@ -75,7 +75,8 @@ def test_an_engine_that_is_started_during_the_run_takes_calls_when_it_is_up(
 ) -> None:
     plan = make_plan(PIPELINE, concurrency=8, call_s=CALL_S, items={"xs": 4.0})
     engines = tuple(
-        replace(e, start_s=6.0, startup_s=10.0) if e.name == "two" else e for e in plan.engines
+        replace(e, start_s=6.0, startup_s=10.0, prestarted=False) if e.name == "two" else e
+        for e in plan.engines
     )
     done = asyncio.run(simulate_plan(replace(plan, engines=engines)))
     # `two` is up at 16 s: 16 + 3 + 1

@@ -54,6 +54,13 @@ def test_a_server_listens_to_this_machine_only_and_takes_priorities() -> None:
     assert made.on_port(8123) == [*made.arguments, "--port", "8123"]
 
 
+def test_one_that_shares_a_gpu_is_held_to_what_its_share_has_room_for() -> None:
+    assert "--max-model-len" not in command().arguments
+    assert flag(command(share=0.4), "--max-model-len") == "auto"
+    user = command(share=0.4, settings={"server_args": "--max-model-len 4096"})
+    assert user.arguments[-2:] == ("--max-model-len", "4096")
+
+
 def test_the_users_own_flags_come_last() -> None:
     made = command(settings={"server_args": "--max-model-len 4096 --name 'a b'"})
     assert made.arguments[-4:] == ("--max-model-len", "4096", "--name", "a b")
