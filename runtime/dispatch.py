@@ -12,10 +12,7 @@ from typing import Any
 
 from .clock import Clock, Timer
 from .errors import CallFailed
-from .program import Program
-from .progress import OnEvent, OnInterrupt, RunEvent
-from .recorder import Recorder
-from .state import (
+from .messages import (
     Command,
     Completed,
     Dropped,
@@ -25,13 +22,15 @@ from .state import (
     Failed,
     Finish,
     Interrupted,
-    Limits,
     Partial,
     Retired,
     Retry,
-    RunState,
     Submit,
 )
+from .program import Program
+from .progress import OnEvent, OnInterrupt, RunEvent
+from .recorder import Recorder
+from .state import Limits, RunState
 from .tracing import RunTrace
 from .worker import Measured, Usage, Worker
 

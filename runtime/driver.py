@@ -17,12 +17,13 @@ from ..targets.plan import EnginePlan, Plan
 from .clock import Clock, RealClock
 from .dispatch import Dispatcher, EngineLane, Interrupts
 from .errors import CallFailed, RunError, StepFailure
+from .messages import Fail, Failure, Finish
 from .program import compile_program
 from .progress import OnEvent, OnInterrupt
 from .record import RunRecord
 from .recorder import Recorder
 from .serving.fleet import Fleet, Serving
-from .state import Fail, Failure, Finish, Limits
+from .state import Limits
 from .tracing import RunTrace, Tracing
 from .values import check_value
 from .worker import Seats, WorkerFactory

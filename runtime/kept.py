@@ -7,7 +7,7 @@ from typing import Any
 
 from ..targets.library import Executor
 from ..targets.plan import EnginePlan
-from .state import Submit
+from .messages import Submit
 from .worker import Offer, Seats, Worker, WorkerFactory
 
 

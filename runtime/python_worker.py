@@ -11,7 +11,7 @@ from .calling import PythonFunction
 from .entries import source_of
 from .lane_pool import LanePool
 from .lanes import Job
-from .state import Submit
+from .messages import Submit
 from .worker import Offer, Seats
 
 

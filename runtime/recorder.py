@@ -14,10 +14,10 @@ from typing import IO, Any
 from ..targets.plan import Plan, StepPlan
 from .errors import StepFailure
 from .media import Media
+from .messages import Completed, Failed, Submit
 from .nvml import EnergyShares, GpuUse, share_by_tokens
 from .power import CpuEnergy, cpu_energy
 from .record import SCHEMA, values_folder
-from .state import Completed, Failed, Submit
 from .values import canonical, digest_encoded, encode
 from .worker import Usage
 

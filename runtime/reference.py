@@ -16,8 +16,9 @@ from typing import Any
 from ..ir.workflow import Module
 from .driver import bind_inputs
 from .errors import RunError
+from .messages import Completed, Fail, Finish, Submit
 from .program import Step, compile_program
-from .state import Completed, Fail, Finish, Limits, RunState, Submit
+from .state import Limits, RunState
 from .synthetic import random_value
 from .values import canonical, encode
 

@@ -12,8 +12,8 @@ from ..targets.library import Executor, Library
 from ..targets.plan import EnginePlan, Plan, StepPlan
 from .clock import Clock, VirtualClock
 from .driver import RunResult, run_plan
+from .messages import Submit
 from .progress import OnEvent
-from .state import Submit
 from .synthetic import plain_value
 from .worker import Offer, Seats
 

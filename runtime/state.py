@@ -11,10 +11,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from .frames import Frame, Owner, Reader, Stream
-from .program import NO_SLOT, PENDING, Block, Instruction, Program, Step
+from .messages import (
+    Command,
+    Completed,
+    Dropped,
+    Due,
+    Event,
+    Fail,
+    Failed,
+    Failure,
+    Finish,
+    Interrupted,
+    Partial,
+    Retired,
+    Retry,
+    Submit,
+)
+from .program import NO_SLOT, PENDING, Block, Instruction, Program
 from .regions import Branch, Loop, MapRun, Root
 
 Place = tuple[Frame, int]
@@ -26,116 +42,6 @@ class Limits:
 
     window: int = 64
     attempts: int = 3
-
-
-# ---- commands
-
-
-class Submit(NamedTuple):
-    """Have a step done; `args` are in the order of `step.params`, `attempt` counts from 1.
-
-    `given` are the items that earlier attempts at a list have handed over: the list begins so.
-    """
-
-    id: int
-    instance: str
-    step: Step
-    args: tuple[Any, ...]
-    attempt: int
-    given: tuple[Any, ...] = ()
-
-
-class Retry(NamedTuple):
-    """Wait before the next attempt at a step, at least `after_s`, then apply `Due`."""
-
-    id: int
-    submit: Submit
-    error: str
-    after_s: float = 0.0
-
-
-class Retired(NamedTuple):
-    """No call of these steps will come any more; calls of theirs may still be at work."""
-
-    steps: tuple[Step, ...]
-
-
-class Finish(NamedTuple):
-    """The run is over; this is its result."""
-
-    value: Any
-
-
-class Failure(NamedTuple):
-    """What ended a run: a step instance (or a place in the source), and the reason."""
-
-    instance: str
-    step: Step | None
-    message: str
-    attempts: int
-    help: str | None = None
-
-
-class Fail(NamedTuple):
-    """The run is over and nothing is in flight: steps failed, or the user wanted it to end.
-
-    An interrupted run may have failures too, of calls that were still at work.
-    """
-
-    failures: tuple[Failure, ...]
-    interrupted: bool = False
-
-
-Command = Submit | Retry | Retired | Finish | Fail
-
-
-# ---- events
-
-
-class Partial(NamedTuple):
-    """A submitted step whose result `streams` has the next items of it, of the items' type."""
-
-    id: int
-    items: Sequence[Any]
-
-
-class Completed(NamedTuple):
-    """A submitted step has a result, of the step's type; a list begins as its partial results."""
-
-    id: int
-    value: Any
-
-
-class Failed(NamedTuple):
-    """An attempt at a submitted step went wrong; `retryable` where a repetition may help.
-
-    `help` says what to do about it; `after_s` is how long a server asked to be left alone.
-    """
-
-    id: int
-    error: str
-    retryable: bool
-    help: str | None = None
-    after_s: float = 0.0
-
-
-class Due(NamedTuple):
-    """The wait that a `Retry` asked for is over."""
-
-    id: int
-
-
-class Dropped(NamedTuple):
-    """A submitted step was not begun, or was stopped, because the run is ending."""
-
-    id: int
-
-
-class Interrupted(NamedTuple):
-    """The user wants no more steps to begin."""
-
-
-Event = Partial | Completed | Failed | Due | Dropped | Interrupted
 
 
 class RunState:

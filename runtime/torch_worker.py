@@ -21,7 +21,7 @@ from ..targets.model_folder import model_location
 from ..targets.plan import EnginePlan
 from .child_process import ChildProcess, pickled, unpickled
 from .errors import CallFailed
-from .state import Submit
+from .messages import Submit
 from .torch_models import FAMILIES
 from .worker import Offer
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from ..ir.diagnostics import Diagnostic, InputError
-from .state import Submit
+from .messages import Submit
 from .worker import Usage
 
 if TYPE_CHECKING:

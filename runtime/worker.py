@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..targets.library import Executor
 from ..targets.plan import EnginePlan
-from .state import Submit
+from .messages import Submit
 
 
 @dataclass(slots=True)

@@ -18,9 +18,9 @@ from ...ir.workflow import Task
 from ...targets.detect import detect_host
 from ...targets.library import Executor
 from ...targets.plan import EnginePlan, Place
+from ..messages import Submit
 from ..program import Step
 from ..python_worker import LanePools
-from ..state import Submit
 from ..torch_worker import torch_worker
 from ..values import checker
 from ..worker import Worker

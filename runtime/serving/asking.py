@@ -10,7 +10,7 @@ from typing import Any
 from ...ir.types import contains_media
 from ...targets.library import Executor
 from ..errors import CallFailed
-from ..state import Submit
+from ..messages import Submit
 from ..tracing import ModelServer, RunTrace
 from ..values import ValueProblem
 from ..worker import Measured, Offer, Usage

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...targets.plan import EnginePlan
 from ..errors import CallFailed
-from ..state import Submit
+from ..messages import Submit
 from ..tracing import RunTrace
 from ..worker import Offer, Seats
 from .asking import Asker

@@ -9,19 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from murakkab.ir.reader import read_module
-from murakkab.runtime.program import compile_program
-from murakkab.runtime.state import (
+from murakkab.runtime.messages import (
     Command,
     Completed,
     Due,
     Failed,
     Finish,
-    Limits,
     Retired,
     Retry,
-    RunState,
     Submit,
 )
+from murakkab.runtime.program import compile_program
+from murakkab.runtime.state import Limits, RunState
 
 _TASKS = """module placed
 task @f(%x: Int) -> Int

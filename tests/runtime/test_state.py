@@ -11,20 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from murakkab.ir.reader import read_module
-from murakkab.runtime.program import Program, compile_program
-from murakkab.runtime.state import (
+from murakkab.runtime.messages import (
     Completed,
     Due,
     Fail,
     Failed,
     Finish,
     Interrupted,
-    Limits,
     Partial,
     Retry,
-    RunState,
     Submit,
 )
+from murakkab.runtime.program import Program, compile_program
+from murakkab.runtime.state import Limits, RunState
 
 TASKS = """module placed
 task @f(%x: Int) -> Int

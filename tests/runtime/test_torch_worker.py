@@ -21,8 +21,8 @@ from murakkab.ir.diagnostics import Span
 from murakkab.ir.reader import read_module
 from murakkab.runtime.errors import CallFailed
 from murakkab.runtime.media import Media
+from murakkab.runtime.messages import Submit
 from murakkab.runtime.program import compile_program
-from murakkab.runtime.state import Submit
 from murakkab.runtime.torch_worker import TorchWorker, torch_worker
 from murakkab.targets.library import Executor, Quality
 from murakkab.targets.plan import EnginePlan, Place

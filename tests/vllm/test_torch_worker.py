@@ -24,8 +24,8 @@ from murakkab.ir.diagnostics import Span
 from murakkab.ir.reader import read_module
 from murakkab.runtime.errors import CallFailed
 from murakkab.runtime.media import Media
+from murakkab.runtime.messages import Submit
 from murakkab.runtime.program import compile_program
-from murakkab.runtime.state import Submit
 from murakkab.runtime.torch_models import Weights, load_model
 from murakkab.runtime.torch_worker import torch_worker
 from murakkab.targets.library import Executor, Quality

@@ -9,6 +9,7 @@ from typing import Any
 from murakkab.ir.ops import Attr, Value
 from murakkab.ir.types import TEXT, Type
 from murakkab.ir.workflow import Task
+from murakkab.runtime.messages import Submit
 from murakkab.runtime.program import Step
 from murakkab.runtime.serving.asking import Asker
 from murakkab.runtime.serving.client import HttpClient
@@ -17,7 +18,6 @@ from murakkab.runtime.serving.replica import Origin, Replica
 from murakkab.runtime.serving.replicas import Replicas
 from murakkab.runtime.serving.turns import Turns
 from murakkab.runtime.serving.worker import ServedWorker
-from murakkab.runtime.state import Submit
 from murakkab.runtime.values import checker
 from murakkab.targets.endpoint import EndpointPlan
 from murakkab.targets.library import Executor, Quality

@@ -13,8 +13,8 @@ from aiohttp import web
 from murakkab.ir.types import TEXT, Base, Enum, ListOf, Record
 from murakkab.runtime.errors import CallFailed
 from murakkab.runtime.media import Media
+from murakkab.runtime.messages import Submit
 from murakkab.runtime.serving.worker import ServedWorker
-from murakkab.runtime.state import Submit
 from murakkab.runtime.worker import Measured, Usage
 from murakkab.targets.endpoint import EndpointPlan
 
