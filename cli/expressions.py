@@ -55,7 +55,7 @@ class Expressions:
                 item = op.regions[0].args[0].name
                 made = self.text(op.regions[0].terminator.operands[0])
                 return f"for {item} in {parts[0]} yield {made}"
-            case "len" | "flatten" | "join":
+            case "len" | "flatten" | "join" | "majority" | "agreement":
                 return f"{op.kind}({', '.join(parts)})"
         return value.name
 

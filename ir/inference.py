@@ -18,6 +18,7 @@ from .types import (
     join,
     option,
 )
+from .voting import incomparable
 
 _ORDERED = ("lt", "le", "gt", "ge")
 
@@ -59,6 +60,8 @@ def result_type(op: Op) -> Type | str:
         case "join":
             fits = assignable(kinds[0], ListOf(TEXT)) and assignable(kinds[1], TEXT)
             return TEXT if fits else "wants ([Text], Text)"
+        case "majority" | "agreement":
+            return _vote(op.kind, kinds[0])
     return _control(op, kinds)
 
 
@@ -181,6 +184,15 @@ def _flatten(kind: Type) -> Type | str:
     if kind in (NEVER, ListOf(NEVER)):
         return ListOf(NEVER)
     return f"{kind} is not a list of lists"
+
+
+def _vote(op: str, kind: Type) -> Type | str:
+    if not isinstance(kind, ListOf):
+        return f"{kind} is not a list"
+    reason = incomparable(kind.item)
+    if reason is not None:
+        return reason
+    return kind.item if op == "majority" else FLOAT
 
 
 def call_type(result: Type, *, optional: bool) -> Type:

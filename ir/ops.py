@@ -137,6 +137,9 @@ OPS: Mapping[str, OpSpec] = {
     "len": OpSpec(1),
     "flatten": OpSpec(1),
     "join": OpSpec(2),
+    # votes: the most frequent of answers, and the share of them that are that one
+    "majority": OpSpec(1),
+    "agreement": OpSpec(1),
     # work: a call of a task; once placed, an invocation of an engine
     "call": OpSpec(None, _CALL_ATTRS, symbol=True, levels=("flow", "logical"), pure=False),
     "invoke": OpSpec(
@@ -149,7 +152,7 @@ OPS: Mapping[str, OpSpec] = {
     # control
     "map": OpSpec(1, ("concurrency",), regions=1),
     "filter": OpSpec(1, ("concurrency",), regions=1),
-    "if": OpSpec(1, regions=2),
+    "if": OpSpec(1, ("speculative",), regions=2),
     "loop": OpSpec(None, ("limit",), regions=1),
     # terminators; a `loop` yields its result, its stop condition, then the carried values
     "yield": OpSpec(None, result=False),

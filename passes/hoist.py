@@ -242,11 +242,12 @@ def _only_needed(ops: Iterable[Op], fates: Iterable[_Fate]) -> list[_Fate]:
 def may_fail(op: Op) -> bool:
     """Tell whether computing an operation that holds no call may fail.
 
-    A division does, by zero; arithmetic on `Float` does, where a whole number is too large for one.
+    A division does, by zero, and a vote, of nobody; arithmetic on `Float` does, where a whole number
+    is too large for one.
     An operand of type `Never` is a value that is not there.
     """
     return any(
-        inner.kind == "div"
+        inner.kind in ("div", "majority", "agreement")
         or (inner.kind in ("add", "sub", "mul") and inner.out().type == FLOAT)
         or any(value.type == NEVER for value in inner.operands)
         for inner in op.walk()

@@ -299,6 +299,8 @@ def _structural(op: Op, sizes: tuple[Size, ...]) -> Size:
         case "flatten":
             inner = sizes[0].item or Size()
             return Size(length=sizes[0].length * inner.length, item=inner.item or Size())
+        case "majority":
+            return sizes[0].item or default_size(op.out().type)
         case "coalesce":
             return largest(*sizes)
         case "add" if sizes[0].item is not None:

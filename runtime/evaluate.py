@@ -10,6 +10,7 @@ from typing import Any
 
 from ..ir.ops import Op
 from ..ir.semantics import COMPUTES
+from ..ir.voting import agreement, majority
 
 Evaluator = Callable[..., Any]
 
@@ -52,17 +53,20 @@ _CAN_OVERFLOW = ("add", "sub", "mul", "div", "neg")
 _FIXED: Mapping[str, Evaluator] = {
     **COMPUTES,
     **{kind: _bounded(COMPUTES[kind]) for kind in _CAN_OVERFLOW},
+    "agreement": agreement,
     "coalesce": _coalesce,
     "flatten": _flatten,
     "join": _join,
     "list": _list,
+    "majority": majority,
 }
 
 
 def evaluator(op: Op) -> Evaluator:
     """Return the function of an operation's operands; KeyError for a kind that is not pure.
 
-    The functions raise `ArithmeticError` (a division by zero, a result too large) and nothing else
+    The functions raise `ArithmeticError` (a division by zero, a result too large, a vote
+    of nobody) and nothing else
     on operands of the types the verifier demands.
     """
     if op.kind == "field":

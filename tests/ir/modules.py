@@ -54,7 +54,7 @@ PINS: tuple[tuple[str, Attr], ...] = (
     ("at.device", (1, 2, 1, 9)),
 )
 BINARY = ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "coalesce")
-UNARY = ("not", "neg", "is_none", "len", "flatten")
+UNARY = ("not", "neg", "is_none", "len", "flatten", "majority", "agreement")
 CONTROL = ("map", "map", "map", "map", "filter", "if", "loop")
 
 

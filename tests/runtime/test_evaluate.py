@@ -33,6 +33,15 @@ CASES: list[tuple[str, tuple[Any, ...], Any]] = [
     ("len", ("größe",), 5),
     ("flatten", ([[1], [], [2, 3]],), [1, 2, 3]),
     ("join", (["a", "b"], ", "), "a, b"),
+    ("majority", (["b", "a", " A "],), "a"),
+    ("majority", ([2, 1, 1, 2],), 2),
+    (
+        "majority",
+        ([{"x": ["A"], "y": True}, {"y": False, "x": []}, {"y": True, "x": ["a "]}],),
+        {"x": ["A"], "y": True},
+    ),
+    ("agreement", (["b", "a", " A "],), 2 / 3),
+    ("agreement", ([None, None],), 1.0),
     ("list", (1, 2), [1, 2]),
     ("record", (1, 2), {"a": 1, "b": 2}),
     ("field", ({"a": 1, "b": 2},), 2),
@@ -62,6 +71,8 @@ def test_every_pure_operation_is_among_the_cases() -> None:
         ("mul", (2**40, 2**40), "does not fit in 64 bits"),
         ("mul", (1e200, 1e200), "too large for a Float"),
         ("neg", (-(2**63),), "does not fit in 64 bits"),
+        ("majority", ([],), "nobody has voted"),
+        ("agreement", ([],), "nobody has voted"),
     ],
 )
 def test_what_cannot_be_computed_is_an_arithmetic_error(
