@@ -76,6 +76,11 @@ class Op:
         """Tell whether a boolean attribute is set."""
         return self.attr(name) is True
 
+    def number(self, name: str, default: float) -> float:
+        """Return a number that is an attribute, or the default where it is not set."""
+        value = self.attr(name)
+        return float(value) if isinstance(value, int | float) else default
+
     def with_attrs(self, changes: Mapping[str, Attr]) -> Op:
         """Return the operation with these attributes set; a value of None removes one."""
         merged = {**dict(self.attrs), **changes}
@@ -117,7 +122,12 @@ class OpSpec:
     pure: bool = True
 
 
-_CALL_ATTRS = ("optional", "pin.*", "at.*", "candidates", "chain", "sampled")
+# `weight` is how much of a call's relative quality counts in the plan's accuracy, `factor` what a
+# rewrite that is not exact multiplies that by; one each where there is none
+_CALL_ATTRS = (
+    *("optional", "pin.*", "at.*", "candidates", "chain", "sampled"),
+    *("weight", "factor"),
+)
 _ARITHMETIC = ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "and", "or")
 
 OPS: Mapping[str, OpSpec] = {
@@ -152,8 +162,8 @@ OPS: Mapping[str, OpSpec] = {
     # control
     "map": OpSpec(1, ("concurrency",), regions=1),
     "filter": OpSpec(1, ("concurrency",), regions=1),
-    "if": OpSpec(1, ("speculative",), regions=2),
-    "loop": OpSpec(None, ("limit",), regions=1),
+    "if": OpSpec(1, ("likely", "speculative"), regions=2),
+    "loop": OpSpec(None, ("limit", "rounds"), regions=1),
     # terminators; a `loop` yields its result, its stop condition, then the carried values
     "yield": OpSpec(None, result=False),
     "return": OpSpec(1, result=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from .inference import call_type, result_type
 from .ops import OPS, Op, Region, Symbol, Value
 from .types import assignable
 from .workflow import Module, Task, Workflow
+
+
+LEAST_FACTOR = 1e-6  # of quality: the logarithm is taken of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,23 @@ def _call(op: Op, task: Task) -> Iterator[str]:
         yield "an effect cannot be optional"
 
 
+def _chances(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]]:
+    for op in workflow.walk():
+        limit = op.attr("limit")
+        ranges = {
+            "likely": (0.0, 1.0),
+            "rounds": (1.0, float(limit) if isinstance(limit, int) else math.inf),
+            "weight": (0.0, math.inf),
+            "factor": (LEAST_FACTOR, math.inf),
+        }
+        for name, (low, high) in ranges.items():
+            value = op.attr(name)
+            if value is None:
+                continue
+            if not isinstance(value, float) or not (low <= value <= high and value < math.inf):
+                yield op, f"its `{name}` must be a number from {low:g} to {high:g}"
+
+
 def _placement(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]]:
     engines = {engine.name for engine in module.engines}
     for op in workflow.calls():
@@ -191,6 +212,12 @@ RULES: tuple[Rule, ...] = (
     Rule("scopes", "every value is defined once, before its uses, in an enclosing region", _scopes),
     Rule("types", "every result has the type its operands give", _types),
     Rule("calls", "every call fits its task; no effect is optional", _calls),
+    Rule(
+        "chances",
+        "shares are between 0 and 1, mean rounds between 1 and the limit, "
+        "weights and factors of quality positive",
+        _chances,
+    ),
     Rule("binding", "from the logical level on, tasks have interfaces, calls candidates", _binding),
     Rule("placement", "every invoke names an engine and an executor, or is left out", _placement),
 )

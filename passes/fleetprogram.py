@@ -23,7 +23,7 @@ from ..ir.workflow import Module, Requirement, Workflow
 from ..targets.cluster import Pool
 from ..targets.cost import Estimate
 from .base import Context
-from .formulate import expected, variants
+from .formulate import reference_accuracy, variants
 from .measured import measure
 from .modes import Way
 from .serviceproblem import Engine, Stage, Variant
@@ -79,7 +79,7 @@ class Offer:
         """Price every way."""
         self.workflow = program.module.sole()
         self.steps, self.ways = variants(program.module, program.context, single=True)
-        self.scale = expected(self.workflow, "accuracy") or 1.0
+        self.scale = reference_accuracy(self.workflow)
         self.measured = measure(self.workflow, program.context.measured, self.steps, self.ways)
         if self.measured is not None:
             self.ways = self.measured.only(self.ways)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -55,7 +56,7 @@ def formulate(
     workflow = module.sole()
     steps, everything = variants(module, context, reference=reference)
     measured = measure(workflow, context.measured, steps, everything, reference=reference)
-    accuracy, floor = expected(workflow, "accuracy") or 1.0, DEFAULT_FLOOR
+    accuracy, floor = reference_accuracy(workflow), DEFAULT_FLOOR
     accuracies = None if measured is None or not measured.rows else measured.accuracies
     needs = without_tiers(workflow, steps, everything, accuracies)
     if measured is not None and reference:
@@ -143,7 +144,7 @@ def without_tiers(
 
     `measured` are the accuracies of the only configurations there are, by label for each step.
     """
-    accuracy = expected(workflow, "accuracy") or 1.0
+    accuracy = reference_accuracy(workflow)
     return tuple(
         _without_tier(need, steps, found, accuracy, measured) for need in workflow.requirements
     )
@@ -171,6 +172,16 @@ def _percentile(need: Requirement) -> int:
 def expected(workflow: Workflow, name: str) -> float | None:
     """Return what the author expects of a fact, None where he does not say."""
     return next((e.value for e in workflow.expectations if e.fact == name), None)
+
+
+def reference_accuracy(workflow: Workflow) -> float:
+    """Return the accuracy with the best of everything, as far as rewrites have left it.
+
+    That is what the author expects (1: it is relative) times the factors of rewrites that are not
+    exact.
+    """
+    factors = math.prod(op.number("factor", 1.0) for op in workflow.calls())
+    return (expected(workflow, "accuracy") or 1.0) * factors
 
 
 def _objectives(workflow: Workflow) -> tuple[MetricName, ...]:

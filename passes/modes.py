@@ -83,18 +83,20 @@ def ways(step: StepWork, terms: Terms) -> Iterator[Way]:
         if found and _holds_prompt(step, config, (sizes for sizes, _ in situations.values()))
     ]
     best = max(here, default=1.0)
+    weight = step.op.number("weight", 1.0)
     owner = step.op.out().name if terms.reference else ""
     for config, emits, found in zip(step.configurations, step.classes, slots, strict=True):
         for case, (sizes, count) in situations.items():
             if config.executor is None:
                 nothing = tuple(Times(0.0, 0.0, 0.0) for _ in terms.percentiles)
-                yield Way(config, case, emits, count, LEFT_OUT_QUALITY, nothing, 0.0, 0.0)
+                left_out = LEFT_OUT_QUALITY**weight
+                yield Way(config, case, emits, count, left_out, nothing, 0.0, 0.0)
                 continue
             work = work_of(step.task, config, sizes, step.output_tokens)
             if _overflows(config.executor, work):
                 continue
             for priced in _priced(config, config.executor, count, found, work, owner, terms):
-                yield Way(config, case, emits, count, config.quality / best, *priced)
+                yield Way(config, case, emits, count, (config.quality / best) ** weight, *priced)
 
 
 # What of a way does not depend on where in the workflow its step stands, in Way's order.

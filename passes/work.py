@@ -3,12 +3,14 @@
 Sizes (list lengths, tokens, seconds, pixels) flow from parameters, expectations and the library's
 formulas through the workflow; where a size depends on how an earlier step is carried out, the
 analysis keeps it case by case (`varying`). Counts are for one request and pessimistic where the
-program leaves them open: both branches of an `if` are counted, a `repeat` runs to its limit, a
-`where` keeps every item unless `expect len(…)` says otherwise.
+program leaves them open: both branches of an `if` are counted unless it says how `likely` each is,
+a `repeat` runs to its limit unless its mean `rounds` are known, a `where` keeps every item unless
+`expect len(…)` says otherwise.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -23,15 +25,24 @@ from .varying import Case, Varying, combine, depend, fixed
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How often a step runs: `sequential` rounds of `parallel` calls that may overlap."""
+    """How often a step runs: `sequential` rounds of `parallel` calls that may overlap.
+
+    `share` is the part of them that is made on average, where a branch may not be taken or a loop
+    may stop early: time is counted for all of them, what they take on average.
+    """
 
     parallel: float = 1.0
     sequential: float = 1.0
+    share: float = 1.0
 
     @property
     def calls(self) -> float:
-        """All calls together."""
-        return self.parallel * self.sequential
+        """Mean number of calls."""
+        return self.parallel * self.sequential * self.share
+
+    def of(self, share: float) -> Count:
+        """Return the count where so much of it is made."""
+        return replace(self, share=self.share * share) if share != 1.0 else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +182,7 @@ class _Walker:
         classes = _classes(outputs, len(configs))
         waits = both(control, *(argument.waits.whole() for argument in arguments))
         if task.effect:
-            count = combine(lambda c: Count(1.0, c.calls), count, worst=_most)
+            count = combine(lambda c: Count(1.0, c.parallel * c.sequential, c.share), count, worst=_most)
             waits = both(waits, after(*self.last_effects))
             self.last_effects = (name,)
         self.steps.append(
@@ -205,7 +216,7 @@ class _Walker:
         item = combine(lambda size: size.item or Size(), source.size, worst=largest)
         self.known[region.args[0].name] = _Known(item, source.waits.items())
         repeated = combine(
-            lambda c, size: Count(c.parallel * size.length, c.sequential),
+            lambda c, size: replace(c, parallel=c.parallel * size.length),
             count,
             source.size,
             worst=_most,
@@ -217,8 +228,10 @@ class _Walker:
 
     def _if(self, op: Op, count: Varying[Count], control: Waits) -> _Known:
         control = both(control, self.known[op.operands[0].name].waits.whole())
-        for region in op.regions:
-            self._region(region, count, control)
+        likely = op.number("likely", math.nan)
+        shares = (1.0, 1.0) if math.isnan(likely) else (likely, 1.0 - likely)
+        for region, share in zip(op.regions, shares, strict=True):
+            self._region(region, _made(count, share), control)
         yields = [self.known[r.terminator.operands[0].name] for r in op.regions]
         size = combine(largest, *(k.size for k in yields), worst=largest)
         return _Known(size, both(control, *(k.waits for k in yields)))
@@ -226,9 +239,12 @@ class _Walker:
     def _loop(self, op: Op, count: Varying[Count], control: Waits) -> _Known:
         region, limit = op.regions[0], op.attr("limit")
         rounds = float(limit) if isinstance(limit, int) else 1.0
+        share = op.number("rounds", rounds) / rounds
         for argument, first in zip(region.args, op.operands, strict=True):
             self.known[argument.name] = self._carried(argument.type, self.known[first.name])
-        again = combine(lambda c: Count(c.parallel, c.sequential * rounds), count, worst=_most)
+        again = combine(
+            lambda c: replace(c, sequential=c.sequential * rounds).of(share), count, worst=_most
+        )
         self._region(region, again, control)
         return self.known[region.terminator.operands[0].name]
 
@@ -272,6 +288,11 @@ def _as_long(size: Size, length: float | None) -> Size:
     if length is None or size.item is None:
         return size
     return size.with_fact("len", length)
+
+
+def _made(count: Varying[Count], share: float) -> Varying[Count]:
+    """Return the count where so much of it is made."""
+    return combine(lambda c: c.of(share), count, worst=_most)
 
 
 def _most(a: Count, b: Count) -> Count:
