@@ -12,7 +12,6 @@ from .ops import OPS, Op, Region, Symbol, Value
 from .types import assignable
 from .workflow import Module, Task, Workflow
 
-
 LEAST_FACTOR = 1e-6  # of quality: the logarithm is taken of it
 
 

@@ -182,7 +182,9 @@ class _Walker:
         classes = _classes(outputs, len(configs))
         waits = both(control, *(argument.waits.whole() for argument in arguments))
         if task.effect:
-            count = combine(lambda c: Count(1.0, c.parallel * c.sequential, c.share), count, worst=_most)
+            count = combine(
+                lambda c: Count(1.0, c.parallel * c.sequential, c.share), count, worst=_most
+            )
             waits = both(waits, after(*self.last_effects))
             self.last_effects = (name,)
         self.steps.append(

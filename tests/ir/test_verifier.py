@@ -34,6 +34,25 @@ BROKEN = {
         "types",
         flow("%x = loop(%q) { ^(%l: Text) yield(%l, %b, %l) } {limit = 0} : Text return(%x)"),
     ),
+    "share of a branch": (
+        "chances",
+        flow("%x = if(%b) { yield(%q) } { yield(%q) } {likely = 1.5} : Text return(%x)"),
+    ),
+    "mean rounds": (
+        "chances",
+        flow(
+            "%x = loop(%q) { ^(%l: Text) yield(%l, %b, %l) } {limit = 2, rounds = 2.5} : Text "
+            "return(%x)"
+        ),
+    ),
+    "factor of quality": (
+        "chances",
+        flow("%x = call @f(%q) {factor = 0.0} : Text return(%x)"),
+    ),
+    "weight of quality": (
+        "chances",
+        flow("%x = call @f(%q) {weight = true} : Text return(%x)"),
+    ),
     "item type": (
         "types",
         flow(

@@ -2,10 +2,12 @@
 
 from typing import TypeVar
 
+from murakkab.ir.reader import read_module
+from murakkab.ir.verifier import verify
 from murakkab.passes.bind import Bind
 from murakkab.passes.configurations import configurations
 from murakkab.passes.varying import MAX_CASES, Varying, combine, depend, fixed, merge, widen
-from murakkab.passes.work import StepWork, analyse
+from murakkab.passes.work import Count, StepWork, analyse
 
 from .worlds import A100, flow, world
 
@@ -105,6 +107,37 @@ def test_a_loop_repeats_its_body_one_round_after_the_other() -> None:
     (step,) = found.values()
     count = the(step.counts)
     assert (count.parallel, count.sequential) == (1.0, 3.0)
+
+
+def analysed(body: str) -> dict[str, Count]:
+    """Return the counts of the steps of a logical module's body."""
+    task = 'task @summarize(%text: Text) -> Text {binding = ["text"], interface = "summarize"}'
+    text = f"module logical {task} workflow @w(%t: Text, %b: Bool) -> Text {{ {body} return(%r) }}"
+    module = read_module(text)
+    verify(module)
+    configured = {op.out().name: () for op in module.sole().calls()}
+    return {step.op.out().name: the(step.counts) for step in analyse(module, configured)}
+
+
+CALL = "call @summarize(%t) {candidates = [@m]} : Text"
+
+
+def test_a_branch_that_is_seldom_taken_counts_by_its_share() -> None:
+    """Its time counts as if it were taken: latency has to be met then, too."""
+    found = analysed(
+        f"%r = if(%b) {{ %x = {CALL} yield(%x) }} {{ %y = {CALL} yield(%y) }} "
+        "{likely = 0.75} : Text"
+    )
+    assert {name: count.calls for name, count in found.items()} == {"x": 0.75, "y": 0.25}
+    assert all(count.parallel * count.sequential == 1.0 for count in found.values())
+
+
+def test_a_loop_that_stops_early_counts_its_mean_rounds() -> None:
+    found = analysed(
+        f"%r = loop(%t) {{ ^(%l: Text) %x = {CALL} yield(%x, %b, %x) }} "
+        "{limit = 4, rounds = 1.5} : Text"
+    )
+    assert (found["x"].sequential, found["x"].calls) == (4.0, 1.5)
 
 
 def test_steps_in_branches_wait_for_the_condition() -> None:
