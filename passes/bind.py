@@ -15,6 +15,7 @@ from ..targets.library import Executor
 from .base import Context, Pass
 from .matching import THRESHOLD, binding, by_description
 from .pins import MODEL_KNOBS, SELECTORS, pins_of, refuses
+from .wording import prompt_of, with_prompts
 
 GENERATE = "generate"
 
@@ -40,6 +41,7 @@ class Bind(Pass):
         notes: dict[str, Attr] = {}
         called = {op.symbol for workflow in module.workflows for op in workflow.calls()}
         tasks: dict[str, Task] = {}
+        worded: list[str] = []  # tasks whose prompt is made here
         for task in module.tasks:
             if task.name not in called:
                 continue
@@ -50,6 +52,8 @@ class Bind(Pass):
             tasks[task.name], note = bound
             if note:
                 notes[f"note.bind.{task.name}"] = note
+            if task.prompt is None and tasks[task.name].prompt is not None:
+                worded.append(task.name)
         workflows = []
         for workflow in module.workflows:
             region = _bind_region(workflow.body, tasks, context, findings)
@@ -57,8 +61,9 @@ class Bind(Pass):
         if findings:
             raise CompileError(findings)
         attrs = attributes({**dict(module.attrs), **notes})
-        bound_tasks = tuple(tasks[name] for name in sorted(tasks))
-        return Module("logical", tuple(workflows), bound_tasks, (), attrs)
+        own = tuple(tasks[name] for name in sorted(tasks))
+        logical = Module("logical", tuple(workflows), own, (), attrs)
+        return with_prompts(logical, worded) if worded else logical
 
 
 def _bind_task(task: Task, context: Context) -> tuple[Task, str] | Diagnostic:
@@ -135,16 +140,8 @@ def _bind_by_words(task: Task, context: Context) -> tuple[Task, str] | Diagnosti
         )
     nearest = f"; nearest: `{best.interface.name}` ({best.similarity:.2f})" if best else ""
     note = f"no interface fits its description, so a language model is asked in its words{nearest}"
-    made = replace(task, interface=GENERATE, binding=_names(task), prompt=_prompt_of(task))
+    made = replace(task, interface=GENERATE, binding=_names(task), prompt=prompt_of(task))
     return made, note
-
-
-def _prompt_of(task: Task) -> str:
-    """Make a prompt from a description and the parameters, each under its name."""
-    said = task.description or task.name.replace("_", " ")
-    lines = [said.replace("{", "{{").replace("}", "}}")]
-    lines += [f"{param.name}: {{{param.name}}}" for param in task.params]
-    return "\n".join(lines)
 
 
 def _bound(task: Task, interface: Task) -> Task:
