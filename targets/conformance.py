@@ -85,6 +85,12 @@ def _ref(said: Any, value: Any, schema: _Schema, root: _Schema) -> bool:
     return _conforms(value, root.get("$defs", {}).get(name, False), root)
 
 
+def _if(said: Any, value: Any, schema: _Schema, root: _Schema) -> bool:
+    """Follow the branch that holds; a condition must be one that is decided here for certain."""
+    chosen = "then" if _conforms(value, said, root) else "else"
+    return _conforms(value, schema.get(chosen, True), root)
+
+
 def _properties(said: Any, value: Any, schema: _Schema, root: _Schema) -> bool:
     if not isinstance(value, dict):
         return True
@@ -133,13 +139,16 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
 }
 _RULES: Mapping[str, _Rule] = {
-    **dict.fromkeys(("$schema", "$id", "$defs", "title", "description"), _annotation),
+    **dict.fromkeys(
+        ("$schema", "$id", "$defs", "title", "description", "then", "else"), _annotation
+    ),
     "$ref": _ref,
     "additionalProperties": _additional,
     "anyOf": _any_of,
     "const": _const,
     "enum": _enum,
     "exclusiveMinimum": _of_numbers(lambda value, said: value > said),
+    "if": _if,
     "items": _items,
     "maxItems": _of(list, lambda value, said: len(value) <= said),
     "maxLength": _of(str, lambda value, said: len(value) <= said),

@@ -1,4 +1,4 @@
-"""From a library file's `[[executor]]` entries to executors, with every mistake in its place."""
+"""From a library file's `[[executor]]` entries to executors and compositions, mistakes in place."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from ..ir.ops import Attr
+from .composition_file import bad_composition, composition
+from .compositions import Composition
 from .formula import Formula, FormulaError, constant, parse_formula
 from .library import Amount, Executor, Quality
 from .model_folder import LOADING_RUNNERS, config_digest, folder_model, is_folder, names_folder
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from .catalog import Model
 
 RESULT_FACTS = ("tokens", "len", "duration", "pixels", "bytes", "fps", "images")
-_UNSUPPORTED = "is not supported by this version"
 # Settings that decide what a call returns; a time-out or the name of a key's variable does not.
 _DECISIVE_SETTINGS = (
     *("url", "url_env", "server_args", "temperature", "top_p", "top_k"),
@@ -31,14 +32,20 @@ _DECISIVE_SETTINGS = (
 )
 
 
-def read_executors(source: TomlSource, folder: Path | None) -> tuple[Executor, ...]:
-    """Return the executors of one file; `folder` is where a user's file stands, None if shipped.
+def read_entries(source: TomlSource, folder: Path | None) -> tuple[Executor | Composition, ...]:
+    """Return the entries of one file; `folder` is where a user's file stands, None if shipped.
 
     Raises InputError with every finding of the file.
     """
     findings: list[Diagnostic] = list(_repeated(source))
-    executors: list[Executor] = []
+    entries: list[Executor | Composition] = []
     for i, row in enumerate(source.data["executor"]):
+        if row.get("kind") == "composition":
+            faults = [*bad_composition(source, i, row), *_bad_knobs(source, i, row)]
+            findings.extend(faults)
+            if not faults:
+                entries.append(composition(source, i, row, _quality(row["quality"])))
+            continue
         wrong = [*_refused(source, i, row), *_inconsistent(source, i, row, folder)]
         findings.extend(wrong)
         try:
@@ -46,10 +53,10 @@ def read_executors(source: TomlSource, folder: Path | None) -> tuple[Executor, .
         except InputError as e:
             findings.extend(e.diagnostics)
             continue
-        executors.append(executor)
+        entries.append(executor)
     if findings:
         raise InputError(findings)
-    return tuple(executors)
+    return tuple(entries)
 
 
 def _repeated(source: TomlSource) -> Iterator[Diagnostic]:
@@ -62,11 +69,8 @@ def _repeated(source: TomlSource) -> Iterator[Diagnostic]:
 
 
 def _refused(source: TomlSource, i: int, row: Mapping[str, Any]) -> Iterator[Diagnostic]:
-    if row.get("kind") == "composition":
-        message = f"an executor of kind `composition` {_UNSUPPORTED}"
-        yield source.finding("unsupported-executor", message, ("executor", i, "kind"))
     if row["runner"] == "mcp":
-        message = f"the runner `mcp` {_UNSUPPORTED}"
+        message = "the runner `mcp` is not supported by this version"
         yield source.finding("unsupported-executor", message, ("executor", i, "runner"))
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from ..ir.diagnostics import Diagnostic, InputError, Label, Span
+from ..ir.diagnostics import Diagnostic, InputError, Label, Span, did_you_mean
 from ..ir.ops import Attr
+from .compositions import Composition
 from .endpoint import EndpointPlan
 from .formula import Formula
 
@@ -94,16 +95,23 @@ class Executor:
 class Library:
     """Executors by name, in file order; `digest` covers every file; `notes` say what replaced what.
 
+    `compositions` wrap executors; no name is both an executor's and a composition's.
+
     A user's `file` entries name a file beside the library file their `loc` points into.
     """
 
     executors: tuple[Executor, ...]
     digest: str
     notes: tuple[Diagnostic, ...] = ()
+    compositions: tuple[Composition, ...] = ()
 
     def get(self, name: str) -> Executor | None:
         """Return an executor by name."""
         return next((e for e in self.executors if e.name == name), None)
+
+    def composition(self, name: str) -> Composition | None:
+        """Return a composition by name."""
+        return next((c for c in self.compositions if c.name == name), None)
 
     def implementing(self, interface: str) -> tuple[Executor, ...]:
         """Return the executors of an interface, best quality first, then by name."""
@@ -111,8 +119,9 @@ class Library:
         return tuple(sorted(found, key=lambda e: (-e.quality.value, e.name)))
 
 
-# executors of some files, and a digest for each file
-_Part = tuple[tuple[Executor, ...], tuple[str, ...]]
+# entries of some files, and a digest for each file
+_Entry = Executor | Composition
+_Part = tuple[tuple[_Entry, ...], tuple[str, ...]]
 
 
 def load_library(paths: Sequence[Path] = (), *, shipped: bool = True) -> Library:
@@ -121,7 +130,11 @@ def load_library(paths: Sequence[Path] = (), *, shipped: bool = True) -> Library
     Replacing a shipped executor is a note; the same name in two files of the user's is an error.
     Raises InputError with every finding of the first file that has any.
     """
-    return _library(_shipped() if shipped else ((), ()), _users(paths))
+    library = _library(_shipped() if shipped else ((), ()), _users(paths))
+    missing = tuple(_missing_members(library))
+    if missing:
+        raise InputError(missing)
+    return library
 
 
 def load_named(names: Collection[str], paths: Sequence[Path] = ()) -> Library:
@@ -136,25 +149,38 @@ def load_named(names: Collection[str], paths: Sequence[Path] = ()) -> Library:
 
 
 def _library(base: _Part, users: _Part) -> Library:
-    found = {executor.name: executor for executor in base[0]}
-    notes = tuple(_replaced(executor) for executor in users[0] if executor.name in found)
-    found |= {executor.name: executor for executor in users[0]}
+    found = {entry.name: entry for entry in base[0]}
+    notes = tuple(_replaced(entry) for entry in users[0] if entry.name in found)
+    found |= {entry.name: entry for entry in users[0]}
     digest = hashlib.sha256("".join((*base[1], *users[1])).encode()).hexdigest()
-    return Library(tuple(found.values()), digest, notes)
+    executors = tuple(e for e in found.values() if isinstance(e, Executor))
+    composed = tuple(e for e in found.values() if isinstance(e, Composition))
+    return Library(executors, digest, notes, composed)
+
+
+def _missing_members(library: Library) -> Iterator[Diagnostic]:
+    known = {executor.name for executor in library.executors}
+    for composition in library.compositions:
+        for name in composition.members:
+            if name in known:
+                continue
+            message = f"`{composition.name}` has the member `{name}`, which no executor is named"
+            hint = did_you_mean(name, known) or "add its library with `--library`"
+            yield Diagnostic("unknown-executor", message, composition.members_loc, help=hint)
 
 
 def _users(paths: Sequence[Path]) -> _Part:
-    from .executor_file import read_executors
+    from .executor_file import read_entries
     from .toml_source import load_toml
 
-    found: dict[str, Executor] = {}
+    found: dict[str, _Entry] = {}
     digests = []
     for path in paths:
         source = load_toml(path, "library")
-        executors = read_executors(source, path.parent)
-        _refuse_repeated(executors, found)
-        found |= {executor.name: executor for executor in executors}
-        codes = "".join(executor.digest for executor in executors)
+        entries = read_entries(source, path.parent)
+        _refuse_repeated(entries, found)
+        found |= {entry.name: entry for entry in entries}
+        codes = "".join(entry.digest for entry in entries)
         digests.append(hashlib.sha256((source.text + codes).encode()).hexdigest())
     return tuple(found.values()), tuple(digests)
 
@@ -162,30 +188,30 @@ def _users(paths: Sequence[Path]) -> _Part:
 @cache
 def _shipped() -> _Part:
     """Return the shipped executors and a digest per file; read once in a process."""
-    from .executor_file import read_executors
+    from .executor_file import read_entries
     from .toml_source import shipped_toml
 
     sources = shipped_toml("library")
-    executors = tuple(e for source in sources for e in read_executors(source, None))
-    return executors, tuple(hashlib.sha256(s.text.encode()).hexdigest() for s in sources)
+    entries = tuple(e for source in sources for e in read_entries(source, None))
+    return entries, tuple(hashlib.sha256(s.text.encode()).hexdigest() for s in sources)
 
 
-def _refuse_repeated(executors: tuple[Executor, ...], found: dict[str, Executor]) -> None:
+def _refuse_repeated(entries: tuple[_Entry, ...], found: dict[str, _Entry]) -> None:
     findings = []
-    for executor in executors:
-        other = found.get(executor.name)
+    for entry in entries:
+        other = found.get(entry.name)
         if other is None:
             continue
         labels = () if other.loc is None else (Label(other.loc, "first here"),)
-        message = f"an executor named `{executor.name}` is already in another library"
-        findings.append(Diagnostic("duplicate-executor", message, executor.loc, labels=labels))
+        message = f"an executor named `{entry.name}` is already in another library"
+        findings.append(Diagnostic("duplicate-executor", message, entry.loc, labels=labels))
     if findings:
         raise InputError(findings)
 
 
-def _replaced(executor: Executor) -> Diagnostic:
-    message = f"`{executor.name}` replaces the shipped executor of that name"
-    return Diagnostic("replaced-executor", message, executor.loc, "note")
+def _replaced(entry: _Entry) -> Diagnostic:
+    message = f"`{entry.name}` replaces the shipped executor of that name"
+    return Diagnostic("replaced-executor", message, entry.loc, "note")
 
 
 def availability(executor: Executor) -> str | None:

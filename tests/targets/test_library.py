@@ -210,13 +210,6 @@ def test_two_files_may_not_share_a_name(tmp_path: Path) -> None:
         ('runner = "python"', 'runner = "mcp"', "5:10", "the runner `mcp` is not supported", None),
         (
             'runner = "python"',
-            'kind = "composition"\nrunner = "python"',
-            "5:8",
-            "kind `composition` is not supported",
-            None,
-        ),
-        (
-            'runner = "python"',
             'runner = "python"\ndevices = ["gpu"]',
             "6:12",
             "cannot use the device `gpu`",

@@ -1,0 +1,1 @@
+"""Compositions (cascade, vote, reflection, debate) as ordinary IR, and their choice."""
