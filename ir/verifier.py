@@ -165,6 +165,18 @@ def _call(op: Op, task: Task) -> Iterator[str]:
         yield "an effect cannot be optional"
 
 
+def _speculation(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]]:
+    effects = {task.name for task in module.tasks if task.effect}
+    for op in workflow.walk():
+        if op.kind != "if" or op.attr("speculative") is None:
+            continue
+        if not isinstance(op.attr("speculative"), bool):
+            yield op, "its `speculative` must be `true` or `false`"
+        for inner in op.walk():
+            if inner.symbol in effects:
+                yield op, f"a branch that runs ahead cannot be undone, it holds `@{inner.symbol}`"
+
+
 def _chances(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]]:
     for op in workflow.walk():
         limit = op.attr("limit")
@@ -211,6 +223,7 @@ RULES: tuple[Rule, ...] = (
     Rule("scopes", "every value is defined once, before its uses, in an enclosing region", _scopes),
     Rule("types", "every result has the type its operands give", _types),
     Rule("calls", "every call fits its task; no effect is optional", _calls),
+    Rule("speculation", "an `if` whose branches run ahead holds no effect", _speculation),
     Rule(
         "chances",
         "shares are between 0 and 1, mean rounds between 1 and the limit, "

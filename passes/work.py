@@ -229,14 +229,14 @@ class _Walker:
         return source, self.known[region.terminator.operands[0].name]
 
     def _if(self, op: Op, count: Varying[Count], control: Waits) -> _Known:
-        control = both(control, self.known[op.operands[0].name].waits.whole())
-        likely = op.number("likely", math.nan)
-        shares = (1.0, 1.0) if math.isnan(likely) else (likely, 1.0 - likely)
+        chosen = both(control, self.known[op.operands[0].name].waits.whole())
+        likely, ahead = op.number("likely", math.nan), op.flag("speculative")
+        shares = (1.0, 1.0) if ahead or math.isnan(likely) else (likely, 1.0 - likely)
         for region, share in zip(op.regions, shares, strict=True):
-            self._region(region, _made(count, share), control)
+            self._region(region, _made(count, share), control if ahead else chosen)
         yields = [self.known[r.terminator.operands[0].name] for r in op.regions]
         size = combine(largest, *(k.size for k in yields), worst=largest)
-        return _Known(size, both(control, *(k.waits for k in yields)))
+        return _Known(size, both(chosen, *(k.waits for k in yields)))
 
     def _loop(self, op: Op, count: Varying[Count], control: Waits) -> _Known:
         region, limit = op.regions[0], op.attr("limit")

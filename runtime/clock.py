@@ -77,6 +77,8 @@ class VirtualClock:
         return timer
 
     def _advance(self) -> None:
+        while self._timers and self._timers[0][2].action is None:
+            heappop(self._timers)  # it was cancelled: nothing happens then
         if not self._timers:
             self._advancing = False
             return
@@ -86,5 +88,8 @@ class VirtualClock:
             timer = heappop(self._timers)[2]
             if timer.action is not None:
                 timer.action()
-        # behind the callbacks that the actions have caused
+        asyncio.get_running_loop().call_soon(self._wait)
+
+    def _wait(self) -> None:
+        """Advance behind the callbacks that actions cause, and those of calls these give up."""
         asyncio.get_running_loop().call_soon(self._advance)

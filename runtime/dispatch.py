@@ -13,6 +13,7 @@ from typing import Any
 from .clock import Clock, Timer
 from .errors import CallFailed
 from .messages import (
+    Cancel,
     Command,
     Completed,
     Dropped,
@@ -38,6 +39,9 @@ from .worker import Measured, Usage, Worker
 # shortened by up to half at random, so that steps that failed together do not return together.
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
+# Why a call was stopped.
+NOT_CHOSEN = "stopped: its branch of the `if` was not chosen, or had failed"
+ENDING = "stopped, because the run is ending"
 # How long calls at work may take to end once another step has failed the run.
 _GRACE_S = 10.0
 
@@ -96,8 +100,9 @@ class Dispatcher:
         self._on_event = on_event
         self._trace = trace
         self._began_s = 0.0
-        self._at_work: dict[asyncio.Future[Any], Timer | None] = {}
+        self._at_work: dict[int, tuple[asyncio.Future[Any], Timer | None]] = {}
         self._timed_out: set[int] = set()
+        self._cancelled: set[int] = set()  # at work for a branch that was given up
         self._waits: dict[int, Timer] = {}
         self._stopping: Timer | None = None
         self._outcome: asyncio.Future[Finish | Fail] | None = None
@@ -140,6 +145,8 @@ class Dispatcher:
             elif type(command) is Retry:
                 wait_s = max(_wait_s(command.submit.attempt), command.after_s)
                 self._waits[command.id] = self._clock.later(wait_s, partial(self._due, command.id))
+            elif type(command) is Cancel:
+                self._cancel(command)
             elif type(command) is Retired:
                 self._retire(command)
             elif self._outcome is not None and not self._outcome.done():
@@ -152,6 +159,19 @@ class Dispatcher:
             engine.coming.discard(step.name)
             if not engine.coming:
                 engine.worker.retire()
+
+    def _cancel(self, command: Cancel) -> None:
+        call, engine = command.id, self._engines[command.step.engine or ""]
+        if call in self._at_work:
+            self._cancelled.add(call)
+            self._at_work[call][0].cancel()
+            return
+        wait = self._waits.pop(call, None)
+        if wait is not None:
+            wait.cancel()
+        else:
+            engine.waiting = deque(submit for submit in engine.waiting if submit.id != call)
+        self._obey(self._state.apply(Dropped(call)))
 
     def _due(self, call: int) -> None:
         del self._waits[call]
@@ -169,7 +189,7 @@ class Dispatcher:
             self._stopping = self._clock.later(_GRACE_S, self._stop_calls)
 
     def _stop_calls(self) -> None:
-        for future in list(self._at_work):
+        for future, _ in list(self._at_work.values()):
             future.cancel()
 
     # ---- calls
@@ -188,7 +208,7 @@ class Dispatcher:
         timer = None
         if engine.timeout_s is not None:
             timer = self._clock.later(engine.timeout_s, partial(self._time_out, call.id, future))
-        self._at_work[future] = timer
+        self._at_work[call.id] = (future, timer)
         future.add_done_callback(partial(self._done, engine, call, started_s))
 
     def _offered(self, call: int, items: Sequence[Any]) -> None:
@@ -214,7 +234,7 @@ class Dispatcher:
         engine.running -= 1
         if engine.seats is not None:
             engine.seats.taken -= 1
-        timer = self._at_work.pop(future)
+        _, timer = self._at_work.pop(call.id)
         if timer is not None:
             timer.cancel()
         ended_s = self._clock.now() - self._began_s
@@ -225,11 +245,11 @@ class Dispatcher:
         except OSError as error:  # a medium that is not there, a full disk
             event = Failed(call.id, f"what it returned cannot be recorded: {error}", False)
             self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
-        # What was stopped did not fail: why it was stopped is what the run tells.
-        stopped = future.cancelled() and not timed_out
-        commands = self._state.apply(Dropped(call.id) if stopped else event)
+        failures = self._state.failures
+        commands = self._state.apply(event)
         if self._on_event is not None:
-            self._tell_end(event, commands, ended_s, call, engine)
+            counts = self._state.failures > failures
+            self._tell_end(event, commands, ended_s, call, engine, counts)
         if self._trace is not None and not any(type(c) is Retry for c in commands):
             what = _class_of(event, future, timed_out)
             self._trace.end(call, self._began_s + ended_s, what)
@@ -252,12 +272,15 @@ class Dispatcher:
 
     def _event(
         self, engine: EngineLane, call: Submit, future: asyncio.Future[Any]
-    ) -> tuple[Completed | Failed, Usage | None]:
+    ) -> tuple[Completed | Failed | Dropped, Usage | None]:
+        unwanted = call.id in self._cancelled
+        self._cancelled.discard(call.id)
         if future.cancelled():
             if call.id in self._timed_out:
                 self._timed_out.discard(call.id)
                 return Failed(call.id, f"timed out after {engine.timeout_s:g} s", True), None
-            return Failed(call.id, "stopped, because the run is ending", False), None
+            # What was stopped did not fail: why it was stopped is what the run tells.
+            return Dropped(call.id, NOT_CHOSEN if unwanted else ENDING), None
         error = future.exception()
         if error is None:
             return _result(call, future.result())
@@ -278,19 +301,23 @@ class Dispatcher:
 
     def _tell_end(
         self,
-        event: Completed | Failed,
+        event: Completed | Failed | Dropped,
         commands: list[Command],
         at_s: float,
         call: Submit,
         engine: EngineLane,
+        counts: bool,
     ) -> None:
+        """Tell of a call's end; `counts`: what went wrong with it has failed the run."""
         if type(event) is Completed:
             items = len(event.value) if isinstance(event.value, list) else None
             self._tell("completed", at_s, call, engine, items=items)
             return
-        assert isinstance(event, Failed)
-        kind = "retried" if any(type(c) is Retry for c in commands) else "failed"
-        self._tell(kind, at_s, call, engine, reason=event.error)
+        again = any(type(c) is Retry for c in commands)
+        if type(event) is Failed and (again or counts):
+            self._tell("retried" if again else "failed", at_s, call, engine, reason=event.error)
+        else:
+            self._tell("cancelled", at_s, call, engine)
 
 
 def _result(call: Submit, value: Any) -> tuple[Completed | Failed, Usage | None]:
@@ -304,7 +331,7 @@ def _result(call: Submit, value: Any) -> tuple[Completed | Failed, Usage | None]
 
 
 def _class_of(
-    event: Completed | Failed, future: asyncio.Future[Any], timed_out: bool
+    event: Completed | Failed | Dropped, future: asyncio.Future[Any], timed_out: bool
 ) -> str | None:
     """Return a word for what went wrong, which quotes nothing; None where nothing did."""
     if type(event) is Completed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from .program import PENDING, Block
 
 if TYPE_CHECKING:
+    from .speculation import Side
     from .state import RunState
 
 DROPPED: Final = object()  # stands in a list for an item that a filter took out
@@ -27,13 +28,17 @@ class Frame:
     """One running instance of a block: its slots, and what each instruction still waits for.
 
     `path` are the indices of the iterations around it. `waiters[slot]` are slots of other frames
-    that take the same value once it is known.
+    that take the same value once it is known. `side` is the innermost branch around it that began
+    ahead of its condition.
     """
 
-    __slots__ = ("block", "missing", "owner", "path", "remaining", "values", "waiters")
+    __slots__ = ("block", "missing", "owner", "path", "remaining", "side", "values", "waiters")
 
-    def __init__(self, block: Block, owner: Owner, path: tuple[int, ...]) -> None:
+    def __init__(
+        self, block: Block, owner: Owner, path: tuple[int, ...], side: Side | None = None
+    ) -> None:
         """Start with constants known and nothing done."""
+        self.side = side
         self.block = block
         self.owner = owner
         self.path = path

@@ -33,6 +33,16 @@ class Retry(NamedTuple):
     after_s: float = 0.0
 
 
+class Cancel(NamedTuple):
+    """Give up a submitted step, at work or waiting: its branch was not chosen, or has failed.
+
+    Apply how it ended, or `Dropped`.
+    """
+
+    id: int
+    step: Step
+
+
 class Retired(NamedTuple):
     """No call of these steps will come any more; calls of theirs may still be at work."""
 
@@ -65,7 +75,7 @@ class Fail(NamedTuple):
     interrupted: bool = False
 
 
-Command = Submit | Retry | Retired | Finish | Fail
+Command = Submit | Retry | Cancel | Retired | Finish | Fail
 
 
 # ---- events
@@ -105,9 +115,10 @@ class Due(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """A submitted step was not begun, or was stopped, because the run is ending."""
+    """A submitted step was not begun, or was stopped: the run is ending, or it was cancelled."""
 
     id: int
+    reason: str = ""
 
 
 class Interrupted(NamedTuple):

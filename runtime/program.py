@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from ..ir.ops import Attr, Op, Region
 from ..ir.workflow import Module, Task, Workflow
 from .evaluate import Evaluator, evaluator
+from .links import chained, streamed, streamed_once
 from .values import checker
 
 PENDING: Final = object()  # what a slot holds before its value is known
@@ -38,6 +39,8 @@ class Code(IntEnum):
     LOOP = 6
     YIELD = 7
     FORWARD = 8  # the yield of a branch: it may pass on a list that still grows
+    AHEAD = 9  # begins both branches of a speculative `if`; its result is for `CHOOSE`
+    CHOOSE = 10
 
 
 _STREAMING = (Code.MAP, Code.FILTER, Code.FORWARD)
@@ -144,7 +147,7 @@ class _Compiler:
         self._tasks = {task.name: task for task in module.tasks}
         self._idempotent = idempotent
         self._effects: dict[int, bool] = {}
-        self._streamed = _streamed(module.sole().body)
+        self._streamed = streamed(module.sole().body)
         self.steps: list[Step] = []
 
     def program(self, workflow: Workflow) -> Program:
@@ -255,8 +258,8 @@ class _BlockBuilder:
         token_in = token = NO_SLOT
         if any(self._compiler.has_effect(op) for op in region.ops):
             token_in = token = self._new_slot(PENDING)
-        sole = _streamed_once(region)
-        self._before = _chained(region)
+        sole = streamed_once(region)
+        self._before = chained(region)
         for op in region.body:
             if op.kind == "const":
                 slot = self._new_slot(op.attr("value"))
@@ -286,6 +289,8 @@ class _BlockBuilder:
         result = self._new_slot(PENDING)
         self._slots[op.out().name] = result
         code, limit = _code(op)
+        if code is Code.CHOOSE:
+            operands, blocks = (*operands, self._begun_ahead(blocks)), ()
         step = self._step(op) if code is Code.CALL else None
         return Instruction(
             code=code,
@@ -303,6 +308,12 @@ class _BlockBuilder:
             place=str(op.locs[0]) if op.locs else f"`{op.out().name}`",
             steps=tuple(self._compiler.steps[known:]),
         )
+
+    def _begun_ahead(self, blocks: tuple[Block, ...]) -> int:
+        """Begin branches when the region does; return the slot of what runs ahead."""
+        slot = self._new_slot(PENDING)
+        self._instructions.append(Instruction(Code.AHEAD, result=slot, blocks=blocks))
+        return slot
 
     def _step(self, op: Op) -> Step:
         name = op.out().name
@@ -342,49 +353,10 @@ def _code(op: Op) -> tuple[Code, int]:
         case "loop":
             return Code.LOOP, _whole_number(op.attr("limit"))
         case "if":
-            return Code.IF, 0
+            return (Code.CHOOSE if op.flag("speculative") else Code.IF), 0
     return Code.PURE, 0
 
 
 def _whole_number(value: Attr) -> int:
     assert isinstance(value, int)  # the verifier's rule `types`
     return value
-
-
-def _chained(region: Region) -> dict[str, str]:
-    """Return, for each call that continues a chain, the call whose result it takes from it."""
-    chains: dict[str, Attr] = {}
-    before: dict[str, str] = {}
-    for op in region.ops:
-        chain = op.attr("chain")
-        if chain is None:
-            continue
-        for value in op.operands:
-            if chains.get(value.name) == chain:
-                before[op.out().name] = value.name
-        chains[op.out().name] = chain
-    return before
-
-
-def _streamed(body: Region) -> frozenset[str]:
-    """Return the values that a map or filter reads as its list, itself or through branches."""
-    found: set[str] = set()
-    for op in reversed([op for top in body.ops for op in top.walk()]):
-        if op.kind in ("map", "filter"):
-            found.add(op.operands[0].name)
-        elif op.kind == "if" and op.out().name in found:
-            found.update(r.terminator.operands[0].name for r in op.regions)
-    return frozenset(found)
-
-
-def _streamed_once(region: Region) -> frozenset[str]:
-    """Return the values whose only use is as the list of one map or filter of this region."""
-    uses: dict[str, int] = {}
-    streamed: set[str] = set()
-    for op in region.ops:
-        for inner in op.walk():
-            for value in inner.operands:
-                uses[value.name] = uses.get(value.name, 0) + 1
-        if op.kind in ("map", "filter"):
-            streamed.add(op.operands[0].name)
-    return frozenset(name for name in streamed if uses[name] == 1)

@@ -8,13 +8,14 @@ from typing import Literal, NamedTuple
 
 from ..targets.plan import Plan
 
-EventKind = Literal["started", "completed", "failed", "retried"]
+EventKind = Literal["started", "completed", "failed", "retried", "cancelled"]
 
 
 class RunEvent(NamedTuple):
     """Something happened to a step instance, `at_s` seconds into the run.
 
-    `items` is the length of a completed list; `reason` says why an attempt failed.
+    `items` is the length of a completed list; `reason` says why an attempt failed. A call is
+    `cancelled` where its result is not wanted, or the run is ending.
     """
 
     kind: EventKind
@@ -54,7 +55,8 @@ OnInterrupt = Callable[[int], None]  # told how many calls are at work
 class Progress:
     """Where a run stands: calls done, running and expected, list items made, seconds.
 
-    `expected` starts as the plan's estimate and never falls behind what was really begun.
+    `expected` starts as the plan's estimate and never falls behind what was really begun; calls
+    that were cancelled are no longer expected.
     `remaining_s` is None until something is done.
     """
 
@@ -76,6 +78,7 @@ class ProgressTracker:
         self._planned = round(sum(s.calls for s in plan.steps if s.executor is not None))
         self._predicted_s = plan.predicted.latency_s.get("p50", 0.0)
         self._begun = self._done = self._items = self._retries = self._failed = 0
+        self._cancelled = 0
         self._failures: list[str] = []
 
     def see(self, event: RunEvent) -> None:
@@ -87,6 +90,8 @@ class ProgressTracker:
             self._items += event.items or 0
         elif event.kind == "retried":
             self._retries += 1
+        elif event.kind == "cancelled":
+            self._cancelled += 1
         else:
             self._failed += 1
             self._failures.append(f"{event.instance}: {event.reason}")
@@ -97,7 +102,7 @@ class ProgressTracker:
         The time left is that of the calls left at the pace so far, and at the start, when few are
         done, the plan's prediction: the two are weighed by the share of calls done.
         """
-        expected = max(self._planned, self._begun)
+        expected = max(self._planned, self._begun) - self._cancelled
         remaining_s = None
         if self._done:
             share = min(self._done / expected, 1.0)
@@ -106,7 +111,7 @@ class ProgressTracker:
             remaining_s = share * at_this_pace_s + (1.0 - share) * as_planned_s
         return Progress(
             done=self._done,
-            running=self._begun - self._done - self._failed,
+            running=self._begun - self._done - self._failed - self._cancelled,
             expected=expected,
             items=self._items,
             retries=self._retries,

@@ -14,7 +14,7 @@ from typing import IO, Any
 from ..targets.plan import Plan, StepPlan
 from .errors import StepFailure
 from .media import Media
-from .messages import Completed, Failed, Submit
+from .messages import Completed, Dropped, Failed, Submit
 from .nvml import EnergyShares, GpuUse, share_by_tokens
 from .power import CpuEnergy, cpu_energy
 from .record import SCHEMA, values_folder
@@ -32,6 +32,8 @@ class _Tally:
 
     calls: int = 0
     failed: int = 0
+    cancelled: int = 0
+    cancelled_s: float = 0.0
     attempts: int = 0
     items: int = 0
     busy_s: float = 0.0
@@ -91,10 +93,13 @@ class Recorder:
         engine: str,
         started_s: float,
         ended_s: float,
-        event: Completed | Failed,
+        event: Completed | Failed | Dropped,
         usage: Usage | None = None,
     ) -> None:
-        """Note the end of one attempt at a call; raises `OSError` where it cannot be kept."""
+        """Note the end of one attempt at a call, `Dropped` where it was stopped.
+
+        Raises `OSError` where it cannot be kept.
+        """
         if self._calls is not None:  # first: it may fail
             self._write_call(self._calls, call, engine, started_s, ended_s, event, usage)
         value = event.value if isinstance(event, Completed) else None
@@ -102,6 +107,9 @@ class Recorder:
         tally.calls += call.attempt == 1
         tally.attempts += 1
         tally.failed += isinstance(event, Failed)
+        if isinstance(event, Dropped):
+            tally.cancelled += 1
+            tally.cancelled_s += ended_s - started_s
         tally.items += len(value) if isinstance(value, list) else 0
         tally.busy_s += ended_s - started_s
         if usage is not None:
@@ -120,7 +128,7 @@ class Recorder:
         engine: str,
         started_s: float,
         ended_s: float,
-        event: Completed | Failed,
+        event: Completed | Failed | Dropped,
         usage: Usage | None,
     ) -> None:
         line: dict[str, Any] = {
@@ -133,6 +141,8 @@ class Recorder:
         }
         if isinstance(event, Completed):
             line["result"] = self._kept(event.value)
+        elif isinstance(event, Dropped):
+            line |= {"error": event.reason, "cancelled": True}
         else:
             line["error"] = event.error
         if usage is not None:
@@ -196,7 +206,11 @@ class Recorder:
             basis = "measured" if bases == {"measured"} else "sampled"
             return self._shares.steps[step.step], basis
         per_call_j = step.energy_j / step.calls if step.calls else 0.0
-        return per_call_j * (tally.attempts - tally.failed), "modelled"
+        done = float(tally.attempts - tally.failed - tally.cancelled)
+        if tally.cancelled:  # such a call has taken its share of a whole one, by time
+            whole_s = step.call_s.get("p50", 0.0)
+            done += min(tally.cancelled_s / whole_s if whole_s else 1.0, tally.cancelled)
+        return per_call_j * done, "modelled"
 
     def _step(self, step: StepPlan) -> dict[str, Any]:
         tally = self._steps[step.step]
@@ -209,6 +223,7 @@ class Recorder:
             "calls": tally.calls,
             "attempts": tally.attempts,
             "failed": tally.failed,
+            "cancelled": tally.cancelled,
             "items": tally.items,
             "start_s": tally.start_s,
             "end_s": tally.end_s,

@@ -8,6 +8,7 @@ order, at any level of the IR.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -16,7 +17,7 @@ from typing import Any
 from ..ir.workflow import Module
 from .driver import bind_inputs
 from .errors import RunError
-from .messages import Completed, Fail, Finish, Submit
+from .messages import Cancel, Command, Completed, Dropped, Fail, Finish, Submit
 from .program import Step, compile_program
 from .state import Limits, RunState
 from .synthetic import random_value
@@ -56,17 +57,21 @@ def run_reference(
     waiting: list[Submit] = []
     effects: list[tuple[str, tuple[Any, ...]]] = []
     calls = 0
-    commands = state.start(values)
+    commands: deque[Command] = deque(state.start(values))
     while True:
-        for command in commands:
+        while commands:
+            command = commands.popleft()
             if isinstance(command, Finish):
                 return ReferenceRun(command.value, tuple(effects), calls)
             if isinstance(command, Fail):
                 raise RunError("; ".join(f"{f.instance}: {f.message}" for f in command.failures))
             if isinstance(command, Submit):
                 waiting.append(command)
+            if isinstance(command, Cancel):
+                waiting = [call for call in waiting if call.id != command.id]
+                commands.extend(state.apply(Dropped(command.id)))
         call = waiting.pop(order.randrange(len(waiting)) if order is not None else 0)
         calls += 1
         if call.step.task.effect:
             effects.append((call.step.task.name, call.args))
-        commands = state.apply(Completed(call.id, reference_value(call.step, call.args)))
+        commands.extend(state.apply(Completed(call.id, reference_value(call.step, call.args))))

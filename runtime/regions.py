@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .frames import DROPPED, Frame, Reader, Stream
 from .program import NO_SLOT, Code, Instruction
+from .speculation import stopped
 
 if TYPE_CHECKING:
     from .state import RunState
@@ -131,6 +132,8 @@ class MapRun:
 
     def offer(self, state: RunState, index: int, value: Any) -> None:
         """Take an item of the source, to be begun when there is room."""
+        if stopped(self._frame.side):
+            return
         heappush(self._pending, (index, value))
         state.advance(self)
 
@@ -165,6 +168,8 @@ class MapRun:
 
     def advance(self, state: RunState) -> None:
         """Begin as many iterations as there are items and room for."""
+        if stopped(self._frame.side):
+            return
         while self._live < self.window:
             index = self._next()
             if index is None or not self._reader_has_room(index):

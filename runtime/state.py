@@ -15,6 +15,7 @@ from typing import Any
 
 from .frames import Frame, Owner, Reader, Stream
 from .messages import (
+    Cancel,
     Command,
     Completed,
     Dropped,
@@ -32,6 +33,7 @@ from .messages import (
 )
 from .program import NO_SLOT, PENDING, Block, Instruction, Program
 from .regions import Branch, Loop, MapRun, Root
+from .speculation import Ahead, Side, stopped, undecided
 
 Place = tuple[Frame, int]
 
@@ -59,7 +61,7 @@ class RunState:
         self._calls: dict[int, tuple[Frame, Instruction, Submit]] = {}
         self._submitted = 0
         self._failures: list[Failure] = []
-        self._over = False
+        self._complete = self._over = False
         self.closing = False  # nothing more begins: a step has failed, or
         self.interrupted = False  # the user wants it so
         self._handlers: tuple[Callable[[Frame, Instruction], object], ...] = (
@@ -72,7 +74,14 @@ class RunState:
             lambda frame, instruction: Loop(self, frame, instruction),
             self._yield,
             self._forward,
+            lambda frame, instruction: Ahead(self, frame, instruction),
+            self._choose,
         )  # in the order of `Code`
+
+    @property
+    def failures(self) -> int:
+        """How many failures count: those of a branch that runs ahead do not, until it is chosen."""
+        return len(self._failures)
 
     @property
     def in_flight(self) -> int:
@@ -100,7 +109,7 @@ class RunState:
             case Due():
                 self._due(event)
             case Dropped():
-                del self._calls[event.id]
+                self._ended(event.id)
             case Interrupted():
                 self.closing = self.interrupted = True
         return self._settle()
@@ -109,7 +118,7 @@ class RunState:
 
     def _partial(self, event: Partial) -> None:
         frame, instruction, _ = self._calls[event.id]
-        if self.closing:
+        if self.closing or stopped(frame.side):
             return
         growing = frame.values[instruction.result]
         if growing is PENDING:
@@ -118,8 +127,8 @@ class RunState:
         growing.extend(self, event.items)
 
     def _completed(self, event: Completed) -> None:
-        frame, instruction, _ = self._calls.pop(event.id)
-        if self.closing:
+        frame, instruction, _ = self._ended(event.id)
+        if self.closing or stopped(frame.side):
             return
         growing = frame.values[instruction.result]
         if growing is PENDING:
@@ -133,6 +142,9 @@ class RunState:
 
     def _failed(self, event: Failed) -> None:
         frame, instruction, submit = self._calls[event.id]
+        if stopped(frame.side):
+            self._ended(event.id)
+            return
         again = event.retryable and submit.step.repeatable and not self.closing
         if again and submit.attempt < self.limits.attempts:
             following = submit._replace(attempt=submit.attempt + 1)
@@ -142,25 +154,49 @@ class RunState:
             self._calls[event.id] = (frame, instruction, following)
             self._commands.append(Retry(event.id, following, event.error, event.after_s))
             return
-        del self._calls[event.id]
+        self._ended(event.id)
         failure = Failure(submit.instance, submit.step, event.error, submit.attempt, event.help)
-        self.fail(failure)
+        self.fail(frame, failure)
 
     def _due(self, event: Due) -> None:
-        if self.closing:
-            del self._calls[event.id]
+        frame, _, submit = self._calls[event.id]
+        if self.closing or stopped(frame.side):
+            self._ended(event.id)
         else:
-            self._commands.append(self._calls[event.id][2])
+            self._commands.append(submit)
 
-    def fail(self, failure: Failure) -> None:
-        """Let nothing more begin; the run ends when nothing is in flight."""
-        self._failures.append(failure)
-        self.closing = True
+    def _ended(self, call: int) -> tuple[Frame, Instruction, Submit]:
+        found = self._calls.pop(call)
+        side = undecided(found[0].side)
+        if side is not None:
+            side.calls.pop(call, None)
+        return found
+
+    def fail(self, frame: Frame, failure: Failure) -> None:
+        """Let nothing more begin; the run ends when nothing is in flight.
+
+        In a branch that runs ahead, only that branch ends, unless it is chosen.
+        """
+        side = undecided(frame.side)
+        if side is None:
+            self._failures.append(failure)
+            self.closing = True
+        elif not side.stopped:
+            side.failure = failure
+            self.stop(side)
+
+    def stop(self, side: Side) -> None:
+        """Let nothing more begin in a branch, and give up its calls."""
+        side.stopped = True
+        for call in side.calls:
+            self._commands.append(Cancel(call, self._calls[call][2].step))
+        for inner in side.inner:
+            self.stop(inner)
+        side.calls, side.inner = {}, {}
 
     def complete(self) -> None:
-        """End the run: every instruction of the workflow's body is done."""
-        self._over = True
-        self._commands.append(Finish(self.result))
+        """End the run once what was given up has ended: every instruction of its body is done."""
+        self._complete = True
 
     # ---- the flow of values
 
@@ -171,6 +207,8 @@ class RunState:
                 self.resolve(*deliveries.popleft())
             elif ready:
                 frame, index = ready.popleft()
+                if frame.side is not None and stopped(frame.side):
+                    continue
                 instruction = frame.block.instructions[index]
                 self._handlers[instruction.code](frame, instruction)
             elif advances:
@@ -179,7 +217,10 @@ class RunState:
                 reader.advance(self)
             else:
                 break
-        if not self._calls and not self._over:
+        if self._complete and not self._calls and not self._over:
+            self._over = True
+            self._commands.append(Finish(self.result))
+        elif not self._calls and not self._over:
             assert self.closing, "nothing is ready and nothing in flight, but the run is not over"
             self._over = True
             self._commands.append(Fail(tuple(self._failures), self.interrupted))
@@ -193,9 +234,14 @@ class RunState:
         owner: Owner,
         args: tuple[Any, ...],
         index: int | None = None,
+        side: Side | None = None,
     ) -> Frame:
-        """Start a region inside `parent`; `index` is the iteration's, None for a branch."""
-        frame = Frame(block, owner, parent.path if index is None else (*parent.path, index))
+        """Start a region inside `parent`; `index` is the iteration's, None for a branch.
+
+        `side` is that of a branch which runs ahead.
+        """
+        path = parent.path if index is None else (*parent.path, index)
+        frame = Frame(block, owner, path, side if side is not None else parent.side)
         self._begin(frame, args)
         for outer, inner in block.captures:
             value = parent.values[outer]
@@ -276,7 +322,7 @@ class RunState:
         except ArithmeticError as error:
             iteration = ".".join(map(str, frame.path))
             place = instruction.place + (f", iteration {iteration}" if iteration else "")
-            self.fail(Failure(place, None, f"cannot compute this: {error}", 1))
+            self.fail(frame, Failure(place, None, f"cannot compute this: {error}", 1))
             return
         self.resolve(frame, instruction.result, value)
         self.finish(frame, instruction)
@@ -292,7 +338,13 @@ class RunState:
         args = self.read(frame, instruction)
         submit = Submit(self._submitted, frame.name(step.name), step, args, 1)
         self._calls[submit.id] = (frame, instruction, submit)
+        side = undecided(frame.side)
+        if side is not None:
+            side.calls[submit.id] = None
         self._commands.append(submit)
+
+    def _choose(self, frame: Frame, instruction: Instruction) -> None:
+        frame.values[instruction.operands[1]].choose(self, instruction)
 
     def _yield(self, frame: Frame, instruction: Instruction) -> None:
         frame.owner.yielded(self, frame, self.read(frame, instruction))

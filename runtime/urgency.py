@@ -40,9 +40,10 @@ class _Paths:
             path_s += self._call_s.get(op.out().name, 0.0)
             self.found[op.out().name] = path_s
         # nothing in a region begins before the operation's operands are there: an item, a condition
-        path_s = max([path_s, *(self.visit(region, path_s) for region in op.regions)])
-        self._used(op, path_s)
-        return path_s
+        ahead = op.flag("speculative")
+        longest_s = max([path_s, *(self.visit(region, path_s) for region in op.regions)])
+        self._used(op, path_s if ahead else longest_s)
+        return longest_s
 
     def _used(self, op: Op, path_s: float) -> None:
         for value in op.operands:

@@ -69,6 +69,17 @@ BROKEN = {
     "argument count": ("calls", flow("%x = call @f() : Text return(%x)")),
     "optional result": ("calls", flow("%x = call @f(%q) {optional} : Text return(%x)")),
     "optional effect": ("calls", flow("%x = call @e(%q) {optional} : Bool? return(%q)")),
+    "effect ahead of its condition": (
+        "speculation",
+        flow(
+            "%x = if(%b) { %y = call @e(%q) : Bool yield(%y) } { yield(%b) } {speculative} : Bool "
+            "return(%q)"
+        ),
+    ),
+    "speculative by half": (
+        "speculation",
+        flow("%x = if(%b) { yield(%q) } { yield(%q) } {speculative = 0.5} : Text return(%x)"),
+    ),
     "no interface": (
         "binding",
         "module logical task @f(%a: Text) -> Text workflow @w(%q: Text) -> Text "
