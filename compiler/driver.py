@@ -12,6 +12,7 @@ from ..ir.workflow import Module
 from ..passes.alternatives import alternatives
 from ..passes.base import Context, Observer, Pass
 from ..passes.bind import Bind
+from ..passes.choose import Choose
 from ..passes.formulate import Formulation
 from ..passes.measured import faults
 from ..passes.pipeline import LEVELS, parse_pipeline, print_pipeline, run_pipeline
@@ -212,7 +213,9 @@ def stage(
         passes = (Bind(),)
     elif emit == "fused":
         passes = complete(passes)
-        priced = next(i for i, step in enumerate(passes) if isinstance(step, (Substitute, Place)))
+        priced = next(
+            i for i, step in enumerate(passes) if isinstance(step, (Choose, Substitute, Place))
+        )
         passes = passes[:priced]
     else:
         passes = complete(passes)
@@ -330,6 +333,7 @@ def _notes(placed: Module, context: Context) -> list[str]:
         for key, value in placed.attrs
         if key.startswith("note.bind.")
     ]
+    notes += [str(value) for key, value in placed.attrs if key.startswith("note.choose.")]
     accuracy = dict(placed.attrs).get("note.accuracy")
     notes += [] if accuracy is None else [str(accuracy)]
     return notes + [note.message for note in context.library.notes]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from ..ir.diagnostics import Span
 from ..ir.ops import LEVELS, Attr, Level
 from ..ir.printer import attr_text
 from ..ir.workflow import Module, Task
@@ -73,6 +74,21 @@ class Pass:
         ]
         options = ", ".join(f"{key}={attr_text(value)}" for key, value in given)
         return self.name + (f"{{{options}}}" if options else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A rewrite of a logical module whose worth only placement can tell: `choose` decides.
+
+    `name` is what it does, as a note of the plan says it; `locs` are where in the source.
+    """
+
+    name: str
+    locs: tuple[Span, ...]
+    module: Module
+
+
+Proposer = Callable[[Module, Context], Iterable[Proposal]]
 
 
 def level_reached(have: Level, needed: Level) -> bool:

@@ -180,8 +180,10 @@ def reference_accuracy(workflow: Workflow) -> float:
     That is what the author expects (1: it is relative) times the factors of rewrites that are not
     exact.
     """
-    factors = math.prod(op.number("factor", 1.0) for op in workflow.calls())
-    return (expected(workflow, "accuracy") or 1.0) * factors
+    factors = [op.number("factor", 1.0) for op in workflow.calls()]
+    left_out = dict(workflow.attrs).get("factor", 1.0)
+    whole = left_out if isinstance(left_out, float) else 1.0
+    return (expected(workflow, "accuracy") or 1.0) * whole * math.prod(factors)
 
 
 def _objectives(workflow: Workflow) -> tuple[MetricName, ...]:

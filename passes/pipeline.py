@@ -15,6 +15,7 @@ from ..ir.workflow import Module
 from .base import Context, Observer, Pass, level_reached
 from .bind import Bind
 from .canonicalize import Canonicalize
+from .choose import Choose
 from .fuse import Fuse
 from .hoist import Hoist
 from .place import Place
@@ -23,13 +24,14 @@ from .substitute import Substitute
 
 # One line a pass, in the order in which they usually run.
 REGISTRY: dict[str, type[Pass]] = {
-    step.name: step for step in (Bind, Canonicalize, Hoist, Pushdown, Fuse, Substitute, Place)
+    step.name: step
+    for step in (Bind, Canonicalize, Hoist, Pushdown, Fuse, Choose, Substitute, Place)
 }
 
 LEVELS = {
     0: 'bind,place{policy="reference"}',
     1: 'bind,canonicalize,hoist,pushdown,fuse,place{policy="reference"}',
-    2: "bind,canonicalize,hoist,pushdown,fuse,canonicalize,substitute,place",
+    2: "bind,canonicalize,hoist,pushdown,fuse,canonicalize,choose,substitute,place",
 }
 
 _ITEM = re.compile(r"\s*([a-z_][a-z0-9_-]*)\s*(?:\{([^{}]*)\})?\s*(,|$)")

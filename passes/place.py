@@ -50,7 +50,7 @@ class Place(Pass):
         if module.level == "placed":
             return module
         if self.policy == "optimal":
-            formulation, placement = _optimal(module, context)
+            formulation, placement = optimal(module, context)
         else:
             formulation, placement = _fixed(module, context, self.policy)
         if context.decided is not None:
@@ -61,10 +61,14 @@ class Place(Pass):
         return replace(placed, attrs=attributes({**dict(placed.attrs), "sequential": True}))
 
 
-def _optimal(module: Module, context: Context) -> tuple[Formulation, Placement]:
+def optimal(
+    module: Module, context: Context, *, explaining: bool = True
+) -> tuple[Formulation, Placement]:
     """Return the best plan whose steps share engines, or one with engines apart that is better.
 
-    A service is planned by the planner of services, where that finds a plan.
+    A service is planned by the planner of services, where that finds a plan. Raises CompileError
+    where requirements cannot be met; why that is takes a while to find out, and is left out unless
+    `explaining`.
     """
     from .apart import apart
     from .jobsolver import solve
@@ -79,7 +83,7 @@ def _optimal(module: Module, context: Context) -> tuple[Formulation, Placement]:
             return served
     formulation = formulate(module, context)
     try:
-        shared = solve(formulation.problem, budget=context.effort)
+        shared = solve(formulation.problem, budget=context.effort, explaining=explaining)
     except Infeasible as error:
         found = take_turns(formulation, None, context.effort)
         found = found or apart(module, context, None, error.conflict)
@@ -119,11 +123,11 @@ def place_along(
     try:
         found = frontier(formulation.problem, axes, most=most, budget=context.effort, told=told)
     except Infeasible:
-        return [Point(*_optimal(module, context), None)], [], True
+        return [Point(*optimal(module, context), None)], [], True
     points = [Point(formulation, point, found.gap(point)) for point in found.points]
     if formulation.problem.standing:
         return points, [], found.complete  # engines of a service stand all the time
-    beside = [Point(*_optimal(module, context), None)]
+    beside = [Point(*optimal(module, context), None)]
     workflow = module.sole()
     for axis, end in zip(axes, (found.points[0], found.points[-1]), strict=True):
         aimed = replace(module, workflows=(replace(workflow, goals=(axis.metric,)),))

@@ -1,0 +1,121 @@
+"""Choose: restructure a workflow where placement says that it pays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, ClassVar
+
+from ..ir.diagnostics import CompileError
+from ..ir.ops import Level, attributes
+from ..ir.workflow import Module, Requirement
+from .base import Context, Pass, Proposal, Proposer
+from .formulate import (
+    DEFAULT_FLOOR,
+    DEFAULT_TEXT,
+    expected,
+    reference_accuracy,
+    variants,
+    without_tiers,
+)
+from .optionals import without_optionals
+from .place import optimal
+from .schedule import is_better
+from .substitute import Substitute
+
+if TYPE_CHECKING:
+    from .problem import Metrics, Problem
+
+# What proposes rewrites, in the order in which they are tried; of equal ones the first wins.
+PROPOSERS: tuple[Proposer, ...] = (without_optionals,)
+
+
+@dataclass(frozen=True)
+class Choose(Pass):
+    """Take the rewrites that make the best plan better, the one that gains most first.
+
+    What a rewrite is worth depends on hardware, load and requirements, so each proposal is
+    substituted and placed as a whole, and compared by the workflow's objectives. What was taken is
+    proposed upon again, until nothing gains: a search by best improvement, exact for one rewrite,
+    not for several that pay only together. `most` bounds the proposals that are placed.
+
+    Requirements hold, tiers by what they stand for in the workflow as it is written; where it
+    requires no accuracy, its floor does. Refused: workflows of which whole configurations were
+    measured, which does not say how they do when they are restructured.
+    """
+
+    name: ClassVar[str] = "choose"
+    needs: ClassVar[Level] = "logical"
+    most: int = 48
+
+    def run(self, module: Module, context: Context) -> Module:
+        """Return the module with the proposals taken, each noted among its attributes."""
+        if module.level == "placed" or context.measured.of(module.sole().name):
+            return module
+        taken, left = module, self.most
+        proposals = list(islice(_proposals(module, context), left))
+        if not proposals:
+            return module
+        needs = _needs(module, context)
+        best = _placed(module, context)
+        while proposals:
+            left -= len(proposals)
+            winner: Proposal | None = None
+            for proposal in proposals:
+                found = _placed(_held_to(proposal.module, needs), context)
+                if found is not None and (best is None or found.beats(best)):
+                    best, winner = found, proposal
+            if winner is None:
+                break
+            notes = sum(key.startswith("note.choose.") for key, _ in taken.attrs)
+            attrs = {**dict(winner.module.attrs), f"note.choose.{notes + 1}": winner.name}
+            taken = replace(_held_to(winner.module, needs), attrs=attributes(attrs))
+            proposals = list(islice(_proposals(taken, context), left))
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """What the best plan of a module takes; its accuracy is that of the plan."""
+
+    problem: Problem
+    metrics: Metrics
+
+    def beats(self, other: _Placed) -> bool:
+        """Tell whether it is better by the objectives in their order."""
+        return is_better(self.problem, self.metrics, other.metrics)
+
+
+def _proposals(module: Module, context: Context) -> Iterator[Proposal]:
+    for proposer in PROPOSERS:
+        yield from proposer(module, context)
+
+
+def _needs(module: Module, context: Context) -> tuple[Requirement, ...]:
+    """Return the requirements of the workflow as it is written, whatever becomes of it."""
+    workflow = module.sole()
+    service = expected(workflow, "rate") is not None
+    steps, ways = variants(module, context, single=service)
+    needs = without_tiers(workflow, steps, ways, None)
+    if any(need.metric == "accuracy" for need in needs):
+        return needs
+    floor = DEFAULT_FLOOR * reference_accuracy(workflow)
+    return (*needs, Requirement("accuracy", ">=", floor, text=DEFAULT_TEXT))
+
+
+def _held_to(module: Module, needs: tuple[Requirement, ...]) -> Module:
+    return module.with_workflow(replace(module.sole(), requirements=needs))
+
+
+def _placed(module: Module, context: Context) -> _Placed | None:
+    """Return what the best plan takes; None where there is none."""
+    try:
+        formulation, placement = optimal(
+            Substitute().run(module, context), context, explaining=False
+        )
+    except CompileError:
+        return None
+    metrics = placement.metrics
+    metrics = replace(metrics, accuracy=metrics.accuracy * formulation.accuracy)
+    return _Placed(formulation.problem, metrics)
