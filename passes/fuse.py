@@ -1,4 +1,4 @@
-"""Fuse: `for`s over the same list become one, and tools that follow each other one chain."""
+"""Fuse: `for`s over the same list become one, tools a chain; what prompts share comes first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from ..ir.workflow import Module
 from .base import Context, Pass
 from .chains import mark_chains
 from .mapfusion import fuse_maps
+from .prefixfusion import QUALITY as PREFIX_QUALITY
+from .prefixfusion import fuse_prefixes, said
+from .rewrite import with_notes
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,38 @@ class Fuse(Pass):
     * effects: they run one at a time, each on its own;
     * optional calls: either may be left out;
     * results with several readers: only one of them can come next in that process.
+
+    **prefix** (logical level; off unless asked for, as it is not exact: `prefix_quality` is what
+    accuracy is multiplied by for each call): the sections of an author's prompt change places so
+    that what calls share comes first, and a server's cache of prompts holds it. Prompts that `bind`
+    wrote are laid out already. Refused:
+
+    * what saves each call less than a block of the cache;
+    * words that say where in the prompt something stands (`the text above`);
+    * instructions in another order; parts of a sentence, a list, a tag or a fence;
+    * effects; tasks that no language model is asked.
     """
 
     name: ClassVar[str] = "fuse"
     maps: bool = True
     tools: bool = True
+    prefix: bool = False
+    prefix_quality: float = PREFIX_QUALITY
+
+    def __post_init__(self) -> None:
+        """Refuse a quality that is none."""
+        if not 0.0 < self.prefix_quality <= 1.0:
+            raise ValueError("`prefix_quality` is above 0 and at most 1")
 
     def run(self, module: Module, context: Context) -> Module:
-        """Return the module with its maps fused and its chains marked."""
+        """Return the module with its maps fused, its chains marked, and what else is asked for."""
         if module.level == "placed":
             return module  # the plan accounts for every step
         if self.maps:
             module = fuse_maps(module)
         if self.tools and module.level == "logical":
             module = mark_chains(module, context.library)
+        if self.prefix and module.level == "logical":
+            laid_out = fuse_prefixes(module, context.library, self.prefix_quality)
+            module = with_notes(laid_out, said(module, laid_out))
         return module

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..ir.diagnostics import Span
 from ..ir.inference import result_type
-from ..ir.ops import Attrs, Op, Region, Value
+from ..ir.ops import Attr, Attrs, Op, Region, Value, attributes
 from ..ir.printer import attr_text
 from ..ir.types import Record, Type, assignable
 from ..ir.workflow import Module, Workflow
@@ -263,3 +263,8 @@ def record_of(values: Sequence[Value], names: FreshNames, locs: tuple[Span, ...]
 def field_of(record: Value, name: str, result: Value, locs: tuple[Span, ...]) -> Op:
     """Return the operation that takes a field out of a record."""
     return Op("field", (record,), result, attrs=(("name", name),), locs=locs)
+
+
+def with_notes(module: Module, notes: Mapping[str, Attr]) -> Module:
+    """Return the module with more attributes, such as `note.*`, which plans repeat."""
+    return replace(module, attrs=attributes({**dict(module.attrs), **notes})) if notes else module

@@ -75,10 +75,18 @@ class Site:
         )
 
     @property
+    def system(self) -> Section | None:
+        """The system text, which comes before the prompt."""
+        text = self.task.system
+        if text is None:
+            return None
+        placeholders = tuple(p for p in _parts(text) if isinstance(p, Placeholder))
+        return Section(text, placeholders, data=False)
+
+    @property
     def server(self) -> Hashable:
         """What calls must have in common to read one cache: their candidates and system text."""
-        system = self.task.system
-        filled = None if system is None else self.key(Section(system, (), data=False))
+        filled = None if (system := self.system) is None else self.key(system)
         pins = tuple(pair for pair in self.op.attrs if pair[0].startswith("pin."))
         return (self.op.attr("candidates", pins), self.task.interface, filled)
 
@@ -103,7 +111,7 @@ def computed_tokens(sites: Sequence[Site], order: Mapping[str, Sequence[Section]
     branches: dict[Hashable, float] = {}
     for site in sites:
         path: tuple[Hashable, ...] = (site.server,)
-        met = 1.0
+        met = 1.0 if (system := site.system) is None else site.distinct(system)
         for section in order[site.task.name]:
             path = (*path, site.key(section))
             met = max(met, site.distinct(section))
