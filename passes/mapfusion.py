@@ -24,8 +24,13 @@ from .rewrite import (
 
 
 def fuse_maps(module: Module) -> Module:
-    """Return the module, flow or logical, with its maps fused in every region."""
-    return module.with_workflow(_Fuser(module).run())
+    """Return the module, flow or logical, with its maps fused in every region.
+
+    Two that became one may leave a list with one reader, so that fusing goes on until none is left.
+    """
+    while (fused := module.with_workflow(_Fuser(module).run())) != module:
+        module = fused
+    return module
 
 
 @dataclass(frozen=True, slots=True)

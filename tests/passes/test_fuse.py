@@ -33,3 +33,18 @@ def test_a_call_that_two_loops_share_is_made_once_an_item() -> None:
     assert interpret(module, given).calls == {"ask": 6, "split": 3}
     assert interpret(after, given).calls == {"ask": 3, "split": 3}
     assert interpret(after, given).result == interpret(module, given).result
+
+
+def test_a_list_that_is_left_with_one_reader_is_fused_with_it() -> None:
+    module = read_module(
+        "module flow task @ask(%q: Text) -> Text "
+        "workflow @w(%q: Text, %xs: [Text]) -> Text { "
+        "%a = map(%xs) { ^(%i: Text) yield(%q) } : [Text] "
+        "%b = map(%a) { ^(%x: Text) %c = call @ask(%q) : Text yield(%c) } : [Text] "
+        "%d = map(%a) { ^(%y: Text) %e = call @ask(%q) : Text yield(%e) } : [Text] "
+        "%r = join(%b, %q) : Text %s = join(%d, %q) : Text %t = add(%r, %s) : Text return(%t) }"
+    )
+    holds(Fuse(), module, {"q": ", ", "xs": ["x", "y"], "flag": False})
+    after = Fuse().run(module, context())
+    assert sum(op.operands[0].name == "xs" for op in after.sole().walk() if op.kind == "map") == 1
+    assert sum(op.kind == "map" for op in after.sole().walk()) == 3  # one, and two that project
