@@ -242,9 +242,8 @@ def _only_needed(ops: Iterable[Op], fates: Iterable[_Fate]) -> list[_Fate]:
 def may_fail(op: Op) -> bool:
     """Tell whether computing an operation that holds no call may fail.
 
-    A division does, by zero, and a vote, of nobody; arithmetic on `Float` does, where a whole number
-    is too large for one.
-    An operand of type `Never` is a value that is not there.
+    A division does, by zero; so does a vote, of nobody; arithmetic on `Float` does, where a whole
+    number is too large for one. An operand of type `Never` is a value that is not there.
     """
     return any(
         inner.kind in ("div", "majority", "agreement")

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...targets.endpoint import EndpointPlan, moved
 from ...targets.library import Executor
-from ...targets.model_folder import is_folder, model_location
+from ...targets.model_folder import LOADING_RUNNERS, is_folder, model_location
 from ...targets.plan import EnginePlan, Plan
 from ..errors import CallFailed
 from ..nvml import GpuEnergy, GpuUse, gpu_energy
@@ -70,12 +70,13 @@ class Fleet:
         self._serving = serving
         self._client = HttpClient()
         # one that the run was told another address for needs none of its places
-        served = [
+        self._loading = [
             e
             for e in plan.engines
-            if e.runner == "vllm" and e.endpoint is None and self._told(e) is None
+            if e.runner in LOADING_RUNNERS and e.endpoint is None and self._told(e) is None
         ]
-        self._engines = served
+        served = [e for e in self._loading if e.runner == "vllm"]
+        self._measuring = asyncio.Lock()
         sleepers = [e.name for e in served if e.wake_s and not serving.lasting]
         self._turns = Turns(conflicts(served), sleepers)
         self._warm: list[WarmServer] | None = None  # those not yet spoken for
@@ -152,7 +153,7 @@ class Fleet:
     def _replica(self, engine: EnginePlan, executor: Executor, index: int) -> Replica:
         shares = any(
             other is not engine and together(engine, other) and share_a_place(engine, other)
-            for other in self._engines
+            for other in self._loading
         )
         shared = self._turns.shares(engine.name)
         sleeps = self._serving.lasting or shared or engine.wake_s > 0.0
@@ -178,6 +179,7 @@ class Fleet:
             command=command,
             log=self._serving.logs / f"{engine.name}-{index}.log",
             lasting=self._serving.lasting,
+            measuring=self._measuring if shares and engine.device == "gpu" else None,
         )
 
     def _claim(self, fingerprint: str) -> WarmServer | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -39,6 +41,8 @@ class Replica:
     log: Path | None = None
     any_model: bool = False  # attached: take the only model there, whatever its name
     lasting: bool = False  # a started server stays when this process ends
+    # held by one at a time of those that start beside each other in a GPU's memory
+    measuring: asyncio.Lock | None = None
     server: Server | None = None
     up: bool = False
     doubted: bool = False  # its connections break; it has not answered since
@@ -84,9 +88,11 @@ class Replica:
 
     async def _start(self) -> None:
         assert self.command is not None and self.log is not None  # of every one of our own
-        server = await start_server(
-            self.command, self.log, self.client.answers, lasting=self.lasting
-        )
+        # vLLM measures how much memory is free, and fails where another takes some meanwhile
+        async with self.measuring or nullcontext():
+            server = await start_server(
+                self.command, self.log, self.client.answers, lasting=self.lasting
+            )
         self.server, self.base, self.start_s = server, server.url, server.started_s
         self.endpoint = Endpoint(f"{server.url}/v1", self.command.served_model)
         self.first = self.metrics = None

@@ -7,10 +7,12 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -144,6 +146,32 @@ def test_engines_on_other_places_are_up_together(
     # `first` says its number, which `second` repeats
     assert done.value[1] == "x" and int(done.value[0]) in (first, second)
     valid(done.record.document)
+
+
+def test_servers_beside_each_other_in_a_gpus_memory_start_one_after_the_other(
+    make_plan: MakePlan, starts: Path, tmp_path: Path
+) -> None:
+    """vLLM measures how much memory is free when it starts."""
+    beside: dict[str, Any] = {"start_s": 0.0, "end_s": 10.0, "prestarted": True}
+    beside |= {"memory_share": 0.4, "device": "gpu", "tp": 1, "places": (Place("here", 0, (0,)),)}
+    plan = placed(make_plan(TEXT, runner="vllm"), a=beside, b=beside)
+    gate = tmp_path / "gate"
+    seen: list[int] = []
+
+    def watch() -> None:
+        while not starts.exists():
+            time.sleep(0.01)
+        time.sleep(0.3)
+        seen.append(len(pids(starts)))
+        gate.touch()
+
+    watching = Thread(target=watch)
+    watching.start()
+    gated = {"server_args": f"--gate {gate}"}
+    done = run(plan, library(first=gated, second=gated), tmp_path, ["x"])
+    watching.join()
+    assert done.value == ["x"]
+    assert seen == [1] and len(pids(starts)) == 2
 
 
 def test_replicas_share_the_calls(make_plan: MakePlan, starts: Path, tmp_path: Path) -> None:
