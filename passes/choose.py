@@ -22,13 +22,14 @@ from .formulate import (
 from .optionals import without_optionals
 from .place import optimal
 from .schedule import is_better
+from .speculate import run_ahead
 from .substitute import Substitute
 
 if TYPE_CHECKING:
     from .problem import Metrics, Problem
 
 # What proposes rewrites, in the order in which they are tried; of equal ones the first wins.
-PROPOSERS: tuple[Proposer, ...] = (without_optionals,)
+PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead)
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ from .fuse import Fuse
 from .hoist import Hoist
 from .place import Place
 from .pushdown import Pushdown
+from .speculate import Speculate
 from .substitute import Substitute
 
 # One line a pass, in the order in which they usually run.
 REGISTRY: dict[str, type[Pass]] = {
     step.name: step
-    for step in (Bind, Canonicalize, Hoist, Pushdown, Fuse, Choose, Substitute, Place)
+    for step in (Bind, Canonicalize, Hoist, Pushdown, Fuse, Speculate, Choose, Substitute, Place)
 }
 
 LEVELS = {
