@@ -19,7 +19,11 @@ from dataclasses import dataclass
 
 from ..ir.diagnostics import InputError
 from ..ir.ops import Attr
-from .anchoring import (
+from .catalog import Catalog, Model, load_catalog
+from .cluster import Cluster, Pool
+from .cost import BANDS, Estimate, Latency, Provenance, Slot, Work
+from .library import Executor
+from .loadpoints import (
     REQUEST_S,
     Tails,
     over_median,
@@ -28,10 +32,6 @@ from .anchoring import (
     step_s,
     with_tails,
 )
-from .catalog import Catalog, Model, load_catalog
-from .cluster import Cluster, Pool
-from .cost import BANDS, Estimate, Latency, Provenance, Slot, Work
-from .library import Executor
 from .model_folder import folder_model, is_folder
 from .profiles import Curve, ItemPoint, Profiles, TokenPoint, load_profiles, token_curve
 from .remote import remote_estimate

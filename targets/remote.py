@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .anchoring import REQUEST_S, Tails, prefill_share, prompt_token_s, step_s
 from .cost import BANDS, Estimate, Latency, Provenance, Work
 from .library import Executor
+from .loadpoints import REQUEST_S, Tails, prefill_share, prompt_token_s, step_s
 from .profiles import TokenPoint, token_curve
 
 _FIRST_S, _TOKEN_S = 0.6, 0.015  # a model: to the first token, and each; declared

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from murakkab.targets.anchoring import REQUEST_S, prompt_token_s, step_s, with_tails
 from murakkab.targets.catalog import load_catalog
 from murakkab.targets.cluster import Cluster, Pool
 from murakkab.targets.cost import Latency, Slot, Work
 from murakkab.targets.costmodel import CALL_S, ProfileCostModel
 from murakkab.targets.library import Executor, Quality, load_library
+from murakkab.targets.loadpoints import REQUEST_S, prompt_token_s, step_s, with_tails
 from murakkab.targets.profiles import TokenPoint, load_profiles
 
 MODEL = "Qwen/Qwen3-8B"
