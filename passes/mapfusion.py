@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..ir.ops import Op, Region, Value
 from ..ir.types import ListOf
-from ..ir.workflow import Module, Workflow
+from ..ir.workflow import Module
 from .rewrite import (
     FreshNames,
     TraitsOf,
@@ -28,8 +28,8 @@ def fuse_maps(module: Module) -> Module:
 
     Two that became one may leave a list with one reader, so that fusing goes on until none is left.
     """
-    while (fused := module.with_workflow(_Fuser(module).run())) != module:
-        module = fused
+    while (fuser := _Fuser(module)).run():
+        module = module.with_workflow(fuser.workflow)
     return module
 
 
@@ -54,10 +54,13 @@ class _Fuser:
         self.names = FreshNames(self.workflow)
         self.uses = Uses(self.workflow)
         self.lengths: dict[str, str] = {}  # from a list to the one that now decides its length
+        self.done = 0  # pairs that became one
 
-    def run(self) -> Workflow:
+    def run(self) -> bool:
+        """Rewrite the workflow; tell whether anything was fused."""
         body = self.region(self.workflow.body)
-        return carry_lengths(replace(self.workflow, body=body), self.lengths)
+        self.workflow = carry_lengths(replace(self.workflow, body=body), self.lengths)
+        return self.done > 0
 
     def region(self, region: Region) -> Region:
         """Return the region with its own maps fused, and then those inside them."""
@@ -100,6 +103,7 @@ class _Stretch:
         """Fuse a map with one before it, if there is one that fits; else remember it."""
         for pair in self._pairs(op, index):
             if self._fused(pair):
+                self._fuser.done += 1
                 return
         self._remember(op, index)
 

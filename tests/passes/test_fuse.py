@@ -9,7 +9,7 @@ from murakkab.passes.fuse import Fuse
 
 from ..ir.modules import modules
 from .interpreter import interpret
-from .properties import arguments, context, holds
+from .properties import arguments, context, holds, same_meaning
 
 
 @settings(deadline=None)
@@ -44,7 +44,7 @@ def test_a_list_that_is_left_with_one_reader_is_fused_with_it() -> None:
         "%d = map(%a) { ^(%y: Text) %e = call @ask(%q) : Text yield(%e) } : [Text] "
         "%r = join(%b, %q) : Text %s = join(%d, %q) : Text %t = add(%r, %s) : Text return(%t) }"
     )
-    holds(Fuse(), module, {"q": ", ", "xs": ["x", "y"], "flag": False})
     after = Fuse().run(module, context())
+    same_meaning(module, after, {"q": ", ", "xs": ["x", "y"]})
     assert sum(op.operands[0].name == "xs" for op in after.sole().walk() if op.kind == "map") == 1
     assert sum(op.kind == "map" for op in after.sole().walk()) == 3  # one, and two that project
