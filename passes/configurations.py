@@ -15,7 +15,7 @@ from ..ir.workflow import Task
 from ..targets.cost import Work
 from ..targets.formula import Formula
 from ..targets.library import Executor
-from ..targets.sizes import Size, default_size, rendered
+from ..targets.sizes import Size, default_size, is_bounded, rendered
 from .base import Context
 from .pins import LANGUAGE_RUNNERS, MODEL_KNOBS, Pin, model_setting, pins_of
 
@@ -150,7 +150,7 @@ def work_of(
     output = amounts.get("output_tokens", (0.0, 0.0))
     if output_tokens is not None:
         output = (output_tokens, output_tokens)
-    elif not output[0]:
+    elif not output[0] or _by_type(task, executor):
         tokens = default_size(task.result).total("tokens")
         output = (tokens, tokens)
     limit = knobs.get("max_tokens")
@@ -168,11 +168,19 @@ def result_size(
         return Size()
     size = default_size(task.result)
     knobs = dict(config.knobs)
-    for fact, amount in executor.result:
+    for fact, amount in () if _by_type(task, executor) else executor.result:
         size = _with_fact(size, fact, _value(amount.p50, sizes, knobs))
     if output_tokens is not None:
         size = _with_fact(size, "tokens", output_tokens)
     return size
+
+
+def _by_type(task: Task, executor: Executor) -> bool:
+    """Tell whether the type of an answer says how long it is, better than its executor can.
+
+    An executor of `generate` does not know what it will be asked; `yes` or `no` is one token.
+    """
+    return executor.interface == "generate" and is_bounded(task.result)
 
 
 def _with_fact(size: Size, fact: str, value: float) -> Size:

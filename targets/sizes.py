@@ -133,6 +133,19 @@ def default_size(kind: Type) -> Size:
             return Size(fields=sizes, duration=SCENE_SECONDS if stretch else 0.0)
 
 
+def is_bounded(kind: Type) -> bool:
+    """Tell whether values of a type are about as long as the type says: they hold no free text."""
+    match kind:
+        case Base(name):
+            return name in SCALAR_TOKENS
+        case Enum():
+            return True
+        case Option(item) | ListOf(item):
+            return is_bounded(item)
+        case Record(fields):
+            return all(is_bounded(part) for _, part in fields)
+
+
 def _base_size(name: str) -> Size:
     match name:
         case "Text":

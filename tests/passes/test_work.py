@@ -5,9 +5,10 @@ from typing import TypeVar
 from murakkab.ir.reader import read_module
 from murakkab.ir.verifier import verify
 from murakkab.passes.bind import Bind
-from murakkab.passes.configurations import configurations
+from murakkab.passes.configurations import configurations, work_of
 from murakkab.passes.varying import MAX_CASES, Varying, combine, depend, fixed, merge, widen
 from murakkab.passes.work import Count, StepWork, analyse
+from murakkab.targets.sizes import FIELD_TOKENS
 
 from .worlds import A100, flow, world
 
@@ -62,6 +63,27 @@ def test_a_size_depends_on_the_knob_that_decides_it() -> None:
         ((step, output),) = case
         assert step == "frames"
         assert float(str(knobs[found["frames"].classes.index(output)])) == count
+
+
+def test_an_answer_without_text_is_as_long_as_its_type() -> None:
+    found = steps("""
+task fits(q: Text) -> Bool
+    prompt "{q}"
+task rate(q: Text) -> {score: Int, mood: "good" | "bad"}
+    prompt "{q}"
+task tell(q: Text) -> Text
+    prompt "{q}"
+workflow w(q: Text) -> {a: Bool, b: {score: Int, mood: "good" | "bad"}, c: Text} {
+    return {a: fits(q), b: rate(q), c: tell(q)}
+}
+""")
+    tokens = {
+        step.task.name: work_of(
+            step.task, step.configurations[0], the(step.sizes), None
+        ).output_tokens[0]
+        for step in found.values()
+    }
+    assert tokens == {"fits": 1.0, "rate": 2 * 2.0 + 2 * FIELD_TOKENS, "tell": 200.0}
 
 
 def test_what_waits_for_what() -> None:
