@@ -106,6 +106,7 @@ def _choices(
     ]
     data = [i for i in indices if sections[i].data]
     last = data[-1] if data else -1
+    varies = list(_in_turn(sections, distinct, shared))
 
     def together(i: int) -> tuple[bool, float, int]:
         rank = shared[i]
@@ -113,14 +114,30 @@ def _choices(
 
     orders = (
         indices,
-        sorted(indices, key=lambda i: (i > last, distinct[i], i)),  # closing words stay last
-        sorted(indices, key=lambda i: (distinct[i], i)),
+        sorted(indices, key=lambda i: (i > last, varies[i], i)),  # closing words stay last
+        sorted(indices, key=lambda i: (varies[i], i)),
         sorted(indices, key=together),
     )
     for order in orders:
         kept = [i for i in order if not sections[i].data and shared[i] is None]
         if kept == sorted(kept):
             yield Choice(tuple(sections[i] for i in order), _moved(order))
+
+
+def _in_turn(
+    sections: Order, distinct: Sequence[float], shared: Sequence[int | None]
+) -> Iterator[float]:
+    """Yield how much each section varies; an instruction no less than those that come before it.
+
+    Those that other tasks have too may come in another order.
+    """
+    before = 0.0
+    for section, own, rank in zip(sections, distinct, shared, strict=True):
+        if section.data or rank is not None:
+            yield own
+            continue
+        before = max(before, own)
+        yield before
 
 
 def _moved(order: Sequence[int]) -> int:
