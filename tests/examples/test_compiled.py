@@ -1,0 +1,48 @@
+"""Every example compiles at every level, for the cluster and for an endpoint, to the same bytes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .scripted import CLUSTER, CODE_TOOLS, EXAMPLES, MODEL, compiled
+
+LIBRARIES: dict[str, tuple[Path, ...]] = {"code_debate": (CODE_TOOLS,)}
+_COMPILE = """
+import sys
+from pathlib import Path
+import murakkab
+source, cluster, *library = map(Path, sys.argv[1:])
+sys.stdout.write(murakkab.compile(source, cluster=cluster, library=library).to_json())
+"""
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_an_example_compiles_at_every_level(name: str, level: int) -> None:
+    plan = compiled(name, LIBRARIES[name], cluster=CLUSTER, level=level)
+    assert plan.target == "sim" and plan.predicted.gpus > 0
+    attached = compiled(name, LIBRARIES[name], endpoints={MODEL: "http://h/v1"}, level=level)
+    (endpoint,) = (engine.endpoint for engine in attached.engines if engine.endpoint is not None)
+    assert attached.target == "vllm" and endpoint.url == "http://h/v1"
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_its_plan_is_the_same_bytes_in_every_process(name: str) -> None:
+    source = EXAMPLES / name / f"{name}.mkb"
+    command = [sys.executable, "-c", _COMPILE, *map(str, (source, CLUSTER, *LIBRARIES[name]))]
+    written = [
+        subprocess.run(
+            command,
+            cwd=EXAMPLES,
+            capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert written[0].startswith(b"{") and written[0] == written[1]
