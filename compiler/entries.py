@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..ir.diagnostics import Diagnostic, did_you_mean
 from ..ir.workflow import Task
-from ..passes.bind import GENERATE
+from ..passes.ability import GENERATE
 from ..targets.library import Library
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
-from ..passes.bind import GENERATE
+from ..passes.ability import GENERATE
 from ..passes.pins import LANGUAGE_RUNNERS
 from ..targets.library import Executor, load_library
 from ..targets.plan import Plan

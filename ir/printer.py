@@ -66,6 +66,7 @@ def _task(task: Task, locs: bool) -> str:
         "effect": task.effect or None,
         "interface": task.interface,
         "prompt": task.prompt,
+        "scored": task.scored or None,
         "system": task.system,
         "using": task.using,
     }

@@ -257,7 +257,7 @@ class _Builder(Transformer[Token, Any]):
         self._values.clear()
         values: dict[str, Any] = dict(attrs or ())
         for key, value in values.items():
-            wanted = {"binding": tuple, "effect": bool}.get(key, str)
+            wanted = {"binding": tuple, "effect": bool, "scored": bool}.get(key, str)
             if key not in _TASK_ATTRS or not isinstance(value, wanted):
                 raise _Fault(name, f"`{key}` cannot be an attribute of a task with this value")
         return Task(name[1:], params, result, loc=locs[0] if locs else None, **values)
@@ -287,7 +287,16 @@ class _Builder(Transformer[Token, Any]):
         )
 
 
-_TASK_ATTRS = ("binding", "description", "effect", "interface", "prompt", "system", "using")
+_TASK_ATTRS = (
+    "binding",
+    "description",
+    "effect",
+    "interface",
+    "prompt",
+    "scored",
+    "system",
+    "using",
+)
 
 
 def _text(token: Token) -> str:

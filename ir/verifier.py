@@ -10,7 +10,7 @@ from .diagnostics import CompileError, Diagnostic
 from .inference import call_type, result_type
 from .ops import OPS, Op, Region, Symbol, Value
 from .types import assignable
-from .workflow import Module, Task, Workflow
+from .workflow import Module, Task, Workflow, scored_result
 
 LEAST_FACTOR = 1e-6  # of quality: the logarithm is taken of it
 
@@ -153,6 +153,8 @@ def _calls(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]
 
 
 def _call(op: Op, task: Task) -> Iterator[str]:
+    if task.scored and task.result != scored_result(task.answer):
+        yield f"`@{task.name}` is scored, so it must give {scored_result(task.answer)}"
     if len(op.operands) != len(task.params):
         yield f"`@{task.name}` takes {len(task.params)} arguments, gets {len(op.operands)}"
         return

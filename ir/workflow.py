@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .diagnostics import Span
 from .ops import Attr, Attrs, Level, Op, Region, Symbol, Value
-from .types import Type
+from .types import FLOAT, Record, Type
 
 if TYPE_CHECKING:
     import networkx
@@ -52,7 +52,8 @@ class Expectation:
 class Task:
     """A typed piece of work in words, and (from the logical level on) the interface it binds to.
 
-    `binding` names the interface's parameters in the order of the task's own.
+    `binding` names the interface's parameters in the order of the task's own. Answers of a `scored`
+    task come with how sure the model was of them: its result is `{value: T, confidence: Float}`.
     """
 
     name: str
@@ -65,7 +66,20 @@ class Task:
     using: str | None = None
     interface: str | None = None
     binding: tuple[str, ...] = ()
+    scored: bool = False
     loc: Span | None = None
+
+    @property
+    def answer(self) -> Type:
+        """What is asked for: the result, of a scored task without the confidence."""
+        if self.scored and isinstance(self.result, Record):
+            return dict(self.result.fields)["value"]
+        return self.result
+
+
+def scored_result(answer: Type) -> Record:
+    """Return the type of an answer together with the confidence in it, from 0 to 1."""
+    return Record((("value", answer), ("confidence", FLOAT)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from typing import ClassVar
 
 from ..ir.diagnostics import CompileError, Diagnostic, did_you_mean
 from ..ir.ops import Attr, Op, Region, Symbol, attributes
-from ..ir.types import Base, ListOf, Option, Record, Type
 from ..ir.workflow import Module, Task
 from ..targets.library import Executor
+from .ability import GENERATE, able
 from .base import Context, Pass
+from .compositions.arrangement import Arrangement, arranged, pinned_composition
+from .compositions.expansion import expanded
 from .matching import THRESHOLD, binding, by_description
-from .pins import MODEL_KNOBS, SELECTORS, pins_of, refuses
+from .pins import MODEL_KNOBS, SELECTORS, pin_place, pins_of, refuses
 from .wording import prompt_of, with_prompts
-
-GENERATE = "generate"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Bind(Pass):
     has a prompt, else to the interface whose description and signature fit best; when none does,
     to `generate` with a prompt made from its description. What was chosen by words, and what came
     second, is noted in the module's `note.*` attributes. Pins that no executor can satisfy are
-    errors of the program.
+    errors of the program. Calls pinned to a composition of the library are expanded.
     """
 
     name: ClassVar[str] = "bind"
@@ -55,15 +55,17 @@ class Bind(Pass):
             if task.prompt is None and tasks[task.name].prompt is not None:
                 worded.append(task.name)
         workflows = []
+        composed: dict[str, Arrangement] = {}
         for workflow in module.workflows:
-            region = _bind_region(workflow.body, tasks, context, findings)
+            region = _bind_region(workflow.body, tasks, context, findings, composed)
             workflows.append(replace(workflow, body=region))
         if findings:
             raise CompileError(findings)
         attrs = attributes({**dict(module.attrs), **notes})
         own = tuple(tasks[name] for name in sorted(tasks))
         logical = Module("logical", tuple(workflows), own, (), attrs)
-        return with_prompts(logical, worded) if worded else logical
+        logical = with_prompts(logical, worded) if worded else logical
+        return expanded(logical, composed) if composed else logical
 
 
 def _bind_task(task: Task, context: Context) -> tuple[Task, str] | Diagnostic:
@@ -160,17 +162,35 @@ def _signature(task: Task) -> str:
 
 
 def _bind_region(
-    region: Region, tasks: dict[str, Task], context: Context, findings: list[Diagnostic]
+    region: Region,
+    tasks: dict[str, Task],
+    context: Context,
+    findings: list[Diagnostic],
+    composed: dict[str, Arrangement],
 ) -> Region:
-    return replace(region, ops=tuple(_bind_op(op, tasks, context, findings) for op in region.ops))
+    bound = (_bind_op(op, tasks, context, findings, composed) for op in region.ops)
+    return replace(region, ops=tuple(bound))
 
 
-def _bind_op(op: Op, tasks: dict[str, Task], context: Context, findings: list[Diagnostic]) -> Op:
+def _bind_op(
+    op: Op,
+    tasks: dict[str, Task],
+    context: Context,
+    findings: list[Diagnostic],
+    composed: dict[str, Arrangement],
+) -> Op:
     if op.regions:
-        return replace(
-            op, regions=tuple(_bind_region(r, tasks, context, findings) for r in op.regions)
-        )
+        nested = (_bind_region(r, tasks, context, findings, composed) for r in op.regions)
+        return replace(op, regions=tuple(nested))
     if op.kind != "call" or op.symbol not in tasks:
+        return op
+    composition = pinned_composition(op, context.library)
+    if composition is not None:
+        arrangement = arranged(op, tasks[op.symbol], composition, context)
+        if isinstance(arrangement, Diagnostic):
+            findings.append(arrangement)
+        else:
+            composed[op.out().name] = arrangement
         return op
     found = list(_candidates(op, tasks[op.symbol], context))
     faults = [f for f in found if isinstance(f, Diagnostic)]
@@ -183,8 +203,8 @@ def _bind_op(op: Op, tasks: dict[str, Task], context: Context, findings: list[Di
 
 
 def _candidates(op: Op, task: Task, context: Context) -> Iterator[Executor | Diagnostic]:
-    able = _able(task, context)
-    if not able:
+    left = able(task, context)
+    if not left:
         yield Diagnostic(
             "no-executor",
             f"no executor of the library carries out `{task.name}` (interface `{task.interface}`)",
@@ -194,34 +214,13 @@ def _candidates(op: Op, task: Task, context: Context) -> Iterator[Executor | Dia
         return
     for name, pins in itertools.groupby(pins_of(op), key=lambda pin: pin.name):
         together = tuple(pins)
-        refusals = [(executor, refuses(executor, together)) for executor in able]
+        refusals = [(executor, refuses(executor, together)) for executor in left]
         left = [executor for executor, why in refusals if why is None]
         if not left:
             text = "` and `".join(map(str, together))
             yield _unsatisfiable(op, task, name, text, together[0].value, refusals, context)
             return
-        able = left
-    yield from able
-
-
-def _able(task: Task, context: Context) -> list[Executor]:
-    interface = task.interface or GENERATE
-    able = list(context.library.implementing(interface))
-    if interface == GENERATE:
-        needed = {name for p in task.params for name in _modalities(p.type)}
-        able = [e for e in able if needed <= set(e.modalities)]
-    return able
-
-
-def _modalities(kind: Type) -> Iterator[str]:
-    match kind:
-        case Base("Image" | "Audio" | "Video" as name):
-            yield name.lower()
-        case ListOf(item) | Option(item):
-            yield from _modalities(item)
-        case Record(fields):
-            for _, part in fields:
-                yield from _modalities(part)
+    yield from left
 
 
 def _unsatisfiable(
@@ -233,18 +232,15 @@ def _unsatisfiable(
     refusals: Sequence[tuple[Executor, str | None]],
     context: Context,
 ) -> Diagnostic:
-    place = op.locs[0] if op.locs else None
-    at = op.attr(f"at.{name}")
-    if place is not None and isinstance(at, tuple) and len(at) == 4:
-        line, column, end_line, end_column = (int(n) for n in at if isinstance(n, int))
-        place = replace(place, line=line, column=column, end_line=end_line, end_column=end_column)
+    place = pin_place(op, name)
     if name == "executor" and isinstance(value, str) and context.library.get(value) is None:
         known = [e.name for e, _ in refusals]
         return Diagnostic(
             "unknown-executor",
             f"no executor named `{value}`",
             place,
-            help=did_you_mean(value, known) or _among(known),
+            help=did_you_mean(value, [*known, *(c.name for c in context.library.compositions)])
+            or _among(known),
         )
     knobs = {knob for executor, _ in refusals for knob, _ in executor.knobs}
     if name not in SELECTORS and name not in knobs and name not in MODEL_KNOBS:

@@ -11,6 +11,7 @@ from functools import cached_property
 from ..ir.ops import Attr, Op
 from ..ir.printer import attr_text
 from ..ir.template import Placeholder, parse_template
+from ..ir.types import FLOAT
 from ..ir.workflow import Task
 from ..targets.cost import Work
 from ..targets.formula import Formula
@@ -151,7 +152,7 @@ def work_of(
     if output_tokens is not None:
         output = (output_tokens, output_tokens)
     elif not output[0] or _by_type(task, executor):
-        tokens = default_size(task.result).total("tokens")
+        tokens = default_size(task.answer).total("tokens")
         output = (tokens, tokens)
     limit = knobs.get("max_tokens")
     if isinstance(limit, (int, float)):
@@ -166,12 +167,14 @@ def result_size(
     executor = config.executor
     if executor is None:
         return Size()
-    size = default_size(task.result)
+    size = default_size(task.answer)
     knobs = dict(config.knobs)
     for fact, amount in () if _by_type(task, executor) else executor.result:
         size = _with_fact(size, fact, _value(amount.p50, sizes, knobs))
     if output_tokens is not None:
         size = _with_fact(size, "tokens", output_tokens)
+    if task.scored:
+        return Size(fields=(("value", size), ("confidence", default_size(FLOAT))))
     return size
 
 
@@ -180,7 +183,7 @@ def _by_type(task: Task, executor: Executor) -> bool:
 
     An executor of `generate` does not know what it will be asked; `yes` or `no` is one token.
     """
-    return executor.interface == "generate" and is_bounded(task.result)
+    return executor.interface == "generate" and is_bounded(task.answer)
 
 
 def _with_fact(size: Size, fact: str, value: float) -> Size:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..ir.diagnostics import Span
 from ..ir.ops import Attr, Op
 from ..targets.library import Executor
 
@@ -56,6 +57,16 @@ def pins_of(op: Op) -> tuple[Pin, ...]:
             sign, _, value = str(one).partition(" ")
             found.append(Pin(key.removeprefix("pin."), sign, _value(value)))
     return tuple(found)
+
+
+def pin_place(op: Op, name: str) -> Span | None:
+    """Return where a pin of a call stands in the source, the call where that is not known."""
+    place = op.locs[0] if op.locs else None
+    at = op.attr(f"at.{name}")
+    if place is None or not isinstance(at, tuple) or len(at) != 4:
+        return place
+    line, column, end_line, end_column = (int(n) for n in at if isinstance(n, int))
+    return replace(place, line=line, column=column, end_line=end_line, end_column=end_column)
 
 
 def _value(text: str) -> Attr:

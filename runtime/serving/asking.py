@@ -16,6 +16,7 @@ from ..values import ValueProblem
 from ..worker import Measured, Offer, Usage
 from .audio import audio_file
 from .client import HttpClient, post
+from .confidence import ASKING, confidence_of
 from .dialogue import Dialogue
 from .endpoint import Allowance, Endpoint
 from .events import Hear
@@ -34,6 +35,7 @@ _PATHS = {
     "transcription": "/audio/transcriptions",
 }
 _SLOW = "state a longer `timeout_s` in the executor's settings where it is only slow"
+_UNSURE = 'use a server that answers `logprobs`, or a cascade with `verify = "task"`'
 _CHARACTERS_A_TOKEN = 4.0  # of English text, for rate limits only
 
 
@@ -104,11 +106,13 @@ class Asker:
         body |= {name: step.knobs[name] for name in _SAMPLING if name in step.knobs}
         if replica.origin != "attached":
             body["priority"] = -round(self._urgency.get(step.name, 0.0) * 1000)
-        form = response_format(step.task.result)
+        form = response_format(step.task.answer)
         if form is not None:
             body["response_format"] = form
+        if step.task.scored:
+            body |= ASKING
         heard = offer if dict(executor.settings).get("stream", True) else None
-        dialogue = Dialogue(step.task.result, messages, call.given, heard)
+        dialogue = Dialogue(step.task.answer, messages, call.given, heard)
         if dialogue.streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return await self._converse(replica, call, body, dialogue)
@@ -122,24 +126,28 @@ class Asker:
             body["messages"] = dialogue.messages
             try:
                 answer, more = await self._complete(replica, call, body, dialogue.listen())
+                sure = self._confidence(replica, call, answer, more)
             except CallFailed as error:
                 if usage.requests:
                     error.usage = usage if error.usage is None else usage.plus(error.usage)
                 raise
             usage = usage.plus(more)
             try:
-                return Measured(dialogue.read(answer), usage)
+                value = dialogue.read(answer["message"]["content"])
+                if sure is not None:
+                    value = {"value": value, "confidence": sure}
+                return Measured(value, usage)
             except ValueProblem as found:
                 problem = str(found)
         cut = ": it was cut short by its limit" if usage.cut else ""
-        message = f"the model's answer is no {call.step.task.result}, asked twice{cut}: {problem}"
+        message = f"the model's answer is no {call.step.task.answer}, asked twice{cut}: {problem}"
         hint = "raise `max_tokens`" if usage.cut else "use a better model, or a simpler type"
         raise CallFailed(message, retryable=True, help=hint, usage=usage, kind="malformed")
 
     async def _complete(
         self, replica: Replica, call: Submit, body: dict[str, Any], hear: Hear | None
-    ) -> tuple[str, Usage]:
-        """Return the text of one chat completion and what it consumed."""
+    ) -> tuple[dict[str, Any], Usage]:
+        """Return the answer of one chat completion, which has text, and what it consumed."""
         length = sum(len(str(message["content"])) for message in body["messages"])
         await self._allowance.ask(length / _CHARACTERS_A_TOKEN)
         document, usage = await self._post(replica, call, "chat", body, hear)
@@ -156,7 +164,22 @@ class Asker:
             raise CallFailed(said, retryable=not refused, usage=usage)
         if not isinstance(text, str):
             raise self._strange(replica, usage)
-        return text, usage
+        return choice, usage
+
+    def _confidence(
+        self, replica: Replica, call: Submit, choice: dict[str, Any], usage: Usage
+    ) -> float | None:
+        """Return how sure the model was of an answer to a scored task, None for other tasks."""
+        if not call.step.task.scored:
+            return None
+        try:
+            found = confidence_of(choice)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise self._strange(replica, usage) from None
+        if found is None:
+            message = f"`{replica.endpoint.url}` tells no probabilities of tokens"
+            raise CallFailed(message, retryable=False, help=_UNSURE, usage=usage)
+        return found
 
     async def _embedding(self, replica: Replica, call: Submit) -> Measured:
         text = input_text(call.step, _arguments(call))
