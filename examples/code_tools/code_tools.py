@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 # A fence may name a language; an answer that is cut short lacks the last one.
 _FENCED = re.compile(r"^```[^\n`]*\n(.*?)(?:^```|\Z)", re.DOTALL | re.MULTILINE)
 
 
 class Attempt(TypedDict):
-    """A program, whether it passes the tests it was given, and how many testers agree with it."""
+    """A program, whether it passes its tests, and how many testers agree, where there are any."""
 
     program: str
     passed: bool
-    agreed: int
+    agreed: NotRequired[int]
     report: str
 
 
@@ -28,4 +28,4 @@ def leading(attempts: list[Attempt]) -> Attempt:
 
     Raises `ValueError` where there is none.
     """
-    return max(attempts, key=lambda attempt: (attempt["passed"], attempt["agreed"]))
+    return max(attempts, key=lambda attempt: (attempt["passed"], attempt.get("agreed", 0)))

@@ -11,7 +11,11 @@ import pytest
 
 from .scripted import CLUSTER, CODE_TOOLS, EXAMPLES, MODEL, compiled
 
-LIBRARIES: dict[str, tuple[Path, ...]] = {"code_debate": (CODE_TOOLS,)}
+LIBRARIES: dict[str, tuple[Path, ...]] = {
+    "code_debate": (CODE_TOOLS,),
+    "dynamic_coding": (CODE_TOOLS,),
+    "math_reflect": (),
+}
 _COMPILE = """
 import sys
 from pathlib import Path
@@ -35,14 +39,14 @@ def test_an_example_compiles_at_every_level(name: str, level: int) -> None:
 def test_its_plan_is_the_same_bytes_in_every_process(name: str) -> None:
     source = EXAMPLES / name / f"{name}.mkb"
     command = [sys.executable, "-c", _COMPILE, *map(str, (source, CLUSTER, *LIBRARIES[name]))]
-    written = [
-        subprocess.run(
+    running = [
+        subprocess.Popen(
             command,
             cwd=EXAMPLES,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONHASHSEED": seed},
-            check=True,
-        ).stdout
+        )
         for seed in ("1", "2")
     ]
-    assert written[0].startswith(b"{") and written[0] == written[1]
+    one, other = (process.communicate()[0] for process in running)
+    assert one.startswith(b"{") and one == other
