@@ -61,6 +61,7 @@ def _instructive(attrs: Attrs) -> Attrs:
 
 def _task(task: Task, locs: bool) -> str:
     attrs: dict[str, Attr] = {
+        "answers": task.answers or None,
         "binding": task.binding or None,
         "description": task.description or None,
         "effect": task.effect or None,

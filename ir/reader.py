@@ -257,7 +257,7 @@ class _Builder(Transformer[Token, Any]):
         self._values.clear()
         values: dict[str, Any] = dict(attrs or ())
         for key, value in values.items():
-            wanted = {"binding": tuple, "effect": bool, "scored": bool}.get(key, str)
+            wanted = _TASK_TYPES.get(key, str)
             if key not in _TASK_ATTRS or not isinstance(value, wanted):
                 raise _Fault(name, f"`{key}` cannot be an attribute of a task with this value")
         return Task(name[1:], params, result, loc=locs[0] if locs else None, **values)
@@ -287,7 +287,14 @@ class _Builder(Transformer[Token, Any]):
         )
 
 
+_TASK_TYPES: dict[str, type] = {
+    "answers": tuple,
+    "binding": tuple,
+    "effect": bool,
+    "scored": bool,
+}
 _TASK_ATTRS = (
+    "answers",
     "binding",
     "description",
     "effect",

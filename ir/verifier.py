@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .diagnostics import CompileError, Diagnostic
 from .inference import call_type, result_type
 from .ops import OPS, Op, Region, Symbol, Value
-from .types import assignable
+from .types import Record, Type, assignable
 from .workflow import Module, Task, Workflow, scored_result
 
 LEAST_FACTOR = 1e-6  # of quality: the logarithm is taken of it
@@ -155,6 +155,8 @@ def _calls(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]
 def _call(op: Op, task: Task) -> Iterator[str]:
     if task.scored and task.result != scored_result(task.answer):
         yield f"`@{task.name}` is scored, so it must give {scored_result(task.answer)}"
+    if task.answers and not _holds(task.result, len(task.answers)):
+        yield f"`@{task.name}` gives {len(task.answers)} answers, so a record of as many fields"
     if len(op.operands) != len(task.params):
         yield f"`@{task.name}` takes {len(task.params)} arguments, gets {len(op.operands)}"
         return
@@ -165,6 +167,10 @@ def _call(op: Op, task: Task) -> Iterator[str]:
         yield f"its result must be {call_type(task.result, optional=op.flag('optional'))}"
     if task.effect and (op.flag("optional") or op.flag("skip")):
         yield "an effect cannot be optional"
+
+
+def _holds(kind: Type, answers: int) -> bool:
+    return isinstance(kind, Record) and len(kind.fields) == answers
 
 
 def _speculation(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]]:

@@ -54,6 +54,8 @@ class Task:
 
     `binding` names the interface's parameters in the order of the task's own. Answers of a `scored`
     task come with how sure the model was of them: its result is `{value: T, confidence: Float}`.
+    `answers` are the tasks that one of several prompts asks for together, each the name of the task
+    whose answer a field of its result is, in their order.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Task:
     interface: str | None = None
     binding: tuple[str, ...] = ()
     scored: bool = False
+    answers: tuple[str, ...] = ()
     loc: Span | None = None
 
     @property

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..ir.ops import Attr, Op
 from ..ir.printer import attr_text
 from ..ir.template import Placeholder, parse_template
-from ..ir.types import FLOAT
+from ..ir.types import FLOAT, Record, Type
 from ..ir.workflow import Task
 from ..targets.cost import Work
 from ..targets.formula import Formula
 from ..targets.library import Executor
-from ..targets.sizes import Size, default_size, is_bounded, rendered
+from ..targets.sizes import FIELD_TOKENS, Size, default_size, is_bounded, rendered
 from .base import Context
 from .pins import LANGUAGE_RUNNERS, MODEL_KNOBS, Pin, model_setting, pins_of
 
@@ -25,6 +25,8 @@ from .pins import LANGUAGE_RUNNERS, MODEL_KNOBS, Pin, model_setting, pins_of
 LEFT_OUT_QUALITY = 0.97
 # Tokens a vision-language model spends on one image where its library entry does not say.
 IMAGE_TOKENS = 1000.0
+# Tokens that the author expects of each answer of a call; None where he does not say.
+Expected = tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,9 @@ def parameters(task: Task, arguments: Mapping[str, Size]) -> dict[str, Size]:
 
 
 def work_of(
-    task: Task, config: Configuration, sizes: Mapping[str, Size], output_tokens: float | None
+    task: Task, config: Configuration, sizes: Mapping[str, Size], expected: Expected = (None,)
 ) -> Work:
-    """Return what one call costs; `output_tokens` is what the author expects, if he said."""
+    """Return what one call costs; `expected` is how long the author expects its answers to be."""
     executor = config.executor
     if executor is None:
         return Work()
@@ -148,42 +150,69 @@ def work_of(
         # the author's prompt replaces the library's
         tokens = written.total("tokens") + IMAGE_TOKENS * written.total("images")
         prompt = (tokens, tokens)
-    output = amounts.get("output_tokens", (0.0, 0.0))
-    if output_tokens is not None:
-        output = (output_tokens, output_tokens)
-    elif not output[0] or _by_type(task, executor):
-        tokens = default_size(task.answer).total("tokens")
-        output = (tokens, tokens)
+    usual = amounts.get("output_tokens", (0.0, 0.0))
+    answers = [_written(*pair, executor, usual) for pair in _answers(task, expected)]
+    framed = FIELD_TOKENS * len(task.answers)
+    output = (framed + sum(p50 for p50, _ in answers), framed + sum(p90 for _, p90 in answers))
     limit = knobs.get("max_tokens")
     if isinstance(limit, (int, float)):
         output = (min(output[0], limit), min(output[1], limit))
     return Work(prompt_tokens=prompt, output_tokens=output)
 
 
+def _answers(task: Task, expected: Expected) -> Iterator[tuple[Type, float | None]]:
+    """Yield the type of each answer that a call asks for, and how long it is expected to be."""
+    kinds = [task.answer]
+    if task.answers and isinstance(task.result, Record):
+        kinds = [kind for _, kind in task.result.fields]
+    yield from zip(kinds, expected, strict=True)
+
+
+def _written(
+    answer: Type, expected: float | None, executor: Executor, usual: tuple[float, float]
+) -> tuple[float, float]:
+    """Return the tokens of an answer, `usual` being what the executor knows of its answers."""
+    if expected is not None:
+        return (expected, expected)
+    if usual[0] and not _by_type(answer, executor):
+        return usual
+    tokens = default_size(answer).total("tokens")
+    return (tokens, tokens)
+
+
 def result_size(
-    task: Task, config: Configuration, sizes: Mapping[str, Size], output_tokens: float | None
+    task: Task, config: Configuration, sizes: Mapping[str, Size], expected: Expected = (None,)
 ) -> Size:
     """Return the expected size of a call's result; nothing for work left out."""
     executor = config.executor
     if executor is None:
         return Size()
-    size = default_size(task.answer)
     knobs = dict(config.knobs)
-    for fact, amount in () if _by_type(task, executor) else executor.result:
-        size = _with_fact(size, fact, _value(amount.p50, sizes, knobs))
-    if output_tokens is not None:
-        size = _with_fact(size, "tokens", output_tokens)
+    usual = tuple((fact, _value(amount.p50, sizes, knobs)) for fact, amount in executor.result)
+    found = [_answer_size(*pair, executor, usual) for pair in _answers(task, expected)]
+    if task.answers and isinstance(task.result, Record):
+        names = (name for name, _ in task.result.fields)
+        return Size(fields=tuple(zip(names, found, strict=True)))
     if task.scored:
-        return Size(fields=(("value", size), ("confidence", default_size(FLOAT))))
-    return size
+        return Size(fields=(("value", found[0]), ("confidence", default_size(FLOAT))))
+    return found[0]
 
 
-def _by_type(task: Task, executor: Executor) -> bool:
+def _answer_size(
+    answer: Type, expected: float | None, executor: Executor, usual: Iterable[tuple[str, float]]
+) -> Size:
+    size = default_size(answer)
+    for fact, value in () if _by_type(answer, executor) else usual:
+        size = _with_fact(size, fact, value)
+    return size if expected is None else _with_fact(size, "tokens", expected)
+
+
+def _by_type(answer: Type, executor: Executor) -> bool:
     """Tell whether the type of an answer says how long it is, better than its executor can.
 
     An executor of `generate` does not know what it will be asked; `yes` or `no` is one token.
     """
-    return executor.interface == "generate" and is_bounded(task.answer)
+    return executor.interface == "generate" and is_bounded(answer)
 
 
 def _with_fact(size: Size, fact: str, value: float) -> Size:

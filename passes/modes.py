@@ -92,7 +92,7 @@ def ways(step: StepWork, terms: Terms) -> Iterator[Way]:
                 left_out = LEFT_OUT_QUALITY**weight
                 yield Way(config, case, emits, count, left_out, nothing, 0.0, 0.0)
                 continue
-            work = work_of(step.task, config, sizes, step.output_tokens)
+            work = work_of(step.task, config, sizes, step.expected)
             if _overflows(config.executor, work):
                 continue
             for priced in _priced(config, config.executor, count, found, work, owner, terms):
@@ -136,7 +136,7 @@ def _holds_prompt(
     """Tell whether an executor's context holds the prompt in any case of what comes before."""
     executor = config.executor
     return executor is not None and any(
-        not _overflows(executor, work_of(step.task, config, sizes, step.output_tokens))
+        not _overflows(executor, work_of(step.task, config, sizes, step.expected))
         for sizes in situations
     )
 

@@ -18,7 +18,7 @@ from ..ir.ops import Op, Region, Value
 from ..ir.types import Type
 from ..ir.workflow import Module, Task, Workflow
 from ..targets.sizes import Size, default_size
-from .configurations import Configuration, parameters, result_size
+from .configurations import Configuration, Expected, parameters, result_size
 from .dependencies import Waits, after, as_list, both, element
 from .varying import Case, Varying, combine, depend, fixed
 
@@ -51,7 +51,8 @@ class StepWork:
 
     sizes: the interface's parameters (and `prompt`), case by case; counts likewise. outputs: the
     result's size, one per configuration. classes: the class of what each configuration puts out.
-    waits: the steps it must wait for, and those it streams from.
+    expected: the tokens that the author expects of each answer (`expect tokens(task)`). waits: the
+    steps it must wait for, and those it streams from.
     """
 
     op: Op
@@ -61,7 +62,7 @@ class StepWork:
     counts: Varying[Count]
     outputs: Varying[tuple[Size, ...]]
     classes: tuple[int, ...]
-    output_tokens: float | None
+    expected: Expected
     waits: Waits
 
 
@@ -165,7 +166,8 @@ class _Walker:
         configs = self.configured[name]
         arguments = [self.known[value.name] for value in op.operands]
         names = [param.name for param in task.params]
-        expected = self.facts.get(f"tokens({task.name})")
+        asked = task.answers or (task.name,)
+        expected = tuple(self.facts.get(f"tokens({name})") for name in asked)
 
         sizes: Varying[Mapping[str, Size]] = combine(
             lambda *found: parameters(task, dict(zip(names, found, strict=True))),

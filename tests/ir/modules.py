@@ -39,8 +39,10 @@ TYPES: tuple[Type, ...] = (
 )
 LITERALS: tuple[Type, ...] = (TEXT, INT, FLOAT, BOOL, WORD)
 CARRIED: tuple[Type, ...] = (TEXT, ListOf(TEXT), INT)
+BOTH = Record((("ask", TEXT), ("word", WORD)))
 TASKS = (
     Task("ask", (Value("q", TEXT),), TEXT, description="Answer. « é »", prompt="{q}\n日本"),
+    Task("both", (Value("q", TEXT),), BOTH, prompt="{q}, {q}?", answers=("ask", "word")),
     Task("count", (Value("xs", ListOf(TEXT)),), INT, using="count"),
     Task("find", (Value("q", TEXT), Value("n", INT)), Option(TEXT)),
     Task("note", (Value("q", TEXT), Value("maybe", Option(TEXT))), NOTE),

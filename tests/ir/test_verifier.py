@@ -45,6 +45,12 @@ BROKEN = {
             "return(%x)"
         ),
     ),
+    "answers without a field each": (
+        "calls",
+        flow("return(%q)")
+        .replace("workflow", 'task @g(%a: Text) -> {b: Text} {answers = ["b", "c"]} workflow')
+        .replace("{ return", "{ %x = call @g(%q) : {b: Text} return"),
+    ),
     "factor of quality": (
         "chances",
         flow("%x = call @f(%q) {factor = 0.0} : Text return(%x)"),

@@ -120,7 +120,7 @@ def test_a_detector_reads_its_images_on_any_device() -> None:
     call = "workflow w(frames: [Image]) -> [Text] { return detect_objects(frames) }"
     (task,) = [t for t in flow(call).tasks if t.name == "detect_objects"]
     frames = {"frames": Size(length=10.0, item=Size(images=1.0))}
-    work = work_of(replace(task, binding=("frames",)), Configuration(executor), frames, None)
+    work = work_of(replace(task, binding=("frames",)), Configuration(executor), frames)
     assert work.prompt_tokens[0] == pytest.approx(25_300)
     (pool,) = context.cluster.pools
     took = context.costs.estimate(executor, {}, Slot(pool, "cpu"), work, 1).latency.p50

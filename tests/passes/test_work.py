@@ -51,7 +51,7 @@ def test_expectations_size_the_work() -> None:
     assert {c.calls for c in found["frames"].counts.values()} == {8.0}
     assert {c.calls for c in found["answer"].counts.values()} == {1.0}
     assert the(found["scenes"].sizes)["video"].duration == 80.0
-    assert found["answer"].output_tokens == 50.0
+    assert found["answer"].expected == (50.0,)
 
 
 def test_a_size_depends_on_the_knob_that_decides_it() -> None:
@@ -78,12 +78,39 @@ workflow w(q: Text) -> {a: Bool, b: {score: Int, mood: "good" | "bad"}, c: Text}
 }
 """)
     tokens = {
-        step.task.name: work_of(
-            step.task, step.configurations[0], the(step.sizes), None
-        ).output_tokens[0]
+        step.task.name: work_of(step.task, step.configurations[0], the(step.sizes)).output_tokens[0]
         for step in found.values()
     }
     assert tokens == {"fits": 1.0, "rate": 2 * 2.0 + 2 * FIELD_TOKENS, "tell": 200.0}
+
+
+BOTH = """
+module logical
+task @both(%q: Text) -> {said: Text, told: Text, fits: Bool} {answers = ["say", "tell", "fit"],
+    binding = ["q"], interface = "generate", prompt = "{q}"}
+workflow @w(%q: Text) -> {said: Text, told: Text, fits: Bool}
+    expect "tokens(say)" = 50.0
+{
+  %all = call @both(%q) {candidates = [@llama-3.1-8b]} : {said: Text, told: Text, fits: Bool}
+  return(%all)
+}
+"""
+
+
+def test_several_answers_are_as_long_as_each_of_them() -> None:
+    context, module = world(A100), read_module(BOTH)
+    verify(module)
+    (call,) = module.sole().calls()
+    (step,) = analyse(module, {"all": configurations(call, context)})
+    (config,) = step.configurations
+    output = work_of(step.task, config, the(step.sizes), step.expected).output_tokens
+    assert output == (50.0 + 200.0 + 1.0 + 3 * FIELD_TOKENS, 50.0 + 400.0 + 1.0 + 3 * FIELD_TOKENS)
+    (size,) = the(step.outputs)
+    assert {name: part.tokens for name, part in size.fields} == {
+        "said": 50.0,
+        "told": 200.0,
+        "fits": 1.0,
+    }
 
 
 def test_what_waits_for_what() -> None:
