@@ -25,7 +25,15 @@ _CHAT_TEMPLATE = (
 _QUALITY = {"large": 1.0, "small": 0.8}
 
 
-def write_model(folder: Path, *, hidden: int, layers: int, heads: int, seed: int) -> int:
+def write_model(
+    folder: Path,
+    *,
+    hidden: int,
+    layers: int,
+    heads: int,
+    seed: int,
+    context: int = 2 * CONTEXT_TOKENS,
+) -> int:
     """Write a Llama of these sizes with a byte-level tokenizer; return its number of parameters."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -50,7 +58,7 @@ def write_model(folder: Path, *, hidden: int, layers: int, heads: int, seed: int
         num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=heads // 2,
-        max_position_embeddings=2 * CONTEXT_TOKENS,
+        max_position_embeddings=context,
         bos_token_id=vocabulary[begin],
         eos_token_id=vocabulary[end],
         pad_token_id=vocabulary[padding],
@@ -80,14 +88,15 @@ def write_library(
     max_tokens: int = 32,
     timeout_s: int = 60,
     temperature: float = 0.0,
+    context: int = CONTEXT_TOKENS,
 ) -> Path:
     """Write an executor library of models that stand in folders of their names beside it."""
-    entries = [_entry(name, max_tokens, timeout_s, temperature) for name in names]
+    entries = [_entry(name, max_tokens, timeout_s, temperature, context) for name in names]
     path.write_text("\n".join(entries), "utf-8")
     return path
 
 
-def _entry(name: str, max_tokens: int, timeout_s: int, temperature: float) -> str:
+def _entry(name: str, max_tokens: int, timeout_s: int, temperature: float, context: int) -> str:
     # JSON's strings, numbers and arrays are TOML's too
     rows: dict[str, object] = {
         "name": name,
@@ -97,7 +106,7 @@ def _entry(name: str, max_tokens: int, timeout_s: int, temperature: float) -> st
         "model": f"./{name}",
         "devices": ["cpu"],
         "cores": 1,
-        "context": CONTEXT_TOKENS,
+        "context": context,
     }
     tables: dict[str, Mapping[str, object]] = {
         "quality": {"value": _QUALITY[name], "metric": "none", "source": "weights are random"},
