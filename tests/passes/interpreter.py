@@ -1,10 +1,10 @@
-"""The meaning of flow and logical IR, as a plain sequential interpreter with made-up tasks."""
+"""The meaning of IR at every level, as a plain sequential interpreter with made-up tasks."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +14,25 @@ from murakkab.ir.workflow import Module, Task
 from murakkab.runtime.evaluate import evaluator
 
 Env = dict[str, Any]
+Fails = Callable[[str], bool]  # tells of a task with its arguments whether it fails
+
+
+class CallFails(ArithmeticError):
+    """A task failed with these arguments."""
 
 
 @dataclass
 class Trace:
-    """What a run gave and did: result, effects in order, how often each other task was called."""
+    """What a run gave and did: result, effects in order, how often each other task was called.
+
+    `made` counts the same calls by task and arguments.
+    """
 
     result: Any = None
     effects: list[tuple[str, str]] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
+    made: Counter[str] = field(default_factory=Counter)
+    failure: str | None = None
 
 
 def interpret(module: Module, arguments: Mapping[str, Any]) -> Trace:
@@ -30,8 +40,24 @@ def interpret(module: Module, arguments: Mapping[str, Any]) -> Trace:
     return _Run(module).workflow(arguments)
 
 
+def attempt(module: Module, arguments: Mapping[str, Any], fails: Fails) -> Trace:
+    """Run a module's only workflow to its end or its first failure, of which the trace tells."""
+    run = _Run(module, fails)
+    try:
+        return run.workflow(arguments)
+    except ArithmeticError as error:
+        run.trace.failure = str(error)
+        return run.trace
+
+
+def wording(task: Task, operands: Iterable[Any]) -> str:
+    """Return a task with its arguments, as one text."""
+    return f"{task.name}{list(operands)!r}"
+
+
 class _Run:
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, fails: Fails = lambda call: False) -> None:
+        self._fails = fails
         self._workflow = module.sole()
         self._tasks: dict[str, Task] = {task.name: task for task in module.tasks}
         self._sites: Counter[str] = Counter()
@@ -51,8 +77,8 @@ class _Run:
         match op.kind:
             case "const":
                 return op.attr("value")
-            case "call":
-                return self._call(op, operands)
+            case "call" | "invoke":
+                return None if op.flag("skip") else self._call(op, operands)
             case "map":
                 return [self._item(op, env, item)[0] for item in operands[0]]
             case "filter":
@@ -82,12 +108,15 @@ class _Run:
 
     def _call(self, op: Op, operands: list[Any]) -> Any:
         task = self._tasks[str(op.symbol)]
-        key = f"{task.name}{operands!r}"
+        key = wording(task, operands)
+        if self._fails(key):
+            raise CallFails(f"{key} fails")
         if task.effect:
             self.trace.effects.append((task.name, repr(operands)))
             key += str(len(self.trace.effects))
         else:
             self.trace.calls[task.name] += 1
+            self.trace.made[key] += 1
         if op.flag("sampled"):
             # every call of a step gives another value: merged or moved, it shows
             name = op.out().name
