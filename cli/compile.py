@@ -33,6 +33,8 @@ def command(
     to: str | None,
     print_ir_after: str | None,
     time_passes: bool,
+    stats: bool,
+    remarks: bool,
     **flags: Any,
 ) -> None:
     """Compile a workflow to a plan.
@@ -45,7 +47,7 @@ def command(
     from ..compiler.driver import compile_workflow, stage
 
     wanted = request(file, flags)
-    watch = Watch(print_ir_after, time_passes)
+    watch = Watch(print_ir_after, time_passes, stats, remarks)
     if emit not in (None, "plan"):
         from ..ir.printer import print_module
 

@@ -51,6 +51,7 @@ def command(output: Output, /, file: str, step: str | None) -> None:
             {
                 "steps": [asdict(s) for s in chosen],
                 "notes": plan.notes,
+                "remarks": [asdict(remark) for remark in plan.remarks],
                 "solver": asdict(plan.solver),
                 "service": None if plan.service is None else plan.service.document(),
             }
@@ -59,8 +60,11 @@ def command(output: Output, /, file: str, step: str | None) -> None:
     workflow = plan.module().sole()
     parts = [explained(plan, workflow, s) for s in chosen]
     if step is None:
+        from .remarks import account
         from .summary import proof
 
+        told = account(plan.remarks)
+        parts += [told] if told else []
         parts += [proof(plan.solver), *(f"note: {safe(note)}" for note in plan.notes)]
     if plan.service is not None:
         from .services import explanation

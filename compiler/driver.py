@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..ir.diagnostics import CompileError, Diagnostic, InputError
+from ..ir.remarks import Remarks
 from ..ir.workflow import Module
 from ..passes.alternatives import alternatives
 from ..passes.base import Context, Observer, Pass
@@ -26,7 +27,7 @@ from ..targets.costmodel import ProfileCostModel
 from ..targets.detect import detect_host
 from ..targets.library import availability, load_library
 from ..targets.lock_file import Lock, load_lock, lock_path, pinned, stale
-from ..targets.lower import lower, prediction
+from ..targets.lower import lower, prediction, tables
 from ..targets.plan import Alternative, Plan
 from ..targets.profiles import load_profiles
 from ..targets.registry import target_named
@@ -174,7 +175,10 @@ def compile_workflow(
     """
     begun = begin(request, {} if sources is None else sources)
     decisions: list[tuple[Formulation, Placement]] = []
-    listening = replace(begun.context, decided=lambda *decision: decisions.append(decision))
+    remarks = Remarks()
+    listening = replace(
+        begun.context, decided=lambda *decision: decisions.append(decision), remarked=remarks
+    )
     placed = begun.through(begun.passes, listening, observe)
     others: Mapping[str, tuple[Alternative, ...]] = {}
     service = None
@@ -184,9 +188,12 @@ def compile_workflow(
         service = formulation.service
     reference, notes = begun.reference()
     if reference is not None and reference.may_replace(placed, begun.flow.sole()):
-        placed, others, service = reference.placed, {}, None
+        placed, others, service, remarks = reference.placed, {}, None, Remarks()
         notes = (*notes, "the reference configuration is the best found, so the plan is -O0's")
-    plan = replace(begun.plan(placed, others, reference, notes), service=service)
+    elif reference is not None:
+        notes = (*notes, *_fewer_calls(reference.placed, placed))
+    plan = begun.plan(placed, others, reference, notes)
+    plan = replace(plan, service=service, remarks=remarks.all())
     warnings = begun.warnings(request, [plan])
     return Compiled(begun.flow, placed, plan, begun.context, warnings, begun.checked.sources)
 
@@ -337,6 +344,17 @@ def _notes(placed: Module, context: Context) -> list[str]:
     accuracy = dict(placed.attrs).get("note.accuracy")
     notes += [] if accuracy is None else [str(accuracy)]
     return notes + [note.message for note in context.library.notes]
+
+
+def _fewer_calls(written: Module, placed: Module) -> list[str]:
+    """Return a note of the calls that a run makes less often than as it is written."""
+    before, after = (
+        sum(step.calls for step in tables(module).steps if step.executor is not None)
+        for module in (written, placed)
+    )
+    if round(after) >= round(before):
+        return []
+    return [f"a run makes {after:.0f} calls; as it is written it would make {before:.0f}"]
 
 
 def digests(sources: Mapping[str, str], context: Context) -> dict[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ..ir.diagnostics import Span
 from ..ir.ops import LEVELS, Attr, Level
 from ..ir.printer import attr_text
+from ..ir.remarks import Remark, Reporter, Tell
 from ..ir.workflow import Module, Task
 from ..targets.cluster import Cluster
 from ..targets.cost import CostModel
@@ -28,7 +29,7 @@ class Context:
     can run. missing: executors that are not installed where the target runs, and why. effort: the
     solver's deterministic time, in OR-Tools' units (about a second each). decided: is told what was
     decided and between what, for whoever wants to explain it. measured: how configurations of
-    whole workflows were found to score.
+    whole workflows were found to score. remarked: is told what passes did and refused to do.
     """
 
     interfaces: tuple[Task, ...]
@@ -40,10 +41,19 @@ class Context:
     effort: float = 10.0
     decided: Callable[[Formulation, Placement], None] | None = None
     measured: WorkflowProfiles = field(default_factory=WorkflowProfiles)
+    remarked: Tell | None = None
 
     def offers(self, executor: Executor) -> bool:
         """Tell whether the target has the executor's runner and what it needs installed."""
         return executor.runner in self.runners and executor.name not in self.missing
+
+    def reporter(self, step: Pass) -> Reporter:
+        """Return what a pass says with what it did, and what it refused to do."""
+        return Reporter(step.name, self.remarked)
+
+    def quiet(self) -> Context:
+        """Return the context for rewrites that are tried out, of which nothing is said."""
+        return replace(self, remarked=None)
 
     def interface(self, name: str) -> Task | None:
         """Return an operator interface by name."""
@@ -99,5 +109,12 @@ def level_reached(have: Level, needed: Level) -> bool:
 class Observer(Protocol):
     """The pipeline's single callback: called after each pass, with what it did and took."""
 
-    def __call__(self, step: Pass, before: Module, after: Module, seconds: float) -> None:
-        """See one finished pass."""
+    def __call__(
+        self,
+        step: Pass,
+        before: Module,
+        after: Module,
+        seconds: float,
+        remarks: tuple[Remark, ...],
+    ) -> None:
+        """See one finished pass, and what it says that it did and did not do."""

@@ -8,11 +8,13 @@ from typing import ClassVar
 
 from ..ir.diagnostics import Span
 from ..ir.ops import Op, Region, Value
+from ..ir.remarks import Reporter
 from ..ir.workflow import Module, Workflow
 from .base import Context, Pass
 from .folding import RULES, Facts, Inline, Rewrite, Rule, constant
 from .rewrite import Traits, TraitsOf, Uses, carry_lengths, signature, substitute, united
 
+_WORDS = {"map": "for", "filter": "where", "loop": "repeat", "if": "if"}
 _BY_KIND: dict[str, tuple[Rule, ...]] = {
     kind: tuple(rule for rule in RULES if kind in rule.kinds)
     for kind in {kind for rule in RULES for kind in rule.kinds}
@@ -41,8 +43,9 @@ class Canonicalize(Pass):
         if module.level == "placed":
             return module  # the plan accounts for every step
         changed = True
+        report = context.reporter(self)
         while changed:
-            step = _Round(module)
+            step = _Round(module, report)
             module = module.with_workflow(step.run())
             changed = step.changed
         return module
@@ -51,14 +54,16 @@ class Canonicalize(Pass):
 class _Round(Facts):
     """One walk over a workflow: rules and merging on the way in, dropping on the way back."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, report: Reporter) -> None:
         self.workflow: Workflow = module.sole()
         self.changed = False
+        self._report = report
         self._traits = TraitsOf(module)
         self._uses = Uses(self.workflow)
         self._values: dict[str, Value] = {}  # what stands for a value from now on
         self._defining: dict[str, Op] = {}
-        self._seen: dict[Hashable, Op] = {}  # by signature, what is visible here
+        # what is visible here, by signature; calls also by task and arguments
+        self._seen: dict[Hashable, Op] = {}
         self._spans: dict[str, tuple[Span, ...]] = {}  # of what was merged into a value
 
     def run(self) -> Workflow:
@@ -95,7 +100,10 @@ class _Round(Facts):
     def _rewrite(self, op: Op, out: list[Op], mine: list[Hashable]) -> None:
         """Append what becomes of an operation; `mine` are the signatures its region made known."""
         rewritten = self._applied(op)
-        self.changed |= rewritten is not None
+        if rewritten is not None:
+            self.changed = True
+            if op.regions:
+                self._report.did("folding", f"what the `{_WORDS[op.kind]}` needs is known", op)
         while isinstance(rewritten, Op):
             op = rewritten
             rewritten = self._applied(op)
@@ -156,11 +164,34 @@ class _Round(Facts):
                 self._replace(op.result, equal.out())
                 self._merge_spans(equal, op)
                 self.changed = True
+                if self._traits(op).calls:
+                    self._report.did(
+                        "merging", "what is asked for twice is computed once", equal, op
+                    )
                 return
             self._seen[key] = op
             mine.append(key)
+        if op.symbol is not None:
+            self._tell_alike(op, op.symbol, mine)
         self._defining[op.result.name] = op
         out.append(op)
+
+    def _tell_alike(self, op: Op, task: str, mine: list[Hashable]) -> None:
+        """Say why a call is made that another seems to make already."""
+        key = (task, op.operands)
+        other = self._seen.get(key)
+        if other is None:
+            self._seen[key] = op
+            mine.append(key)
+            return
+        traits = self._traits(op)
+        if traits.effects:
+            why = "effects are never merged"
+        elif traits.sampled or self._traits(other).sampled:
+            why = "sampled calls give different values"
+        else:
+            why = "the calls differ in a pin, in `optional` or in who may carry them out"
+        self._report.refused("merging", why, other, op)
 
     def _merge_spans(self, kept: Op, dropped: Op) -> None:
         for one, other in zip(kept.walk(), dropped.walk(), strict=True):
@@ -175,8 +206,11 @@ class _Round(Facts):
         kept: list[Op] = []
         for op in reversed(region.ops):
             dead = op.result is not None and op.result.name not in live
-            if dead and not self._traits(op).effects:
+            traits = self._traits(op)
+            if dead and not traits.effects:
                 self.changed = True
+                if traits.calls:
+                    self._report.did("dropping", "nothing uses the result", op)
                 continue
             regions: list[Region] = []
             for nested in op.regions:

@@ -6,22 +6,24 @@ from collections import Counter
 from dataclasses import replace
 
 from ..ir.ops import Op, Region
+from ..ir.remarks import Reporter
 from ..ir.workflow import Module, Workflow
 from ..targets.library import Library
 from .rewrite import TraitsOf
 
 
-def mark_chains(module: Module, library: Library) -> Module:
+def mark_chains(module: Module, library: Library, report: Reporter) -> Module:
     """Return a logical module whose chains of tools carry `chain = k`, k from 1 in program order.
 
     A call continues the chain of the call beside it whose result only it reads, as one of its
     operands. Marks of an earlier run are made anew.
     """
-    return module.with_workflow(_Marker(module, library).run())
+    return module.with_workflow(_Marker(module, library, report).run())
 
 
 class _Marker:
-    def __init__(self, module: Module, library: Library) -> None:
+    def __init__(self, module: Module, library: Library, report: Reporter) -> None:
+        self._report = report
         self.workflow = module.sole()
         self._traits = TraitsOf(module)
         self._tools = {e.name for e in library.executors if e.runner == "python"}
@@ -41,26 +43,42 @@ class _Marker:
         return replace(self.workflow, body=self._marked(self.workflow.body))
 
     def _link(self, region: Region) -> None:
-        before: set[str] = set()  # calls of this region that nothing continues yet
+        before: dict[str, Op] = {}  # tools of this region that nothing continues yet
         for op in region.ops:
             for nested in op.regions:
                 self._link(nested)
             if not self._is_tool(op):
                 continue
             for operand in op.operands:
-                if operand.name in before and self._reads[operand.name] == 1:
+                first = before.get(operand.name)
+                if first is not None and self._continues(first, op):
                     self._next[operand.name] = op.out().name
-                    before.discard(operand.name)
+                    del before[operand.name]
                     break
-            before.add(op.out().name)
+            before[op.out().name] = op
 
     def _is_tool(self, op: Op) -> bool:
-        if op.kind != "call" or op.flag("optional"):
-            return False  # what may be left out holds no chain together
-        if self._traits(op).effects:
-            return False  # an effect runs on its own
         candidates = op.attr("candidates", ())
-        return isinstance(candidates, tuple) and not self._tools.isdisjoint(map(str, candidates))
+        return (
+            op.kind == "call"
+            and isinstance(candidates, tuple)
+            and not self._tools.isdisjoint(map(str, candidates))
+        )
+
+    def _continues(self, first: Op, then: Op) -> bool:
+        """Tell whether a tool that takes another's result may run right after it."""
+        guard = None
+        if first.flag("optional") or then.flag("optional"):
+            guard = "what may be left out holds no chain together"
+        elif self._traits(first).effects or self._traits(then).effects:
+            guard = "an effect runs on its own"
+        elif self._reads[first.out().name] != 1:
+            guard = "others read the result, and only one can come next in its process"
+        if guard is not None:
+            self._report.refused("tools", guard, first, then)
+            return False
+        self._report.did("tools", "the result stays in the process that made it", first, then)
+        return True
 
     def _marked(self, region: Region) -> Region:
         ops = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
@@ -21,6 +21,7 @@ from .formulate import (
 )
 from .optionals import without_optionals
 from .place import optimal
+from .problem import stated
 from .schedule import is_better
 from .speculate import run_ahead
 from .substitute import Substitute
@@ -58,20 +59,23 @@ class Choose(Pass):
         proposals = list(islice(_proposals(module, context), left))
         if not proposals:
             return module
+        report, quiet = context.reporter(self), context.quiet()
         needs = _needs(module, context)
-        best = _placed(module, context)
+        best = _placed(module, quiet)
         while proposals:
             left -= len(proposals)
-            winner: Proposal | None = None
-            for proposal in proposals:
-                found = _placed(_held_to(proposal.module, needs), context)
-                if found is not None and (best is None or found.beats(best)):
-                    best, winner = found, proposal
+            found = [_placed(_held_to(p.module, needs), quiet) for p in proposals]
+            winner = _winner(found, best)
             if winner is None:
+                for proposal, other in zip(proposals, found, strict=True):
+                    report.refused("restructuring", _said(proposal, other, best), proposal)
                 break
+            chosen = proposals[winner]
+            report.did("restructuring", _said(chosen, found[winner], best), chosen)
+            best = found[winner]
             notes = sum(key.startswith("note.choose.") for key, _ in taken.attrs)
-            attrs = {**dict(winner.module.attrs), f"note.choose.{notes + 1}": winner.name}
-            taken = replace(_held_to(winner.module, needs), attrs=attributes(attrs))
+            attrs = {**dict(chosen.module.attrs), f"note.choose.{notes + 1}": chosen.name}
+            taken = replace(_held_to(chosen.module, needs), attrs=attributes(attrs))
             proposals = list(islice(_proposals(taken, context), left))
         return taken
 
@@ -86,6 +90,31 @@ class _Placed:
     def beats(self, other: _Placed) -> bool:
         """Tell whether it is better by the objectives in their order."""
         return is_better(self.problem, self.metrics, other.metrics)
+
+
+def _winner(found: Sequence[_Placed | None], best: _Placed | None) -> int | None:
+    """Return which is the best plan, None where none is better than what there is."""
+    winner = None
+    for index, placed in enumerate(found):
+        if placed is not None and (best is None or placed.beats(best)):
+            best, winner = placed, index
+    return winner
+
+
+def _said(proposal: Proposal, placed: _Placed | None, other: _Placed | None) -> str:
+    """Return what a proposal would change, by the first objective that it does change."""
+    if placed is None:
+        return f"{proposal.name}: no plan would meet the requirements"
+    if other is None:
+        return f"{proposal.name}: without it no plan meets the requirements"
+    problem = placed.problem
+    for metric in problem.objectives:
+        with_it = placed.metrics.of(metric, problem.aimed)
+        without = other.metrics.of(metric, problem.aimed)
+        if stated(metric, with_it) != stated(metric, without):
+            figures = f"{stated(metric, with_it)}, {stated(metric, without)} without it"
+            return f"{proposal.name}: {metric} {figures}"
+    return f"{proposal.name}: nothing would change"
 
 
 def _proposals(module: Module, context: Context) -> Iterator[Proposal]:

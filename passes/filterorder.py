@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..ir.diagnostics import CompileError
 from ..ir.ops import Op, Region, Value
+from ..ir.remarks import Reporter
 from ..ir.workflow import Module, Workflow
 from .base import Context
 from .formulate import variants
@@ -17,9 +18,9 @@ from .rewrite import FreshNames, TraitsOf, copied, united, used
 KEPT = 0.5  # the share of items that a condition keeps, where nothing says
 
 
-def ordered(module: Module, context: Context) -> Module:
+def ordered(module: Module, context: Context, report: Reporter) -> Module:
     """Return the module with its conditions asked in the best order."""
-    return module.with_workflow(_Orderer(module, context).run())
+    return module.with_workflow(_Orderer(module, context, report).run())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class _Asked:
 
 
 class _Orderer:
-    def __init__(self, module: Module, context: Context) -> None:
-        self._module, self._context = module, context
+    def __init__(self, module: Module, context: Context, report: Reporter) -> None:
+        self._module, self._context, self._report = module, context, report
         self._workflow = module.sole()
         self._traits = TraitsOf(module)
         self._names = FreshNames(self._workflow)
@@ -74,16 +75,15 @@ class _Orderer:
 
     def _reordered(self, chain: Sequence[Op], before: Sequence[Op]) -> list[Op] | None:
         """Return filters in a better order, None where there is none."""
-        if not all(self._traits(op).movable for op in chain):
-            return None
         source = chain[0].operands[0]
         work = next((o for o in before if o.result == source and o.kind == "map"), None)
         if self._reads[source.name] != 1:
             work = None  # its calls are made for others, too
         asked = [condition for op in chain for condition in self._conditions(op, work)]
         order = self._best(asked)
-        if order == list(range(len(asked))):
+        if not self._may_change(chain, asked, order) or order == list(range(len(asked))):
             return None
+        self._report.did("ordering", "what drops most for its cost is asked first", *chain)
         filters: list[Op] = []
         items, locs = chain[0].operands, united(*(op.locs for op in chain))
         for number, index in enumerate(order):
@@ -96,6 +96,21 @@ class _Orderer:
             self._reads[result.name] = self._reads[base.name] if last else 1
             items = (result,)
         return filters
+
+    def _may_change(
+        self, chain: Sequence[Op], asked: Sequence[_Asked], order: Sequence[int]
+    ) -> bool:
+        """Tell whether an order may be taken, and say what keeps the best one from being it."""
+        if len(asked) < 2:
+            return False
+        if not all(self._traits(op).movable for op in chain):
+            self._report.refused("ordering", "a condition holds an effect or is sampled", *chain)
+            return False
+        ranks = self._ranks(asked)
+        if order != sorted(order, key=lambda index: (ranks[index], index)):
+            why = "a condition that may fail keeps its place: another may be its guard"
+            self._report.refused("ordering", why, *chain)
+        return True
 
     def _best(self, asked: Sequence[_Asked]) -> list[int]:
         """Return the order to ask in; what may fail stays behind what is before it."""

@@ -69,11 +69,12 @@ class Fuse(Pass):
         """Return the module with its maps fused, its chains marked, and what else is asked for."""
         if module.level == "placed":
             return module  # the plan accounts for every step
+        report = context.reporter(self)
         if self.maps:
-            module = fuse_maps(module)
+            module = fuse_maps(module, report)
         if self.tools and module.level == "logical":
-            module = mark_chains(module, context.library)
+            module = mark_chains(module, context.library, report)
         if self.prefix and module.level == "logical":
-            laid_out = fuse_prefixes(module, context.library, self.prefix_quality)
+            laid_out = fuse_prefixes(module, context.library, self.prefix_quality, report)
             module = with_notes(laid_out, said(module, laid_out))
         return module

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import ClassVar
 
 from ..ir.ops import Op, Region, Value, attributes
+from ..ir.remarks import Reporter
 from ..ir.types import BOOL, FLOAT, INT, NEVER, Option, option
 from ..ir.workflow import Module
 from .base import Context, Pass
@@ -47,8 +48,15 @@ class Hoist(Pass):
         if module.level == "placed":
             return module  # the plan says how often each step runs
         workflow = module.sole()
-        body = _Mover(module).region(workflow.body, frozenset())
+        body = _Mover(module, context.reporter(self)).region(workflow.body, frozenset())
         return module.with_workflow(replace(workflow, body=body))
+
+
+_ONCE = {
+    "map": "made once instead of for each item",
+    "filter": "made once instead of for each item",
+    "loop": "made once instead of in each round",
+}
 
 
 class _Fate(Enum):
@@ -62,7 +70,8 @@ class _Fate(Enum):
 
 
 class _Mover:
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, report: Reporter) -> None:
+        self._report = report
         self._traits = TraitsOf(module)
         self._names = FreshNames(module.sole())
         self._defining: dict[str, Op] = {}
@@ -124,6 +133,9 @@ class _Mover:
         (region,) = op.regions
         fates = self._fates(region, self._runs(op, filled))
         pairs = list(zip(region.ops, fates, strict=True))
+        for inner, fate in pairs:
+            if fate is not _Fate.STAYS and self._traits(inner).calls:
+                self._report.did("invariant calls", _ONCE[op.kind], inner)
         guarded = [o for o, f in pairs if f in (_Fate.GUARDED, _Fate.GUARDED_IF_NEEDED)]
         before = [o for o, f in pairs if f in (_Fate.MOVES, _Fate.IF_NEEDED)]
         stays = [o for o, f in pairs if f is _Fate.STAYS]
@@ -150,10 +162,15 @@ class _Mover:
 
     def _fate(self, op: Op, varying: set[str], guarded: set[str], runs: bool) -> _Fate:
         traits = self._traits(op)
-        if op.result is None or not traits.movable:
+        if op.result is None:
             return _Fate.STAYS
         names = {value.name for value in used(op)}
         if names & varying:
+            self._tell_of_branches(op, varying)
+            return _Fate.STAYS
+        if not traits.movable:
+            why = "an effect happens for each item" if traits.effects else "each sample is another"
+            self._report.refused("invariant calls", why, op)
             return _Fate.STAYS
         if not (op.operands or op.regions or traits.calls):
             return _Fate.IF_NEEDED
@@ -162,6 +179,17 @@ class _Mover:
         if traits.calls:
             return _Fate.GUARDED
         return _Fate.GUARDED_IF_NEEDED if names & guarded or may_fail(op) else _Fate.MOVES
+
+    def _tell_of_branches(self, op: Op, varying: set[str]) -> None:
+        """Say which calls of a branch could move but for the `if` that they stand in."""
+        if op.kind != "if":
+            return
+        inside = {inner.result.name for inner in op.walk() if inner.result is not None}
+        for region in op.regions:
+            for inner in region.ops:
+                names = {value.name for value in used(inner)}
+                if inner.symbol is not None and not names & (varying | inside):
+                    self._report.refused("invariant calls", "it may run for no item", inner)
 
     # ---- what only runs if there are items
 

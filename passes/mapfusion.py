@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from ..ir.ops import Op, Region, Value
+from ..ir.remarks import Reporter
 from ..ir.types import ListOf
 from ..ir.workflow import Module
 from .rewrite import (
@@ -23,12 +24,12 @@ from .rewrite import (
 )
 
 
-def fuse_maps(module: Module) -> Module:
+def fuse_maps(module: Module, report: Reporter) -> Module:
     """Return the module, flow or logical, with its maps fused in every region.
 
     Two that became one may leave a list with one reader, so that fusing goes on until none is left.
     """
-    while (fuser := _Fuser(module)).run():
+    while (fuser := _Fuser(module, report)).run():
         module = module.with_workflow(fuser.workflow)
     return module
 
@@ -48,7 +49,8 @@ class _Pair:
 
 
 class _Fuser:
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, report: Reporter) -> None:
+        self.report = report
         self.workflow = module.sole()
         self.traits = TraitsOf(module)
         self.names = FreshNames(self.workflow)
@@ -127,41 +129,62 @@ class _Stretch:
 
     def _fused(self, pair: _Pair) -> bool:
         """Fuse two maps unless something speaks against it; tell whether it was done."""
-        if pair.first.attrs != pair.second.attrs:
-            return False  # `concurrency` would hold for both
-        if not self._items_fit(pair) or not self._effects_permit(pair):
-            return False
-        if any(value == pair.first.out() for op in _inner(pair.second) for value in used(op)):
-            return False  # each item of the second needs all of the first
         others = self._readers.get(pair.first.out().name, set()) - {pair.then}
-        if pair.nested and not others:
+        chained = pair.nested and not others
+        if not chained and not self._worth_a_record(pair, others):
+            if self._both_call(pair) and not pair.nested:
+                why = "nothing reads both, and each reader would wait for the other's work"
+                self._fuser.report.refused("maps", why, pair.first, pair.second)
+            return False
+        guard = self._guard(pair)
+        place = None if chained else self._place(pair, others)
+        if guard is None and place is None and not chained:
+            guard = "what stands between needs the first and is needed by the second"
+        report = self._fuser.report
+        if guard is not None:
+            report.refused("maps", guard, pair.first, pair.second)
+            return False
+        if place is None:
+            report.did("maps", "items go on as soon as they are ready", pair.first, pair.second)
             self._chain(pair)
             return True
-        if not self._worth_a_record(pair, others):
-            return False
-        place = self._place(pair, others)
-        if place is None:
-            return False  # what stands between needs the first and is needed by the second
+        report.did("maps", "one walk over the items for both", pair.first, pair.second)
         self._bundle(pair, place)
         return True
+
+    def _guard(self, pair: _Pair) -> str | None:
+        """Return what speaks against fusing, but for where the result would stand."""
+        if pair.first.attrs != pair.second.attrs:
+            return "the two differ in an attribute, which would hold for both"
+        if not self._items_fit(pair):
+            return "the second needs items of a wider type"
+        held = [self._fuser.traits(op).effects for op in (pair.first, pair.second)]
+        if all(held):
+            return "both hold effects: all of the first come before all of the second"
+        if any(held) and self._effect_between(pair):
+            return "another effect stands between the two"
+        if any(value == pair.first.out() for op in _inner(pair.second) for value in used(op)):
+            return "each item of the second needs all of the first"
+        return None
 
     def _items_fit(self, pair: _Pair) -> bool:
         """Tell whether the second's body takes the items as they will come."""
         (item,) = pair.second.regions[0].args
         return self._fuser.uses.accept(item, self._item(pair).type)
 
-    def _effects_permit(self, pair: _Pair) -> bool:
-        traits = self._fuser.traits
-        held = [traits(op).effects for op in (pair.first, pair.second)]
-        if all(held):
-            return False  # all effects of the first come before all of the second
+    def _effect_between(self, pair: _Pair) -> bool:
         between = (op for slot in self._slots[pair.at : pair.then + 1] for op in slot)
-        return not any(held) or not any(
-            traits(op).effects for op in between if op is not pair.first and op is not pair.second
+        return any(
+            self._fuser.traits(op).effects
+            for op in between
+            if op is not pair.first and op is not pair.second
         )
 
+    def _both_call(self, pair: _Pair) -> bool:
+        return all(self._fuser.traits(op).calls for op in (pair.first, pair.second))
+
     def _worth_a_record(self, pair: _Pair, others: set[int]) -> bool:
-        if not all(self._fuser.traits(op).calls for op in (pair.first, pair.second)):
+        if not self._both_call(pair):
             return False  # there is nothing to gain from one walk over the items
         same_readers = others == self._readers.get(pair.second.out().name, set())
         return same_readers or _share_calls(pair, self._fuser.traits)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from contextlib import suppress
+from dataclasses import fields, replace
 from typing import Any
 
 from ..ir.diagnostics import CompileError, Diagnostic, InputError, did_you_mean
 from ..ir.printer import print_module
+from ..ir.remarks import Remarks
 from ..ir.verifier import verify
 from ..ir.workflow import Module
 from .base import Context, Observer, Pass, level_reached
@@ -94,11 +96,9 @@ def _option_value(name: str, option: str, kind: str, text: str) -> bool | int | 
         return text == "true"
     if kind == "str":
         return text
-    try:
-        if kind in ("int", "float"):
+    if kind in ("int", "float"):
+        with suppress(ValueError):
             return int(text) if kind == "int" else float(text)
-    except ValueError:
-        pass
     raise _unusable(f"option `{option}` of pass `{name}` wants a {kind}, not `{text}`")
 
 
@@ -138,10 +138,10 @@ def run_pipeline(
                 f"pass `{step.name}` needs {step.needs} IR, this is {module.level}",
                 help="run `bind` before it" if step.needs == "logical" else None,
             )
-        before = module
+        before, remarks = module, Remarks()
         start = time.perf_counter()
         try:
-            module = step.run(module, context)
+            module = step.run(module, replace(context, remarked=remarks))
         except CompileError:
             raise
         except Exception as error:
@@ -151,8 +151,11 @@ def run_pipeline(
             verify(module)
         except CompileError as error:
             raise PassFailure(step, reproducer(before, step), error) from error
+        if context.remarked is not None:
+            for remark in remarks.all():
+                context.remarked(remark)
         if observe is not None:
-            observe(step, before, module, seconds)
+            observe(step, before, module, seconds, remarks.all())
     return module
 
 

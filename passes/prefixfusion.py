@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..ir.ops import Op, Region
+from ..ir.remarks import Reporter
 from ..ir.workflow import Module, Task
 from ..targets.library import Library
 from .layout import Order, laid_out
@@ -28,12 +29,13 @@ _ELSEWHERE = re.compile(
 _FURTHER_ON = re.compile(r"\b(?:below|following|follows?|next)\b", re.IGNORECASE)
 
 
-def fuse_prefixes(module: Module, library: Library, quality: float) -> Module:
+def fuse_prefixes(module: Module, library: Library, quality: float, report: Reporter) -> Module:
     """Return the logical module with its authors' prompts laid out, where that is worth it.
 
     The `factor` of calls whose prompt changes is multiplied by `quality`.
     """
     prompts = new_prompts(module, library)
+    _tell(module, prompts, report)
     tasks = tuple(
         replace(task, prompt=prompts[task.name]) if task.name in prompts else task
         for task in module.tasks
@@ -41,6 +43,18 @@ def fuse_prefixes(module: Module, library: Library, quality: float) -> Module:
     workflow = module.sole()
     body = _marked(workflow.body, prompts, quality)
     return replace(module, tasks=tasks).with_workflow(replace(workflow, body=body))
+
+
+def _tell(module: Module, prompts: Mapping[str, str], report: Reporter) -> None:
+    for task in module.tasks:
+        calls = [op for op in module.sole().calls() if op.symbol == task.name]
+        if task.prompt is None or not calls:
+            continue
+        guard = refusal(task, sections_of(task.prompt).sections)
+        if task.name in prompts:
+            report.did("prefix", "the prompt starts with what its calls share", *calls)
+        else:
+            report.refused("prefix", guard or "it would save a call less than a block", *calls)
 
 
 def said(before: Module, after: Module) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..ir.ops import Op, Region, Value
+from ..ir.remarks import Reporter
 from ..ir.types import ListOf
 from ..ir.workflow import Module, Workflow
 from .base import Context, Pass
@@ -59,13 +60,14 @@ class Pushdown(Pass):
         """Return the module with its filters where they belong."""
         if module.level == "placed":
             return module  # the plan accounts for every step
+        report = context.reporter(self)
         while True:
             # a condition that was pushed may leave another without calls
             before = module
             if self.order:
-                module = ordered(module, context)
+                module = ordered(module, context, report)
             if self.push:
-                module = module.with_workflow(_Pusher(module).run())
+                module = module.with_workflow(_Pusher(module, report).run())
             if module == before:
                 return module
 
@@ -83,7 +85,8 @@ class _Split:
 
 
 class _Pusher:
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, report: Reporter) -> None:
+        self._report = report
         self._workflow = module.sole()
         self._traits = TraitsOf(module)
         self._names = FreshNames(self._workflow)
@@ -118,22 +121,41 @@ class _Pusher:
         if op.kind != "filter" or source is None:
             return None
         work = ops[source]
-        if work.kind != "map" or self._reads[work.out().name] != 1 or work.attrs != op.attrs:
-            return None
-        if not (self._traits(work).movable and self._traits(op).movable):
+        if work.kind != "map" or not self._traits(work).calls:
             return None
         split = self._split(work.regions[0], op.regions[0])
-        if split is None:
+        guard = None if split is None else self._guard(work, op, split)
+        if split is None or guard is not None:
+            why = guard or "the condition needs the whole item, or all calls of the `for`"
+            self._report.refused("pushing", why, work, op)
             return None
-        direct = not any(self._traits(n).calls for n in split.needed)
-        if self._hurried and not direct:
-            return None
+        direct = self._direct(split)
+        self._report.did("pushing", "calls are made only for the items that go on", work, op)
         new = (self._before if direct else self._between)(work, op, split)
         left = [*ops[:source], *ops[source + 1 : at]]
         where = len(left) + next(i for i, made in enumerate(new) if made.kind == "filter")
         return [*left, *new, *ops[at + 1 :]], where if direct else where + 1
 
     # ---- guards
+
+    def _guard(self, work: Op, op: Op, split: _Split) -> str | None:
+        """Return what speaks against pushing, None where nothing does."""
+        traits = self._traits(work) | self._traits(op)
+        if self._reads[work.out().name] != 1:
+            return "others read the result of the `for`, and need every item"
+        if work.attrs != op.attrs:
+            return "the `for` and the `where` differ in an attribute"
+        if traits.effects:
+            return "an effect happens for each item"
+        if traits.sampled:
+            return "which item gets which sample would change"
+        if self._hurried and not self._direct(split):
+            return "latency is asked for, and calls that run side by side would wait"
+        return None
+
+    def _direct(self, split: _Split) -> bool:
+        """Tell whether the condition needs no call of the `for`."""
+        return not any(self._traits(op).calls for op in split.needed)
 
     def _split(self, body: Region, condition: Region) -> _Split | None:
         """Return the body in two, None where nothing would be saved."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..ir.ops import Op, Region
+from ..ir.remarks import Reporter
 from ..ir.workflow import Module, Workflow
 from .base import Context, Pass, Proposal
 from .rewrite import TraitsOf
@@ -32,9 +33,12 @@ class Speculate(Pass):
 
     def run(self, module: Module, context: Context) -> Module:
         """Return the module with every branch that may save time running ahead."""
-        workflow = module.sole()
-        names = frozenset(op.out().name for op in gains(module))
-        return _marked(module, workflow, names) if names else module
+        report = context.reporter(self)
+        found = gains(module, report)
+        for op in found:
+            report.did("branches", "they run while their condition is found out", op)
+        names = frozenset(op.out().name for op in found)
+        return _marked(module, module.sole(), names) if names else module
 
 
 def run_ahead(module: Module, context: Context) -> Iterator[Proposal]:
@@ -43,10 +47,14 @@ def run_ahead(module: Module, context: Context) -> Iterator[Proposal]:
     Only where latency is what is minimised first, or is limited: it costs energy.
     """
     workflow = module.sole()
+    report = Reporter("choose", context.remarked)
     limited = any(need.metric == "latency" for need in workflow.requirements)
     if workflow.objectives[0] != "latency" and not limited:
+        for op in gains(module, Reporter("choose")):
+            guard = "it costs energy, and latency is neither minimised first nor limited"
+            report.refused("branches", guard, op)
         return
-    for op in gains(module):
+    for op in gains(module, report):
         name = op.out().name
         after = _marked(module, workflow, frozenset((name,)))
         yield Proposal(f"both branches of `{name}` run ahead of its condition", op.locs, after)
@@ -67,11 +75,19 @@ def _marked_region(region: Region, names: _Calls) -> Region:
     return replace(region, ops=tuple(ops))
 
 
-def gains(module: Module) -> tuple[Op, ...]:
+def gains(module: Module, report: Reporter) -> tuple[Op, ...]:
     """Return the `if`s both of whose branches may run ahead and could save time so."""
     if module.level == "placed":
         return ()
-    return tuple(_Needs(module).gains())
+    needs = _Needs(module)
+    found = []
+    for op in needs.branching():
+        guard = needs.guard(op)
+        if guard is None:
+            found.append(op)
+        else:
+            report.refused("branches", guard, op)
+    return tuple(found)
 
 
 class _Needs:
@@ -87,21 +103,26 @@ class _Needs:
         self._calls: dict[str, tuple[_Calls, _Controls]] = {}
         self._region(self._body, ())
 
-    def gains(self) -> Iterator[Op]:
-        """Yield the `if`s of which a branch could begin while a call of the condition runs."""
+    def branching(self) -> Iterator[Op]:
+        """Yield the `if`s whose branches call something and wait for what the condition calls."""
         for top in self._body.ops:
-            yield from (op for op in top.walk() if op.kind == "if" and self._gains(op))
+            for op in top.walk():
+                waits = op.kind == "if" and self._of[op.operands[0].name]
+                if waits and self._traits(op).calls and not op.flag("speculative"):
+                    yield op
 
-    def _gains(self, op: Op) -> bool:
-        if op.flag("speculative") or self._traits(op).effects:
-            return False
+    def guard(self, op: Op) -> str | None:
+        """Return why branches stay behind, None if one could begin while the condition is asked."""
+        if self._traits(op).effects:
+            return "a branch holds an effect, which cannot be undone"
         condition = self._of[op.operands[0].name]
-        certain = [
-            inner.out().name
-            for inner in op.walk()
-            if inner.symbol is not None and not inner.flag("optional")
-        ]
-        return any(condition - self._awaited(name, besides=op) for name in certain)
+        calls = [inner for inner in op.walk() if inner.symbol is not None]
+        certain = [inner.out().name for inner in calls if not inner.flag("optional")]
+        if not certain:
+            return "all calls of the branches are optional, and may be left out anyway"
+        if not any(condition - self._awaited(name, besides=op) for name in certain):
+            return "the calls of the branches need what the condition needs"
+        return None
 
     def _awaited(self, call: str, besides: Op) -> _Calls:
         """Return what a call waits for, but for the condition of an `if`."""

@@ -43,12 +43,19 @@ class Substitute(Pass):
         found = everything
         if self.prune and not service:
             found = undominated(everything, apart=measured is not None)
+        report = context.reporter(self)
         labels: dict[str, tuple[Attr, ...]] = {}
         for step, ways in zip(steps, found, strict=True):
             left = {way.configuration.label for way in ways}
-            labels[step.op.out().name] = tuple(
+            kept = tuple(
                 c.label for c in step.configurations if c.executor is not None and c.label in left
             )
+            labels[step.op.out().name] = kept
+            gone = sum(c.executor is not None for c in step.configurations) - len(kept)
+            if gone:
+                report.did(
+                    "dominance", f"{gone} of {gone + len(kept)} ways need not be tried", step.op
+                )
         return module.with_workflow(
             replace(
                 workflow,

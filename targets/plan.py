@@ -17,6 +17,7 @@ from ..ir.diagnostics import CompileError, Diagnostic, InputError
 from ..ir.ops import Attr
 from ..ir.quantities import UNITS
 from ..ir.reader import read_module
+from ..ir.remarks import Remark
 from ..ir.verifier import verify
 from ..ir.workflow import MetricName, Module
 from .conformance import load_schema, violation
@@ -205,7 +206,8 @@ class Plan:
 
     `ir` is the placed module's text, and `flow` that of what the author wrote, for people to see
     what became of it; nothing is run by `flow`. `service` is what was planned for all requests
-    where there is a rate of them: `ir` is then its largest route, and `predicted` of all.
+    where there is a rate of them: `ir` is then its largest route, and `predicted` of all. `remarks`
+    say what the passes rewrote, and what they refused to.
     """
 
     schema: Literal["murakkab/plan/1"]
@@ -225,6 +227,7 @@ class Plan:
     flow: str = ""
     carbon: Carbon | None = None
     service: ServicePlan | None = None
+    remarks: tuple[Remark, ...] = ()
 
     def executors(self) -> frozenset[str]:
         """Return the names of the executors that its steps and engines are of."""

@@ -268,7 +268,7 @@ def test_flow_needs_no_cluster() -> None:
 
 def test_observers_see_every_pass_once() -> None:
     seen: list[str] = []
-    compile_workflow(asked(), lambda step, before, after, seconds: seen.append(step.name))
+    compile_workflow(asked(), lambda step, *told: seen.append(step.name))
     assert ",".join(seen) == LEVELS[2]
 
 

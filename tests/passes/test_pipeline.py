@@ -6,6 +6,7 @@ from hypothesis import given, note, settings
 from murakkab.ir.diagnostics import InputError
 from murakkab.ir.printer import print_module
 from murakkab.ir.reader import read_module
+from murakkab.ir.remarks import Remark
 from murakkab.ir.workflow import Module
 from murakkab.passes.base import Context, Pass
 from murakkab.passes.pipeline import (
@@ -63,7 +64,9 @@ SMALL = read_module("module flow workflow @w(%q: Text) -> Text { return(%q) }")
 def test_observer_sees_each_pass_once() -> None:
     seen: list[str] = []
 
-    def observe(step: Pass, before: Module, after: Module, seconds: float) -> None:
+    def observe(
+        step: Pass, before: Module, after: Module, seconds: float, remarks: tuple[Remark, ...]
+    ) -> None:
         seen.append(step.name)
 
     run_pipeline(SMALL, parse_pipeline(STRUCTURAL), context(), observe)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from murakkab.ir.reader import read_module
+from murakkab.ir.remarks import Reporter
 from murakkab.ir.workflow import Module
 from murakkab.passes.fuse import Fuse
 from murakkab.passes.prefixfusion import fuse_prefixes
@@ -61,7 +62,7 @@ def test_sections_stay_whole_and_cost_no_more(
     module = read_module(TWO_TASKS)
     own = zip(module.tasks, (first, second), strict=True)
     module = replace(module, tasks=tuple(replace(task, prompt=text) for task, text in own))
-    after = fuse_prefixes(module, LIBRARY, 0.9)
+    after = fuse_prefixes(module, LIBRARY, 0.9, Reporter("fuse"))
     before, found = order(module), order(after)
     assert cost(after) <= cost(module)
     for name, sections in found.items():
