@@ -23,7 +23,7 @@ from .events import Hear
 from .prompting import chat_messages, input_text
 from .replica import Replica
 from .retrieval import DEFAULT_FOUND, embedded, nearest, ranked
-from .structured import response_format
+from .structured import longest, response_format
 from .usage import usage_of
 
 # What a call may say of sampling: a knob or pin of the step, else the executor's setting.
@@ -103,6 +103,8 @@ class Asker:
             messages = chat_messages(executor, step, arguments)
         body: dict[str, Any] = {"model": replica.endpoint.model, "messages": messages}
         body |= self._settings[executor.name]
+        if "max_tokens" in body:
+            body["max_tokens"] = longest(body["max_tokens"], step.task)
         body |= {name: step.knobs[name] for name in _SAMPLING if name in step.knobs}
         if replica.origin != "attached":
             body["priority"] = -round(self._urgency.get(step.name, 0.0) * 1000)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from ...ir.types import JSON, NEVER, TEXT, Base, Enum, ListOf, Option, Record, Type
+from ...ir.workflow import Task
 from ..evaluate import INT_LIMIT
 from ..values import ValueProblem, check_value, describe
 
@@ -34,6 +35,7 @@ _SCALARS: Mapping[str, Mapping[str, Any]] = {
     "Json": {},
 }
 _FENCE = "```"
+_FRAME_TOKENS = 32  # more than a field's name and what separates it from others take in JSON
 # Qwen3 writes its reasoning (empty when that is switched off by `/no_think`) before the answer,
 # where the server has no reasoning parser to take it out.
 _REASONING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
@@ -51,6 +53,11 @@ def unsupported_result(kind: Type) -> str | None:
             found = (unsupported_result(item) for _, item in fields)
             return next((reason for reason in found if reason is not None), None)
     return None
+
+
+def longest(limit: Any, task: Task) -> Any:
+    """Return a library's limit of an answer's tokens for a task that may ask for several."""
+    return limit if not task.answers else len(task.answers) * (limit + _FRAME_TOKENS)
 
 
 @lru_cache(maxsize=256)

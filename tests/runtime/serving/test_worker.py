@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,17 @@ def test_settings_of_sampling_are_sent_and_knobs_of_the_step_go_before_them() ->
     (body,) = server.bodies
     del body["messages"], body["model"]
     assert body == {"temperature": 0.9, "seed": 7, "max_tokens": 64}
+
+
+def test_a_limit_of_an_answers_length_is_one_of_each_of_several() -> None:
+    kind = Record((("first", TEXT), ("second", TEXT)))
+    submit = asking("hello", result=kind)
+    task = replace(submit.step.task, answers=("one", "other"))
+    submit = submit._replace(step=replace(submit.step, task=task))
+    tiny = executor(settings=(("max_tokens", 100),))
+    value, server = answered(submit, said('{"first": "a", "second": "b"}'), with_executor=tiny)
+    assert value.value == {"first": "a", "second": "b"}
+    assert 200 < server.bodies[0]["max_tokens"] < 300
 
 
 @pytest.mark.parametrize(("origin", "sent"), [("attached", False), ("warm", True), ("own", True)])
