@@ -340,7 +340,8 @@ def _notes(placed: Module, context: Context) -> list[str]:
         for key, value in placed.attrs
         if key.startswith("note.bind.")
     ]
-    notes += [str(value) for key, value in placed.attrs if key.startswith("note.choose.")]
+    rewritten = ("note.choose.", "note.fuse.")
+    notes += [str(value) for key, value in placed.attrs if key.startswith(rewritten)]
     accuracy = dict(placed.attrs).get("note.accuracy")
     notes += [] if accuracy is None else [str(accuracy)]
     return notes + [note.message for note in context.library.notes]

@@ -22,6 +22,7 @@ from .formulate import (
 from .optionals import without_optionals
 from .place import optimal
 from .problem import stated
+from .promptfusion import fused_prompts
 from .schedule import is_better
 from .speculate import run_ahead
 from .substitute import Substitute
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from .problem import Metrics, Problem
 
 # What proposes rewrites, in the order in which they are tried; of equal ones the first wins.
-PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead)
+PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead, fused_prompts)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,20 @@
-"""Fuse: `for`s over the same list become one, tools a chain; what prompts share comes first."""
+"""Fuse: `for`s over the same list become one, so do prompts; tools a chain; prompts laid out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..ir.remarks import Reporter
 from ..ir.workflow import Module
+from ..targets.library import Library
 from .base import Context, Pass
 from .chains import mark_chains
 from .mapfusion import fuse_maps
 from .prefixfusion import QUALITY as PREFIX_QUALITY
 from .prefixfusion import fuse_prefixes, said
+from .promptfusion import QUALITY as PROMPT_QUALITY
+from .promptfusion import asked, fuse_prompts
 from .rewrite import with_notes
 
 
@@ -43,6 +47,20 @@ class Fuse(Pass):
     * optional calls: either may be left out;
     * results with several readers: only one of them can come next in that process.
 
+    **prompts** (logical level; off unless asked for, as it is not exact: `prompt_quality` is what
+    each answer is worth then, relative): calls of one region whose prompts read the same values, in
+    the same words, become one call. Its prompt has what they read once, and each task in a tag of
+    its name; its result is a record with a field for each. Constants, such as a question, may
+    differ. `choose` proposes the same where the requirement leaves room. Refused:
+
+    * effects, sampled calls, and calls whose models are asked how sure they are;
+    * answers that are one of few (unless `enumerations`): with small models, asking for labels one
+      at a time was as good or better (Langner et al., "Divide, Cache, Conquer", 2025);
+    * other candidates, pins or system texts; calls of which some may be left out, some may not;
+    * what not only language models may carry out; limits of one answer's length;
+    * inputs in other words, or in the midst of sentences; words that say where something stands;
+    * a prompt that asks for nothing that the others do not.
+
     **prefix** (logical level; off unless asked for, as it is not exact: `prefix_quality` is what
     accuracy is multiplied by for each call): the sections of an author's prompt change places so
     that what calls share comes first, and a server's cache of prompts holds it. Prompts that `bind`
@@ -57,13 +75,17 @@ class Fuse(Pass):
     name: ClassVar[str] = "fuse"
     maps: bool = True
     tools: bool = True
+    prompts: bool = False
+    enumerations: bool = False
+    prompt_quality: float = PROMPT_QUALITY
     prefix: bool = False
     prefix_quality: float = PREFIX_QUALITY
 
     def __post_init__(self) -> None:
         """Refuse a quality that is none."""
-        if not 0.0 < self.prefix_quality <= 1.0:
-            raise ValueError("`prefix_quality` is above 0 and at most 1")
+        for name in ("prompt_quality", "prefix_quality"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ValueError(f"`{name}` is above 0 and at most 1")
 
     def run(self, module: Module, context: Context) -> Module:
         """Return the module with its maps fused, its chains marked, and what else is asked for."""
@@ -72,9 +94,17 @@ class Fuse(Pass):
         report = context.reporter(self)
         if self.maps:
             module = fuse_maps(module, report)
+        if self.prompts and module.level == "logical":
+            together = self._prompts(module, context.library, report)
+            module = with_notes(together, asked(module, together))
         if self.tools and module.level == "logical":
             module = mark_chains(module, context.library, report)
         if self.prefix and module.level == "logical":
             laid_out = fuse_prefixes(module, context.library, self.prefix_quality, report)
             module = with_notes(laid_out, said(module, laid_out))
         return module
+
+    def _prompts(self, module: Module, library: Library, report: Reporter) -> Module:
+        return fuse_prompts(
+            module, library, self.prompt_quality, report, enumerations=self.enumerations
+        )

@@ -37,12 +37,12 @@ class Trace:
 
 def interpret(module: Module, arguments: Mapping[str, Any]) -> Trace:
     """Run a module's only workflow; ArithmeticError where the program fails."""
-    return _Run(module).workflow(arguments)
+    return Run(module).workflow(arguments)
 
 
 def attempt(module: Module, arguments: Mapping[str, Any], fails: Fails) -> Trace:
     """Run a module's only workflow to its end or its first failure, of which the trace tells."""
-    run = _Run(module, fails)
+    run = Run(module, fails)
     try:
         return run.workflow(arguments)
     except ArithmeticError as error:
@@ -55,7 +55,9 @@ def wording(task: Task, operands: Iterable[Any]) -> str:
     return f"{task.name}{list(operands)!r}"
 
 
-class _Run:
+class Run:
+    """One run of a module; `trace` is what it did so far."""
+
     def __init__(self, module: Module, fails: Fails = lambda call: False) -> None:
         self._fails = fails
         self._workflow = module.sole()
