@@ -20,6 +20,7 @@ from .confidence import ASKING, confidence_of
 from .dialogue import Dialogue
 from .endpoint import Allowance, Endpoint
 from .events import Hear
+from .gathering import Gathering
 from .prompting import chat_messages, input_text
 from .replica import Replica
 from .retrieval import DEFAULT_FOUND, embedded, nearest, ranked
@@ -76,6 +77,7 @@ class Asker:
             "transcribe": self._transcription,
             "transcribe_audio": self._transcription,
         }
+        self._gathering = Gathering(self._vectors)
         self.trace: RunTrace | None = None  # where requests are told of
 
     async def ask(self, replica: Replica, call: Submit, offer: Offer | None = None) -> Measured:
@@ -185,8 +187,7 @@ class Asker:
 
     async def _embedding(self, replica: Replica, call: Submit) -> Measured:
         text = input_text(call.step, _arguments(call))
-        vectors, usage = await self._vectors(replica, call, [text])
-        return Measured(vectors[0], usage)
+        return await self._gathering.vector(replica, call, text)
 
     async def _search(self, replica: Replica, call: Submit) -> Measured:
         arguments = _arguments(call)

@@ -1,0 +1,108 @@
+"""Batch fusion of embeddings: one request for texts that are asked for together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from murakkab.ir.types import TEXT, Base, ListOf
+from murakkab.runtime.errors import CallFailed
+from murakkab.runtime.messages import Submit
+from murakkab.runtime.serving.gathering import MOST
+
+from .called import call, executor, worker_at
+from .processes import until_soon
+from .receiver import Receiver, never, receiver, refusal
+
+
+def embedding(text: str) -> Submit:
+    return call({"text": (TEXT, text)}, prompt=None, result=ListOf(Base("Float")))
+
+
+async def vectors(request: web.Request) -> web.Response:
+    """Answer with the length of each text, in another order than asked."""
+    texts = json.loads(await request.read())["input"]
+    if "wrong" in texts:
+        return web.json_response({"error": {"message": "no such text"}}, status=400)
+    data = [{"index": i, "embedding": [float(len(text))]} for i, text in enumerate(texts)]
+    usage = {"prompt_tokens": sum(map(len, texts))}
+    return web.json_response({"data": data[::-1], "usage": usage})
+
+
+def asked(texts: Sequence[str], *answers: Any) -> tuple[list[Any], Receiver]:
+    """Ask for the vectors of texts at once; return values or errors, and the server."""
+
+    async def main() -> tuple[list[Any], Receiver]:
+        async with (
+            receiver() as server,
+            worker_at(server.url, with_executor=executor("embed")) as worker,
+        ):
+            server.usual = vectors
+            server.answers.extend(answers)
+            calls = [worker.submit(embedding(text)) for text in texts]
+            return list(await asyncio.gather(*calls, return_exceptions=True)), server
+
+    return asyncio.run(main())
+
+
+def test_texts_that_are_ready_together_go_in_one_request() -> None:
+    found, server = asked(["a", "bb", "cccc"])
+    assert [one.value for one in found] == [[1.0], [2.0], [4.0]]
+    assert [body["input"] for body in server.bodies] == [["a", "bb", "cccc"]]
+
+
+def test_what_a_request_consumed_is_shared_out_by_length() -> None:
+    found, _ = asked(["a", "bb", "cccc"])
+    assert [one.usage.prompt_tokens for one in found] == [1, 2, 4]
+    assert [one.usage.requests for one in found] == [1, 0, 0]
+
+
+def test_a_request_has_a_bounded_number_of_texts() -> None:
+    found, server = asked([str(n) for n in range(2 * MOST + 1)])
+    assert len(found) == 2 * MOST + 1
+    assert [len(body["input"]) for body in server.bodies] == [MOST, MOST, 1]
+
+
+def test_one_that_is_wrong_fails_alone() -> None:
+    first, second, third = asked(["a", "wrong", "ccc"])[0]
+    assert first.value == [1.0] and third.value == [3.0]
+    assert isinstance(second, CallFailed) and "no such text" in second.message
+
+
+def test_when_the_server_is_at_fault_each_call_has_an_error_of_its_own() -> None:
+    found, server = asked(["a", "bb"], refusal(503, ""))
+    assert all(isinstance(one, CallFailed) and one.retryable for one in found)
+    assert found[0] is not found[1]
+    assert len(server.bodies) == 1
+
+
+def test_an_answer_of_the_wrong_form_fails_all() -> None:
+    found, _ = asked(["a", "bb"], web.json_response({"data": []}))
+    assert [one.kind for one in found] == ["malformed", "malformed"]
+
+
+@pytest.mark.parametrize(("given_up", "left"), [(1, 0), (2, 1)])
+def test_a_request_ends_when_all_its_calls_are_given_up(given_up: int, left: int) -> None:
+    async def main() -> int:
+        async with (
+            receiver() as server,
+            worker_at(server.url, with_executor=executor("embed")) as worker,
+        ):
+            server.usual = never
+            calls = [asyncio.ensure_future(worker.submit(embedding(t))) for t in ("a", "bb")]
+            await until_soon(lambda: len(server.bodies) == 1)
+            for one in calls[:given_up]:
+                one.cancel()
+            await asyncio.sleep(0.2)
+            gone = server.left
+            for one in calls:
+                one.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            return gone
+
+    assert asyncio.run(main()) == left
