@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from murakkab.ir.reader import read_module
 from murakkab.ir.remarks import Reporter
 from murakkab.ir.verifier import verify
 from murakkab.ir.workflow import Module
+from murakkab.passes.choose import Choose
+from murakkab.passes.pipeline import parse_pipeline, run_pipeline
 from murakkab.passes.promptfusion import fuse_prompts
 from murakkab.passes.sections import sections_of
 from murakkab.passes.together import renamed
@@ -24,6 +27,7 @@ from murakkab.passes.together import renamed
 from ..ir.modules import modules
 from .interpreter import Run, Trace, interpret
 from .properties import LIBRARY, arguments
+from .worlds import LAPTOP, flow, world
 
 PROMPTS = {
     "ask": "Q: {q}\nAnswer it.",
@@ -192,3 +196,75 @@ def questions(draw: DrawFn) -> Module:
 def test_questions_of_the_same_texts(module: Module, given: dict[str, object]) -> None:
     verify(module)
     holds(module, given)
+
+
+HOSTED = """
+[[executor]]
+name = "hosted"
+implements = "generate"
+description = "a hosted model"
+runner = "openai"
+model = "m"
+devices = ["remote"]
+context = 32000
+price = { usd_per_mtok_prompt = 1.0, usd_per_mtok_output = 2.0 }
+settings = { url = "http://127.0.0.1:1/v1" }
+quality = { value = 1.0, metric = "none", source = "declared for a test" }
+work = { prompt_tokens = "tokens(prompt) + 10", output_tokens = 50 }
+result = { tokens = 50 }
+"""
+READ = """
+task gist(text: Text) -> Text "The gist." prompt "Text: {{text}}\\nSay what it is about."
+task mood(text: Text) -> {mood} "The mood." prompt "Text: {{text}}\\nSay how it sounds."
+task place(text: Text) -> [Text] "The places." prompt "Text: {{text}}\\nList the places in it."
+workflow read(texts: [Text]) -> [{{about: Text, sounds: Text, places: [Text]}}]
+    {clauses}
+    expect len(texts) = 20
+    expect texts.tokens = 20000
+{{
+    return for text in texts {{
+        about = gist(text) with {{ executor: "hosted" }}
+        sounds = mood(text) with {{ executor: "hosted" }}
+        places = place(text) with {{ executor: "hosted" }}
+        yield {{about, sounds, places}}
+    }}
+}}
+"""
+ALONE = {"about", "sounds", "places"}
+
+
+@pytest.mark.parametrize(
+    ("mood", "clauses", "calls"),
+    [
+        # of three answers at 0.98 each, two keep 0.95 of the reference plan's accuracy
+        ("Text", "minimize cost", {"gist_and_mood", "places"}),
+        ("Text", "minimize cost require accuracy >= 0.9", {"gist_and_mood_and_place"}),
+        ("Text", "minimize cost require accuracy >= 0.97", ALONE),
+        ("Text", "maximize accuracy", ALONE),
+        ('"good" | "bad"', "minimize cost", {"gist_and_place", "sounds"}),
+    ],
+)
+def test_it_is_chosen_where_accuracy_leaves_room(
+    mood: str, clauses: str, calls: set[str], tmp_path: Path
+) -> None:
+    (tmp_path / "hosted.toml").write_text(HOSTED)
+    context = world(LAPTOP, tmp_path / "hosted.toml")
+    text = READ.format(mood=mood, clauses=clauses)
+    before = "bind,canonicalize,hoist,pushdown,fuse,canonicalize"
+    written = run_pipeline(flow(text), parse_pipeline(before), context)
+    chosen = Choose().run(written, context)
+    assert {op.out().name for op in chosen.sole().calls()} == calls
+    notes = [text for key, text in chosen.attrs if key.startswith("note.choose.")]
+    assert len(notes) == (calls != ALONE)
+    if calls == ALONE:
+        assert chosen == written
+        return
+    assert "asked in one call" in str(notes[0])
+    costs, accuracies = [], []
+    for module in (written, chosen):
+        figures = dict(run_pipeline(module, parse_pipeline("substitute,place"), context).attrs)
+        costs.append(figures["predicted.cost_usd"])
+        accuracies.append(figures["predicted.accuracy"])
+    assert float(str(costs[1])) < float(str(costs[0]))
+    answers = 3 if len(calls) == 1 else 2
+    assert float(str(accuracies[1])) == pytest.approx(0.98**answers)
