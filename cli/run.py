@@ -67,7 +67,8 @@ def command(
     if not _simulated(plan):
         refuse_changed_weights(file, plan, flags["libraries"])
     path = record if record is not None else _fresh_record(plan.workflow)
-    done = _carried_out(plan, values, path, output, flags)
+    endpoints = _endpoints(dict(flags["endpoints"]), plan, compiled=file.endswith(".mkb"))
+    done = _carried_out(plan, values, path, output, flags, endpoints)
     from ..runtime.values import encode
     from . import report
 
@@ -91,6 +92,7 @@ def _carried_out(
     record: Path,
     output: Output,
     flags: Mapping[str, Any],
+    endpoints: Mapping[str, str],
 ) -> RunResult:
     """Run the plan on its target; only a simulation can do without values."""
     from .live import shown_progress
@@ -108,8 +110,6 @@ def _carried_out(
         from ..targets.library import load_named
 
         tracing = tracing_from_environment(os.environ)
-        endpoints = dict(flags["endpoints"])
-        _refuse_unknown(endpoints, plan)
         serving = Serving(
             environ=os.environ,
             logs=record.parent / "logs",
@@ -136,10 +136,15 @@ def _carried_out(
             output.report([undelivered] if undelivered is not None else [])
 
 
-def _refuse_unknown(endpoints: Mapping[str, str], plan: Plan) -> None:
-    """Refuse endpoints of what the plan does not run, and addresses that cannot be any."""
+def _endpoints(endpoints: Mapping[str, str], plan: Plan, *, compiled: bool) -> Mapping[str, str]:
+    """Return the endpoints of what the plan runs; refuse others, and what cannot be an address.
+
+    A plan that was just `compiled` with them need not use all.
+    """
     served = [e for e in plan.engines if e.runner in ("vllm", "openai")]
     names = sorted({name for engine in served for name in (engine.name, engine.executor)})
+    if compiled:
+        return {name: url for name, url in endpoints.items() if name in names}
     for name, url in endpoints.items():
         why = unusable_url(url)
         hint = None
@@ -148,6 +153,7 @@ def _refuse_unknown(endpoints: Mapping[str, str], plan: Plan) -> None:
             hint = did_you_mean(name, names) or f"it has {', '.join(names) or 'none'}"
         if why is not None:
             raise InputError(Diagnostic("usage", f"`--endpoint {name}=…`: {why}", help=hint))
+    return endpoints
 
 
 def _draining(at_work: int) -> str:
