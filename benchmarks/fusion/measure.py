@@ -1,0 +1,142 @@
+"""One side of a workflow, run once: what it took, what it gave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from frameworks import Model
+from graphs import GRAPHS
+from serving import LARGE, Counts, Models
+
+from murakkab.compiler.driver import Request, compile_workflow, stage
+from murakkab.ir.printer import print_module
+from murakkab.runtime.driver import run_plan
+from murakkab.runtime.serving.fleet import Serving
+from murakkab.targets.library import load_named
+from murakkab.targets.plan import Plan
+
+O0, O2, LANGGRAPH = "-O0", "-O2", "LangGraph"
+BOTH, SEQUENTIAL = "-O2, both models", "-O0 --sequential"
+_REFERENCE = 'place{policy="reference"}'
+# What each pass does by itself, everything else as in -O0.
+PASSES = {
+    "canonicalize": f"bind,canonicalize,{_REFERENCE}",
+    "hoist": f"bind,hoist,{_REFERENCE}",
+    "pushdown": f"bind,pushdown,{_REFERENCE}",
+    "fuse: maps": f"bind,fuse,{_REFERENCE}",
+    "fuse: prefix": f"bind,fuse{{maps=false,tools=false,prefix=true}},{_REFERENCE}",
+    "speculate": f"bind,speculate,{_REFERENCE}",
+    "place": "bind,substitute,place",
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is measured: a plan to run, or LangGraph's graph where there is none."""
+
+    name: str
+    plan: Plan | None
+    library: Path
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A side, once: seconds from inputs to result, what the servers counted, and the result."""
+
+    workflow: str
+    side: str
+    wall_s: float
+    counts: Counts
+    result: Any
+
+    def row(self) -> dict[str, Any]:
+        """Return it as JSON knows it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The servers, and what plans are made with."""
+
+    models: Models
+    folder: Path
+    alone: Path  # the library of the large model
+    both: Path
+    profiles: tuple[Path, ...]
+    written: dict[str, Plan]  # the plans of -O0 by workflow, whose tasks LangGraph asks too
+
+    def request(self, source: Path, library: Path, **flags: Any) -> Request:
+        """Return the request to compile a workflow for the servers."""
+        known = self.models.urls if library == self.both else [LARGE]
+        return Request(
+            source=source,
+            workflow=source.stem,
+            target="vllm",
+            libraries=(library,),
+            profiles=self.profiles,
+            endpoints=tuple((name, self.models.urls[name]) for name in known),
+            **flags,
+        )
+
+    def plan(self, source: Path, library: Path, **flags: Any) -> Plan:
+        """Compile a workflow."""
+        return compile_workflow(self.request(source, library, **flags)).plan
+
+    def sides(self, source: Path) -> Iterator[Side]:
+        """Yield the sides of a workflow; passes that leave it as it is are left out."""
+        written = self.plan(source, self.alone, level=0)
+        self.written[source.stem] = written
+        yield Side(O0, written, self.alone)
+        yield Side(O2, self.plan(source, self.alone, level=2), self.alone)
+        yield Side(LANGGRAPH, None, self.alone)
+        yield Side(BOTH, self.plan(source, self.both, level=2), self.both)
+        sequential = self.plan(source, self.alone, level=0, sequential=True)
+        yield Side(SEQUENTIAL, sequential, self.alone)
+
+    def passes(self, source: Path) -> Iterator[Side]:
+        """Yield the passes, each alone, that change the workflow or how it is placed."""
+        written = self._shape(source, "bind")
+        for name, passes in PASSES.items():
+            if name != "place" and self._shape(source, passes.rpartition(",place")[0]) == written:
+                continue
+            yield Side(name, self.plan(source, self.alone, passes=passes), self.alone)
+
+    def _shape(self, source: Path, passes: str) -> str:
+        module = stage(self.request(source, self.alone, passes=passes), "placed")
+        return print_module(module, brief=True)
+
+    def sample(self, workflow: str, side: Side, inputs: Mapping[str, Any]) -> Sample:
+        """Run a side on servers that have forgotten all prompts."""
+        self.models.forget()
+        before = self.models.counts()
+        run = self._with_langgraph if side.plan is None else self._with_plan
+        result, wall_s = asyncio.run(run(workflow, side, inputs))
+        return Sample(workflow, side.name, wall_s, self.models.counts().since(before), result)
+
+    async def _with_plan(
+        self, workflow: str, side: Side, inputs: Mapping[str, Any]
+    ) -> tuple[Any, float]:
+        assert side.plan is not None
+        names = side.plan.executors()
+        serving = Serving(
+            logs=self.folder / "logs", endpoints={name: self.models.urls[name] for name in names}
+        )
+        executors = load_named(names, (side.library,))
+        done = await run_plan(side.plan, inputs, library=executors, serving=serving)
+        return done.value, float(done.record.document["totals"]["measured"]["latency_s"])
+
+    async def _with_langgraph(
+        self, workflow: str, side: Side, inputs: Mapping[str, Any]
+    ) -> tuple[Any, float]:
+        executor = load_named([LARGE], (side.library,)).get(LARGE)
+        assert executor is not None
+        written = self.written[workflow].module()
+        async with Model(written, executor, LARGE, self.models.urls[LARGE]) as model:
+            began_s = perf_counter()
+            value = await GRAPHS[workflow](model, dict(inputs))
+            return value, perf_counter() - began_s

@@ -1,0 +1,154 @@
+"""The tables: medians of what was measured, beside what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from statistics import median
+from typing import Any
+
+from measure import BOTH, LANGGRAPH, O0, O2, PASSES, SEQUENTIAL, Sample
+
+Measure = Callable[[Sample], float]
+WALL: Measure = lambda s: s.wall_s  # noqa: E731
+CPU: Measure = lambda s: s.counts.cpu_s  # noqa: E731
+COLUMNS: dict[str, Measure] = {
+    "requests": lambda s: s.counts.requests,
+    "prompt": lambda s: s.counts.prompt_tokens,
+    "computed": lambda s: s.counts.computed_tokens,
+    "output": lambda s: s.counts.output_tokens,
+    "wall s": WALL,
+    "CPU s": CPU,
+}
+# Ratios of medians: what is slower, what is faster, the time and the energy proxy wanted.
+RATIOS = (
+    ("one model, -O2 over -O0", O0, O2, 1.3, None),
+    ("one model, -O2 over LangGraph", LANGGRAPH, O2, 1.3, None),
+    ("with substitution, over -O0", O0, BOTH, 2.0, 2.5),
+    ("with substitution, over -O0 --sequential", SEQUENTIAL, BOTH, 3.4, 4.5),
+)
+# What each contributes to the last of these; their product is that ratio.
+PARTS = (
+    ("concurrency: -O0 over --sequential", SEQUENTIAL, O0),
+    ("fusion: -O2 over -O0", O0, O2),
+    ("substitution: both models over one", O2, BOTH),
+)
+
+
+class Samples:
+    """All samples, by workflow and side."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._by: dict[tuple[str, str], list[Sample]] = {}
+        for sample in samples:
+            self._by.setdefault((sample.workflow, sample.side), []).append(sample)
+        self.workflows = list(dict.fromkeys(sample.workflow for sample in samples))
+
+    def sides(self, workflow: str) -> list[str]:
+        """Return the sides of a workflow, as they are usually told."""
+        known = [O0, O2, LANGGRAPH, BOTH, SEQUENTIAL, *PASSES]
+        return [side for side in known if (workflow, side) in self._by]
+
+    def of(self, workflow: str, side: str) -> list[Sample]:
+        """Return the repeats of a side."""
+        return self._by[workflow, side]
+
+    def median(self, workflow: str, side: str, measure: Measure) -> float:
+        """Return the median of a side's repeats."""
+        return median(map(measure, self.of(workflow, side)))
+
+    def ratio(self, workflow: str, slower: str, faster: str, measure: Measure) -> float:
+        """Return how many times less the second side takes."""
+        least = self.median(workflow, faster, measure)
+        return self.median(workflow, slower, measure) / max(least, 1e-9)
+
+
+def report(samples: Sequence[Sample], parameters: Mapping[str, int]) -> None:
+    """Print every table."""
+    found = Samples(samples)
+    large, small = parameters["large"], parameters["small"]
+    models = (
+        f"models with random weights: large {large / 1e6:.2f} M parameters, small "
+        f"{small / 1e6:.2f} M, {large / small:.2f} : 1"
+    )
+    print(f"{models}\nmedians of repeats; CPU s: processor seconds of the servers\n")
+    for workflow in found.workflows:
+        _print_workflow(found, workflow)
+    print(f"\n{models}")
+    _print_ratios(found)
+    _print_equality(found)
+
+
+def _print_workflow(found: Samples, workflow: str) -> None:
+    print(f"{workflow:<20}" + "".join(f"{name:>10}" for name in COLUMNS))
+    for side in found.sides(workflow):
+        values = [found.median(workflow, side, measure) for measure in COLUMNS.values()]
+        shown = "".join(f"{v:>10.0f}" for v in values[:-2]) + "".join(
+            f"{v:>10.2f}" for v in values[-2:]
+        )
+        print(f"  {side:<18}{shown}")
+
+
+def _print_ratios(found: Samples) -> None:
+    width = max(map(len, found.workflows)) + 2
+    heads = "".join(f"{workflow:>{width}}" for workflow in found.workflows)
+    print(f"\n{'times less':<50}{'median':>8}{'wanted':>8}{heads}")
+    for name, slower, faster, *wanted in RATIOS:
+        for unit, measure, want in zip(("time", "CPU"), (WALL, CPU), wanted, strict=True):
+            _print_ratio(found, f"{name}: {unit}", slower, faster, measure, want, width)
+    for name, slower, faster in PARTS:
+        for unit, measure in (("time", WALL), ("CPU", CPU)):
+            _print_ratio(found, f"{name}: {unit}", slower, faster, measure, None, width)
+    computed = COLUMNS["computed"]
+    _print_ratio(found, "tokens computed, LangGraph over -O2", LANGGRAPH, O2, computed, 1.0, width)
+
+
+def _print_ratio(
+    found: Samples,
+    name: str,
+    slower: str,
+    faster: str,
+    measure: Measure,
+    wanted: float | None,
+    width: int,
+) -> None:
+    ratios = [found.ratio(workflow, slower, faster, measure) for workflow in found.workflows]
+    want = "" if wanted is None else f"{wanted:.1f}"
+    each = "".join(f"{ratio:>{width}.2f}" for ratio in ratios)
+    print(f"{name:<50}{median(ratios):>8.2f}{want:>8}{each}")
+
+
+def _print_equality(found: Samples) -> None:
+    """Print how many of the texts of results are the same, token by token."""
+    print(f"\n{'texts of results that are equal':<40}{'O0 to itself':>14}{'O0 to O2':>14}")
+    for workflow in found.workflows:
+        plain = [sample.result for sample in found.of(workflow, O0)]
+        fused = [sample.result for sample in found.of(workflow, O2)]
+        itself = [equal(a, b) for a, b in combinations(plain, 2)]
+        other = [equal(a, b) for a in plain for b in fused]
+        alone = f"{sum(itself) / len(itself):.1%}" if itself else "one run"
+        print(f"  {workflow:<38}{alone:>14}{sum(other) / len(other):>14.1%}")
+
+
+def equal(one: Any, other: Any) -> float:
+    """Return the share of values that are equal in two results; lists of unequal length share none.
+
+    A token of these models is a byte, so equal texts are equal tokens.
+    """
+    ours, theirs = dict(_leaves(one, "")), dict(_leaves(other, ""))
+    if ours.keys() != theirs.keys():
+        return 0.0
+    return sum(ours[path] == theirs[path] for path in ours) / max(len(ours), 1)
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    match value:
+        case dict():
+            for name, part in value.items():
+                yield from _leaves(part, f"{path}.{name}")
+        case list() | tuple():
+            yield f"{path}#", len(value)
+            for i, part in enumerate(value):
+                yield from _leaves(part, f"{path}[{i}]")
+        case _:
+            yield path, value
