@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ..ir.diagnostics import CompileError
 from ..ir.ops import Op, Region, Value
 from ..ir.remarks import Reporter
-from ..ir.workflow import Module, Workflow
+from ..ir.workflow import Expectation, Module, Workflow
 from .base import Context
 from .formulate import variants
 from .hoist import may_fail
@@ -44,10 +44,15 @@ class _Orderer:
         self._names = FreshNames(self._workflow)
         self._reads = Counter(v.name for op in self._workflow.walk() for v in op.operands)
         self._facts = {e.fact: e.value for e in self._workflow.expectations}
+        maps = (op for op in self._workflow.walk() if op.kind == "map")
+        self._mapped = {op.out().name: op.operands[0].name for op in maps}
         self._seconds: Mapping[str, float] | None = None
+        self._added: list[Expectation] = []
 
     def run(self) -> Workflow:
-        return replace(self._workflow, body=self._region(self._workflow.body))
+        body = self._region(self._workflow.body)
+        expected = (*self._workflow.expectations, *self._added)
+        return replace(self._workflow, body=body, expectations=expected)
 
     def _region(self, region: Region) -> Region:
         ops: list[Op] = []
@@ -95,7 +100,32 @@ class _Orderer:
             filters.append(new)
             self._reads[result.name] = self._reads[base.name] if last else 1
             items = (result,)
+        self._expect(source, [asked[index] for index in order], filters)
         return filters
+
+    def _expect(self, source: Value, asked: Sequence[_Asked], filters: Sequence[Op]) -> None:
+        """Expect of lists in a new order what the author expects of the conditions asked so far.
+
+        Of several conditions of one `where`, each keeps the same share.
+        """
+        length = self._length(source)
+        together = Counter(condition.op.out().name for condition in asked)
+        for condition, made in zip(asked, filters, strict=True):
+            before, after = condition.op.operands[0], condition.op.out()
+            if length is None or not self._length(before) or self._length(after) is None:
+                return  # what comes after is at most as long, and nobody says how long
+            length *= self._kept(condition.op) ** (1 / together[condition.op.out().name])
+            fact = f"len({made.out().name})"
+            if fact not in self._facts:
+                self._facts[fact] = length
+                self._added.append(Expectation(fact, length))
+
+    def _length(self, items: Value) -> float | None:
+        """Return how long the author expects a list to be; a `for` gives one as long as its own."""
+        name = items.name
+        while f"len({name})" not in self._facts and name in self._mapped:
+            name = self._mapped[name]
+        return self._facts.get(f"len({name})")
 
     def _may_change(
         self, chain: Sequence[Op], asked: Sequence[_Asked], order: Sequence[int]
@@ -138,8 +168,7 @@ class _Orderer:
 
     def _kept(self, op: Op) -> float:
         """Return the share of items that a filter keeps, by what the author expects."""
-        before = self._facts.get(f"len({op.operands[0].name})")
-        after = self._facts.get(f"len({op.out().name})")
+        before, after = self._length(op.operands[0]), self._length(op.out())
         if not before or after is None:
             return KEPT
         return min(after / before, 0.999)

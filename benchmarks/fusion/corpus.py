@@ -38,26 +38,26 @@ def records(count: int, **fields: tuple[str, int]) -> list[dict[str, Any]]:
 
 
 INPUTS: dict[str, dict[str, Any]] = {
-    "enron": {"emails": texts("e-mail", 16, 250)},
-    "listings": {"homes": records(16, text=("home", 200), pictures=("pictures of home", 200))},
-    "medical": {"transcripts": texts("visit", 6, 400)},
+    "enron": {"emails": texts("e-mail", 10, 250)},
+    "listings": {"homes": records(10, text=("home", 200), pictures=("pictures of home", 200))},
+    "medical": {"transcripts": texts("visit", 3, 400)},
     "hearings": {
         "records": records(
-            10,
+            6,
             title=("hearing", 24),
             date=("day", 16),
             opening=("opening of hearing", 120),
             transcript=("transcript of hearing", 400),
         )
     },
-    "reviews": {"given": records(12, text=("review", 250), category=("kind", 16))},
+    "reviews": {"given": records(8, text=("review", 250), category=("kind", 16))},
     "hotpot": {
         "questions": records(
-            12, text=("question", 80), first=("passage", 180), second=("second passage", 180)
+            8, text=("question", 80), first=("passage", 180), second=("second passage", 180)
         )
     },
-    "maths": {"problems": texts("problem", 16, 200)},
-    "grading": {"assignment": text("assignment", 1, 300), "essays": texts("essay", 16, 200)},
-    "briefing": {"documents": texts("document", 12, 300)},
+    "maths": {"problems": texts("problem", 10, 200)},
+    "grading": {"assignment": text("assignment", 1, 300), "essays": texts("essay", 10, 200)},
+    "briefing": {"documents": texts("document", 8, 300)},
     "triage": {"question": text("question", 1, 300)},
 }
