@@ -43,6 +43,7 @@ COMMANDS = {
     "library": "List interfaces and what can carry them out.",
     "catalog": "Show and check what is known of models, hardware and prices.",
     "models": "Describe models of your own.",
+    "calibrate": "Find out what settings of compositions are worth.",
     "targets": "List what can be compiled for; describe this machine.",
     "new": "Write a small project that works.",
 }

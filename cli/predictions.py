@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, InputError, Span, did_you_mean
+from ..targets.csv_file import csv_rows
 from .output import Output, read_input
 
 if TYPE_CHECKING:
@@ -129,13 +130,9 @@ class _Row:
 
 
 def _read(text: str, file: str) -> tuple[tuple[str, ...], list[_Row]]:
-    reader = csv.reader(io.StringIO(text))
-    try:
-        header = tuple(cell.strip() for cell in next(reader, ()))
-        lines = [(reader.line_num, cells) for cells in reader if any(c.strip() for c in cells)]
-    except csv.Error as error:
-        span = Span(file, reader.line_num, 1, reader.line_num, 2)
-        raise InputError(Diagnostic("bad-value", f"malformed CSV: {error}", span)) from None
+    (_, named), *rows = csv_rows(text, file, "bad-value") or [(1, [])]
+    header = tuple(cell.strip() for cell in named)
+    lines = [(line, cells) for line, cells in rows if any(c.strip() for c in cells)]
     findings = list(_bad_shape(header, lines, file))
     if findings:
         raise InputError(findings)

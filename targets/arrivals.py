@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -12,7 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from ..ir.diagnostics import Diagnostic, InputError, Span, did_you_mean
+from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
+from .csv_file import csv_rows, line_span
 from .toml_source import read_text
 
 TIME = "start_s"
@@ -35,7 +34,7 @@ def load_arrivals(path: Path, column: str, gaps: Gaps = "refuse") -> Arrivals:
     period of all. An empty cell, or a row that lacks, is a gap: an error, or filled linearly
     between its neighbours. Raises InputError with every finding, with file and line.
     """
-    lines = _lines(path)
+    lines = csv_rows(read_text(path), str(path), "bad-trace")
     header = [name.strip() for name in lines[0][1]] if lines else []
     if TIME not in header or column not in header:
         missing = TIME if TIME not in header else column
@@ -66,14 +65,6 @@ def load_arrivals(path: Path, column: str, gaps: Gaps = "refuse") -> Arrivals:
     if findings:
         raise InputError(findings)
     return _filled(path, column, rows, gaps)
-
-
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(read_text(path)))
-    try:
-        return [(reader.line_num, cells) for cells in reader]
-    except csv.Error as error:
-        raise InputError(_finding(path, reader.line_num, f"malformed CSV: {error}")) from None
 
 
 def _number(cell: str) -> float:
@@ -129,4 +120,4 @@ def _at(number: int, marks: list[int], known: dict[int, float]) -> float:
 
 
 def _finding(path: Path, line: int, message: str, hint: str | None = None) -> Diagnostic:
-    return Diagnostic("bad-trace", message, Span(str(path), line, 1, line, 2), help=hint)
+    return Diagnostic("bad-trace", message, line_span(str(path), line), help=hint)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..ir.diagnostics import Diagnostic, InputError, Span, did_you_mean
+from .csv_file import csv_rows
 from .toml_source import read_text
 from .workflow_profiles import is_workflow_profile
 
@@ -208,20 +207,15 @@ def _read(text: str, file: str) -> list[_Row]:
 
     A file that is of workflows has none of these.
     """
-    reader = csv.reader(io.StringIO(text))
-    try:
-        lines = list(reader)
-    except csv.Error as e:
-        span = Span(file, reader.line_num, 1, reader.line_num, 2)
-        raise InputError(Diagnostic("bad-profile", f"malformed CSV: {e}", span)) from None
-    header = tuple(lines[0]) if lines else ()
+    (_, named), *lines = csv_rows(text, file, "bad-profile") or [(1, [])]
+    header = tuple(named)
     if is_workflow_profile(header):
         return []
     kinds = tuple(kind for kind in _KINDS if kind.key in header) or (_TOKENS,)
     findings = list(_bad_header(header, kinds, file))
     if findings:
         raise InputError(findings)
-    rows = [_row(kinds, file, n, header, cells) for n, cells in enumerate(lines[1:], 2) if cells]
+    rows = [_row(kinds, file, n, header, cells) for n, cells in lines if cells]
     findings = [finding for row in rows for finding in _bad_row(row)]
     if findings:
         raise InputError(findings)

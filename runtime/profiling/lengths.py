@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +10,8 @@ from random import Random
 from statistics import NormalDist
 from typing import Protocol
 
-from ...ir.diagnostics import Diagnostic, InputError, Span
+from ...ir.diagnostics import Diagnostic, InputError
+from ...targets.csv_file import csv_rows, line_span
 from ...targets.toml_source import read_text
 
 # Means of ShareGPT's conversations (Kwon et al., SOSP 2023, arXiv 2309.06180, Fig. 11).
@@ -114,18 +113,14 @@ def read_trace(path: Path) -> Trace:
     without a prompt or an answer are left out, as failed ones of BurstGPT are. Raises `InputError`
     with the place.
     """
-    reader = csv.reader(io.StringIO(read_text(path)))
     file = str(path)
-    try:
-        header, *rows = list(reader) or [[]]
-    except csv.Error as error:
-        raise _wrong(file, reader.line_num, f"malformed CSV: {error}") from None
+    (_, header), *rows = csv_rows(read_text(path), file, "bad-trace") or [(1, [])]
     names = [name.strip() for name in header]
     pair = next((pair for pair in _COLUMNS if set(pair) <= set(names)), None)
     if pair is None:
         raise _wrong(file, 1, "a trace of requests has columns `isl_tok` and `osl_tok`")
     at = [names.index(name) for name in pair]
-    found = [_length(file, n, row, at) for n, row in enumerate(rows, 2) if row]
+    found = [_length(file, n, row, at) for n, row in rows if row]
     lengths = tuple(length for length in found if length.prompt > 0 and length.output > 0)
     if not lengths:
         raise _wrong(file, 1, "the trace has no requests")
@@ -145,4 +140,4 @@ def _length(file: str, line: int, row: Sequence[str], at: Sequence[int]) -> Leng
 
 
 def _wrong(file: str, line: int, message: str) -> InputError:
-    return InputError(Diagnostic("bad-trace", message, Span(file, line, 1, line, 2)))
+    return InputError(Diagnostic("bad-trace", message, line_span(file, line)))
