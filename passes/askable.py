@@ -114,7 +114,7 @@ class Askable:
         return self._unsuitable_models(op) or _unsuitable_words(task)
 
     def _unsuitable_models(self, op: Op) -> str | None:
-        models = self._candidates(op)
+        models = candidates_of(op, self._library)
         asked = all(model.runner in LANGUAGE_RUNNERS for model in models)
         if not asked or self._task(op).interface != GENERATE:
             return "not only language models that are asked its prompt may carry it out"
@@ -123,12 +123,6 @@ class Askable:
         ):
             return "the length of its answer is limited (`max_tokens`)"
         return None
-
-    def _candidates(self, op: Op) -> list[Executor]:
-        named = op.attr("candidates", ())
-        labels = named if isinstance(named, tuple) else ()
-        found = (self._library.get(str(label).partition("{")[0]) for label in labels)
-        return [executor for executor in found if executor is not None]
 
     # ---- what calls must have in common
 
@@ -154,6 +148,14 @@ class Askable:
         params = self._task(op).params
         values = {p.name: v.name for p, v in zip(params, op.operands, strict=True)}
         return any(values[part.name] not in self.fixed for part in section.placeholders)
+
+
+def candidates_of(op: Op, library: Library) -> list[Executor]:
+    """Return the executors that may carry out a call of a logical module."""
+    named = op.attr("candidates", ())
+    labels = named if isinstance(named, tuple) else ()
+    found = (library.get(str(label).partition("{")[0]) for label in labels)
+    return [executor for executor in found if executor is not None]
 
 
 def fixed_values(region: Region) -> Iterator[str]:

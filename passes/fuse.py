@@ -48,10 +48,11 @@ class Fuse(Pass):
     * results with several readers: only one of them can come next in that process.
 
     **prompts** (logical level; off unless asked for, as it is not exact: `prompt_quality` is what
-    each answer is worth then, relative): calls of one region whose prompts read the same values, in
-    the same words, become one call. Its prompt has what they read once, and each task in a tag of
-    its name; its result is a record with a field for each. Constants, such as a question, may
-    differ. `choose` proposes the same where the requirement leaves room. Refused:
+    each answer is worth then, relative, where the library does not say): calls of one region whose
+    prompts read the same values, in the same words, become one call. Its prompt has what they read
+    once, and each task in a tag of its name; its result is a record with a field for each.
+    Constants, such as a question, may differ. `choose` proposes the same where the requirement
+    leaves room. Refused:
 
     * effects, sampled calls, and calls whose models are asked how sure they are;
     * answers that are one of few (unless `enumerations`): with small models, asking for labels one

@@ -13,7 +13,7 @@ from ..ir.types import Record, Type, option
 from ..ir.workflow import Module, Task, Workflow
 from ..targets.library import Library
 from .ability import GENERATE
-from .askable import Askable, fixed_values
+from .askable import Askable, candidates_of, fixed_values
 from .base import Context, Proposal
 from .layout import laid_out
 from .rewrite import FreshNames, field_of, united
@@ -34,11 +34,12 @@ def fuse_prompts(
 ) -> Module:
     """Return the logical module with all calls made as one that may be.
 
-    The call that is made has the `weight` of all, and in its `factor` the `quality` of each.
+    The call that is made has the `weight` of all, and in its `factor` what each answer is worth:
+    `quality`, where the library knows nothing of its models.
     """
     after = module
     for group in Askable(module, library, report, enumerations=enumerations).groups():
-        after = asked_together(after, group, quality)
+        after = asked_together(after, group, _quality(group, library, quality))
         report.did("prompts", f"{_names(group)} are asked in one call, not {len(group)}", *group)
     return after
 
@@ -50,7 +51,8 @@ def fused_prompts(module: Module, context: Context) -> Iterator[Proposal]:
     for group in found.groups():
         for size in range(len(group), 1, -1):
             part = group[:size]
-            after = asked_together(module, part, QUALITY)
+            quality = _quality(part, context.library, QUALITY)
+            after = asked_together(module, part, quality)
             locs = united(*(op.locs for op in part))
             yield Proposal(f"{_names(part)} are asked in one call", locs, after)
 
@@ -73,6 +75,12 @@ def _names(ops: Sequence[Op]) -> str:
 def _listed(names: Sequence[str]) -> str:
     quoted = [f"`{name}`" for name in names]
     return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
+def _quality(group: Sequence[Op], library: Library, default: float) -> float:
+    """Return what each answer is worth, with the model for which that is least."""
+    found = (model.quality.together for model in candidates_of(group[0], library))
+    return min((default if worth is None else worth for worth in found), default=default)
 
 
 def asked_together(module: Module, group: Sequence[Op], quality: float) -> Module:

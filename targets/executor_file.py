@@ -163,6 +163,11 @@ def _bad_knobs(source: TomlSource, i: int, row: Mapping[str, Any]) -> Iterator[D
         if len(set(map(repr, choices))) != len(choices):
             message = f"knob `{name}` has the same choice twice"
             yield source.finding("bad-value", message, ("executor", i, "knobs", name))
+    if "together" in row["quality"] and row["implements"] != "generate":
+        message = (
+            f"`together` belongs to models of `generate`, this one is of `{row['implements']}`"
+        )
+        yield source.finding("bad-value", message, ("executor", i, "quality", "together"), key=True)
     for name, factors in row["quality"].get("factors", {}).items():
         path: KeyPath = ("executor", i, "quality", "factors", name)
         if name not in knobs:
@@ -266,7 +271,8 @@ def _quality(row: Mapping[str, Any]) -> Quality:
         (knob, tuple((setting, float(factor)) for setting, factor in pairs))
         for knob, pairs in row.get("factors", {}).items()
     )
-    return Quality(float(row["value"]), row["metric"], row["source"], factors)
+    together = float(row["together"]) if "together" in row else None
+    return Quality(float(row["value"]), row["metric"], row["source"], factors, together)
 
 
 def _result(

@@ -28,13 +28,15 @@ class Quality:
     """How good an executor is at its interface: a score in (0, 1], what it means, who says so.
 
     Only ratios between executors of one interface matter. `factors` scale the value by a knob's
-    setting: `("frames", ((1, 0.75), (5, 0.96), (10, 1.0)))`.
+    setting: `("frames", ((1, 0.75), (5, 0.96), (10, 1.0)))`. `together` is what each answer of a
+    language model is worth, relative, when it is asked for beside others in one call.
     """
 
     value: float
     metric: str
     source: str
     factors: tuple[tuple[str, tuple[tuple[Attr, float], ...]], ...] = ()
+    together: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from murakkab.ir.remarks import Reporter
 from murakkab.ir.verifier import verify
 from murakkab.ir.workflow import Module
 from murakkab.passes.choose import Choose
+from murakkab.passes.fuse import Fuse
 from murakkab.passes.pipeline import parse_pipeline, run_pipeline
 from murakkab.passes.promptfusion import fuse_prompts
 from murakkab.passes.sections import sections_of
@@ -231,6 +232,7 @@ workflow read(texts: [Text]) -> [{{about: Text, sounds: Text, places: [Text]}}]
 }}
 """
 ALONE = {"about", "sounds", "places"}
+BEFORE = parse_pipeline("bind,canonicalize,hoist,pushdown,fuse,canonicalize")
 
 
 @pytest.mark.parametrize(
@@ -250,8 +252,7 @@ def test_it_is_chosen_where_accuracy_leaves_room(
     (tmp_path / "hosted.toml").write_text(HOSTED)
     context = world(LAPTOP, tmp_path / "hosted.toml")
     text = READ.format(mood=mood, clauses=clauses)
-    before = "bind,canonicalize,hoist,pushdown,fuse,canonicalize"
-    written = run_pipeline(flow(text), parse_pipeline(before), context)
+    written = run_pipeline(flow(text), BEFORE, context)
     chosen = Choose().run(written, context)
     assert {op.out().name for op in chosen.sole().calls()} == calls
     notes = [text for key, text in chosen.attrs if key.startswith("note.choose.")]
@@ -268,3 +269,18 @@ def test_it_is_chosen_where_accuracy_leaves_room(
     assert float(str(costs[1])) < float(str(costs[0]))
     answers = 3 if len(calls) == 1 else 2
     assert float(str(accuracies[1])) == pytest.approx(0.98**answers)
+
+
+def test_a_library_says_what_answers_of_its_model_are_worth(tmp_path: Path) -> None:
+    declared = HOSTED.replace('"declared for a test"', '"declared for a test", together = 0.995')
+    (tmp_path / "hosted.toml").write_text(declared)
+    context = world(LAPTOP, tmp_path / "hosted.toml")
+    text = READ.format(mood="Text", clauses="minimize cost require accuracy >= 0.98")
+    written = run_pipeline(flow(text), BEFORE, context)
+    for module in (Choose().run(written, context), Fuse(prompts=True).run(written, context)):
+        (call,) = module.sole().calls()
+        assert call.number("factor", 1.0) == pytest.approx(0.995**3)
+    # of several models the one that suffers most counts, 0.98 where nothing is known
+    several = run_pipeline(flow(text.replace(' with { executor: "hosted" }', "")), BEFORE, context)
+    (call,) = Fuse(prompts=True).run(several, context).sole().calls()
+    assert call.number("factor", 1.0) == pytest.approx(0.98**3)

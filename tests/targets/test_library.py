@@ -230,6 +230,13 @@ def test_two_files_may_not_share_a_name(tmp_path: Path) -> None:
             None,
         ),
         (
+            'source = "us" }',
+            'source = "us", together = 0.9 }',
+            "9:58",
+            "`together` belongs to models of `generate`, this one is of `caption`",
+            None,
+        ),
+        (
             "[executor.work]",
             '[executor.result]\n"item.size" = 3\n[executor.work]',
             "11:1",
