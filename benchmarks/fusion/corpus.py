@@ -57,7 +57,7 @@ INPUTS: dict[str, dict[str, Any]] = {
         )
     },
     "maths": {"problems": texts("problem", 10, 200)},
-    "grading": {"assignment": text("assignment", 1, 300), "essays": texts("essay", 10, 200)},
+    "grading": {"assignment": text("assignment", 1, 300), "essays": texts("essay", 8, 200)},
     "briefing": {"documents": texts("document", 8, 300)},
     "triage": {"question": text("question", 1, 300)},
 }

@@ -148,10 +148,15 @@ async def grading(model: Model, given: Fields) -> Any:
     async def rubric(known: Fields) -> Fields:
         return {"points": await model.ask("rubric", given["assignment"])}
 
-    async def grade(known: Fields) -> Fields:
-        return {"text": await model.ask("grade", known["points"], known["essay"])}
+    async def doubts(known: Fields) -> Fields:
+        lines = await model.ask("borrowed", known["essay"])
+        return {"doubts": await model.ask("origin", lines)}
 
-    one = way({"rubric": rubric, "grade": grade}, "text")
+    async def grade(known: Fields) -> Fields:
+        given = known["points"], known["essay"], known["doubts"]
+        return {"text": await model.ask("grade", *given)}
+
+    one = way({"rubric": rubric, "doubt": doubts, "grade": grade}, "text")
     return await over(fan_out(_each("essays", "essay"), one), given)
 
 

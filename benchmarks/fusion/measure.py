@@ -20,8 +20,10 @@ from murakkab.runtime.serving.fleet import Serving
 from murakkab.targets.library import load_named
 from murakkab.targets.plan import Plan
 
-O0, O2, LANGGRAPH = "-O0", "-O2", "LangGraph"
-BOTH, SEQUENTIAL = "-O2, both models", "-O0 --sequential"
+O0, SEQUENTIAL, LANGGRAPH = "-O0", "-O0 --sequential", "LangGraph"
+# Of one model, with nothing that may change a result; of one model, with what the required accuracy
+# leaves room for; of both models, with that.
+EXACT, O2, BOTH = "-O2, exact", "-O2", "-O2, both models"
 _REFERENCE = 'place{policy="reference"}'
 # What each pass does by itself, everything else as in -O0.
 PASSES = {
@@ -30,6 +32,7 @@ PASSES = {
     "pushdown": f"bind,pushdown,{_REFERENCE}",
     "fuse: maps": f"bind,fuse,{_REFERENCE}",
     "fuse: prefix": f"bind,fuse{{maps=false,tools=false,prefix=true}},{_REFERENCE}",
+    "fuse: prompts": f"bind,fuse{{maps=false,tools=false,prompts=true}},{_REFERENCE}",
     "speculate": f"bind,speculate,{_REFERENCE}",
     "place": "bind,substitute,place",
 }
@@ -92,9 +95,13 @@ class Suite:
         written = self.plan(source, self.alone, level=0)
         self.written[source.stem] = written
         yield Side(O0, written, self.alone)
-        yield Side(O2, self.plan(source, self.alone, level=2), self.alone)
+        exact = self.plan(source, self.alone, require=("accuracy >= 1",))
+        yield Side(EXACT, exact, self.alone)
+        roomy = self.plan(source, self.alone)
+        if _steps(roomy) != _steps(exact):
+            yield Side(O2, roomy, self.alone)
+        yield Side(BOTH, self.plan(source, self.both), self.both)
         yield Side(LANGGRAPH, None, self.alone)
-        yield Side(BOTH, self.plan(source, self.both, level=2), self.both)
         sequential = self.plan(source, self.alone, level=0, sequential=True)
         yield Side(SEQUENTIAL, sequential, self.alone)
 
@@ -140,3 +147,7 @@ class Suite:
             began_s = perf_counter()
             value = await GRAPHS[workflow](model, dict(inputs))
             return value, perf_counter() - began_s
+
+
+def _steps(plan: Plan) -> str:
+    return print_module(plan.module(), brief=True).partition("workflow @")[2]

@@ -46,6 +46,8 @@ LENGTHS = {
     "write down its equations": 64,
     "Equations:": 64,
     "this assignment hold": 48,
+    "taken from elsewhere": 32,
+    "Where are these from": 24,
     "judge the essay": 32,
     "Say what this document says": 40,
     "What could go wrong here?": 24,
