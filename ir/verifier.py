@@ -155,7 +155,7 @@ def _calls(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]
 def _call(op: Op, task: Task) -> Iterator[str]:
     if task.scored and task.result != scored_result(task.answer):
         yield f"`@{task.name}` is scored, so it must give {scored_result(task.answer)}"
-    if task.answers and not _holds(task.result, len(task.answers)):
+    if task.answers and not _holds(task.answer, len(task.answers)):
         yield f"`@{task.name}` gives {len(task.answers)} answers, so a record of as many fields"
     if len(op.operands) != len(task.params):
         yield f"`@{task.name}` takes {len(task.params)} arguments, gets {len(op.operands)}"

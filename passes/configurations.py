@@ -163,8 +163,8 @@ def work_of(
 def _answers(task: Task, expected: Expected) -> Iterator[tuple[Type, float | None]]:
     """Yield the type of each answer that a call asks for, and how long it is expected to be."""
     kinds = [task.answer]
-    if task.answers and isinstance(task.result, Record):
-        kinds = [kind for _, kind in task.result.fields]
+    if task.answers and isinstance(task.answer, Record):
+        kinds = [kind for _, kind in task.answer.fields]
     yield from zip(kinds, expected, strict=True)
 
 
@@ -190,12 +190,13 @@ def result_size(
     knobs = dict(config.knobs)
     usual = tuple((fact, _value(amount.p50, sizes, knobs)) for fact, amount in executor.result)
     found = [_answer_size(*pair, executor, usual) for pair in _answers(task, expected)]
-    if task.answers and isinstance(task.result, Record):
-        names = (name for name, _ in task.result.fields)
-        return Size(fields=tuple(zip(names, found, strict=True)))
+    size = found[0]
+    if task.answers and isinstance(task.answer, Record):
+        names = (name for name, _ in task.answer.fields)
+        size = Size(fields=tuple(zip(names, found, strict=True)))
     if task.scored:
-        return Size(fields=(("value", found[0]), ("confidence", default_size(FLOAT))))
-    return found[0]
+        return Size(fields=(("value", size), ("confidence", default_size(FLOAT))))
+    return size
 
 
 def _answer_size(

@@ -1,14 +1,16 @@
 """Work analysis: how often, on how much, after what; case by case where that is undecided."""
 
+from dataclasses import replace
 from typing import TypeVar
 
 from murakkab.ir.reader import read_module
 from murakkab.ir.verifier import verify
+from murakkab.ir.workflow import scored_result
 from murakkab.passes.bind import Bind
-from murakkab.passes.configurations import configurations, work_of
+from murakkab.passes.configurations import configurations, result_size, work_of
 from murakkab.passes.varying import MAX_CASES, Varying, combine, depend, fixed, merge, widen
 from murakkab.passes.work import Count, StepWork, analyse
-from murakkab.targets.sizes import FIELD_TOKENS
+from murakkab.targets.sizes import FIELD_TOKENS, Size
 
 from .worlds import A100, flow, world
 
@@ -106,11 +108,11 @@ def test_several_answers_are_as_long_as_each_of_them() -> None:
     output = work_of(step.task, config, the(step.sizes), step.expected).output_tokens
     assert output == (50.0 + 200.0 + 1.0 + 3 * FIELD_TOKENS, 50.0 + 400.0 + 1.0 + 3 * FIELD_TOKENS)
     (size,) = the(step.outputs)
-    assert {name: part.tokens for name, part in size.fields} == {
-        "said": 50.0,
-        "told": 200.0,
-        "fits": 1.0,
-    }
+    tokens = {"said": 50.0, "told": 200.0, "fits": 1.0}
+    assert {name: part.tokens for name, part in size.fields} == tokens
+    scored = replace(step.task, scored=True, result=scored_result(step.task.result))
+    size = result_size(scored, config, the(step.sizes), step.expected).field("value") or Size()
+    assert {name: part.tokens for name, part in size.fields} == tokens
 
 
 def test_what_waits_for_what() -> None:
