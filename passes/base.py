@@ -90,12 +90,15 @@ class Pass:
 class Proposal:
     """A rewrite of a logical module whose worth only placement can tell: `choose` decides.
 
-    `name` is what it does, as a note of the plan says it; `locs` are where in the source.
+    `name` is what it does, as a note of the plan says it; `locs` are where in the source. A
+    `last_resort` costs what predictions do not show: it is only for requirements that nothing else
+    meets.
     """
 
     name: str
     locs: tuple[Span, ...]
     module: Module
+    last_resort: bool = False
 
 
 Proposer = Callable[[Module, Context], Iterable[Proposal]]

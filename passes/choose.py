@@ -11,6 +11,7 @@ from ..ir.diagnostics import CompileError
 from ..ir.ops import Level, attributes
 from ..ir.workflow import Module, Requirement
 from .base import Context, Pass, Proposal, Proposer
+from .compositions.proposing import composed
 from .formulate import (
     DEFAULT_FLOOR,
     DEFAULT_TEXT,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .problem import Metrics, Problem
 
 # What proposes rewrites, in the order in which they are tried; of equal ones the first wins.
-PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead, fused_prompts)
+PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead, fused_prompts, composed)
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ class Choose(Pass):
     proposed upon again, until nothing gains: a search by best improvement, exact for one rewrite,
     not for several that pay only together. `most` bounds the proposals that are placed.
 
-    Requirements hold, tiers by what they stand for in the workflow as it is written; where it
-    requires no accuracy, its floor does. Refused: workflows of which whole configurations were
-    measured, which does not say how they do when they are restructured.
+    A last resort is only taken where no plan meets the requirements without it, nor with another
+    proposal. Requirements hold, tiers by what they stand for in the workflow as it is written;
+    where it requires no accuracy, its floor does. Refused: workflows of which whole configurations
+    were measured, which does not say how they do when they are restructured.
     """
 
     name: ClassVar[str] = "choose"
@@ -66,7 +68,7 @@ class Choose(Pass):
         while proposals:
             left -= len(proposals)
             found = [_placed(_held_to(p.module, needs), quiet) for p in proposals]
-            winner = _winner(found, best)
+            winner = _winner(proposals, found, best)
             if winner is None:
                 for proposal, other in zip(proposals, found, strict=True):
                     report.refused("restructuring", _said(proposal, other, best), proposal)
@@ -93,12 +95,19 @@ class _Placed:
         return is_better(self.problem, self.metrics, other.metrics)
 
 
-def _winner(found: Sequence[_Placed | None], best: _Placed | None) -> int | None:
-    """Return which is the best plan, None where none is better than what there is."""
+def _winner(
+    proposals: Sequence[Proposal], found: Sequence[_Placed | None], best: _Placed | None
+) -> int | None:
+    """Return which proposal has the best plan, None where none is better than what there is."""
     winner = None
-    for index, placed in enumerate(found):
-        if placed is not None and (best is None or placed.beats(best)):
-            best, winner = placed, index
+    for last_resort in (False, True):
+        if last_resort and best is not None:
+            break
+        for index, (proposal, placed) in enumerate(zip(proposals, found, strict=True)):
+            if placed is None or proposal.last_resort != last_resort:
+                continue
+            if best is None or placed.beats(best):
+                best, winner = placed, index
     return winner
 
 
@@ -108,6 +117,8 @@ def _said(proposal: Proposal, placed: _Placed | None, other: _Placed | None) -> 
         return f"{proposal.name}: no plan would meet the requirements"
     if other is None:
         return f"{proposal.name}: without it no plan meets the requirements"
+    if proposal.last_resort:
+        return f"{proposal.name}: it costs more, and the requirements are met without it"
     problem = placed.problem
     for metric in problem.objectives:
         with_it = placed.metrics.of(metric, problem.aimed)

@@ -44,12 +44,14 @@ class Speculate(Pass):
 def run_ahead(module: Module, context: Context) -> Iterator[Proposal]:
     """Propose, for each `if` whose branches may save time, that they run ahead.
 
-    Only where latency is what is minimised first, or is limited: it costs energy.
+    Only where latency is what is minimised first, or is limited: it costs energy. Where it is only
+    limited, an `if` that does not say how `likely` its branches are is a last resort: both are
+    predicted to be paid for either way, so what it costs would not show.
     """
     workflow = module.sole()
     report = Reporter("choose", context.remarked)
-    limited = any(need.metric == "latency" for need in workflow.requirements)
-    if workflow.objectives[0] != "latency" and not limited:
+    first = workflow.objectives[0] == "latency"
+    if not first and all(need.metric != "latency" for need in workflow.requirements):
         for op in gains(module, Reporter("choose")):
             guard = "it costs energy, and latency is neither minimised first nor limited"
             report.refused("branches", guard, op)
@@ -57,7 +59,9 @@ def run_ahead(module: Module, context: Context) -> Iterator[Proposal]:
     for op in gains(module, report):
         name = op.out().name
         after = _marked(module, workflow, frozenset((name,)))
-        yield Proposal(f"both branches of `{name}` run ahead of its condition", op.locs, after)
+        said = f"both branches of `{name}` run ahead of its condition"
+        hidden = not first and op.attr("likely") is None
+        yield Proposal(said, op.locs, after, last_resort=hidden)
 
 
 def _marked(module: Module, workflow: Workflow, names: _Calls) -> Module:
