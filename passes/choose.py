@@ -11,7 +11,6 @@ from ..ir.diagnostics import CompileError
 from ..ir.ops import Level, attributes
 from ..ir.workflow import Module, Requirement
 from .base import Context, Pass, Proposal, Proposer
-from .compositions.proposing import composed
 from .formulate import (
     DEFAULT_FLOOR,
     DEFAULT_TEXT,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from .problem import Metrics, Problem
 
 # What proposes rewrites, in the order in which they are tried; of equal ones the first wins.
-PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead, fused_prompts, composed)
+PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead, fused_prompts)
 
 
 @dataclass(frozen=True)
