@@ -11,6 +11,7 @@ from ..ir.diagnostics import CompileError
 from ..ir.ops import Level, attributes
 from ..ir.workflow import Module, Requirement
 from .base import Context, Pass, Proposal, Proposer
+from .compositions.proposing import composed
 from .formulate import (
     DEFAULT_FLOOR,
     DEFAULT_TEXT,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .problem import Metrics, Problem
 
 # What proposes rewrites, in the order in which they are tried; of equal ones the first wins.
-PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead, fused_prompts)
+PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead, fused_prompts, composed)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ...ir.ops import Op, Region
+from ...ir.ops import Attr, Op, Region, attributes
 from ...ir.workflow import Module
 from ...targets.compositions import Composes
 from ..rewrite import FreshNames
@@ -17,6 +17,8 @@ from .reflect import reflect
 from .site import Site
 from .sketch import Sketch
 from .vote import vote
+
+COMPOSED = "composed."  # attributes of a module: by call, the composition that it is part of
 
 _KINDS: Mapping[Composes, Callable[[Site, Sketch], None]] = {
     "cascade": cascade,
@@ -30,10 +32,12 @@ def expanded(module: Module, arrangements: Mapping[str, Arrangement]) -> Module:
     """Return a logical module in which these calls, by the name of their result, are expanded.
 
     The value that a call gave has its name and type still. Every operation has the call's places.
+    The module's attributes say which calls are part of which composition.
     """
     workflow = module.sole()
     names = FreshNames(workflow)
     made = MadeTasks(module.tasks)
+    parts: dict[str, Attr] = {}
 
     def region(old: Region) -> Region:
         ops: list[Op] = []
@@ -44,6 +48,8 @@ def expanded(module: Module, arrangements: Mapping[str, Arrangement]) -> Module:
                 task = made[str(op.symbol)]
                 _KINDS[arrangement.composition.kind](Site(op, task, arrangement, made), sketch)
                 ops += sketch.ops
+                calls = (o for top in sketch.ops for o in top.walk() if o.symbol is not None)
+                parts.update((COMPOSED + o.out().name, arrangement.label) for o in calls)
             elif op.regions:
                 ops.append(replace(op, regions=tuple(map(region, op.regions))))
             else:
@@ -58,4 +64,5 @@ def expanded(module: Module, arrangements: Mapping[str, Arrangement]) -> Module:
         workflows=(replace(workflow, body=body, expectations=expectations),),
         # of a task whose answers are all scored, only the made one is left
         tasks=tuple(task for task in made.sorted() if task.name in called),
+        attrs=attributes({**dict(module.attrs), **parts}),
     )

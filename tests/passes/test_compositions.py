@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from murakkab.ir.diagnostics import CompileError
 from murakkab.ir.ops import Op
 from murakkab.ir.printer import print_module
 from murakkab.ir.reader import read_module
+from murakkab.ir.remarks import Remarks
 from murakkab.ir.verifier import verify
 from murakkab.ir.workflow import Module
 from murakkab.passes.bind import Bind
 from murakkab.passes.canonicalize import Canonicalize
+from murakkab.passes.choose import Choose
+from murakkab.passes.compositions.proposing import composed
 from murakkab.passes.fuse import Fuse
 from murakkab.passes.hoist import Hoist
 from murakkab.passes.pushdown import Pushdown
@@ -142,3 +146,60 @@ def test_members_that_are_not_there_are_named(mine: Path) -> None:
     (finding,) = caught.value.diagnostics
     assert finding.id == "unsatisfiable-pin"
     assert re.search("no member of `three` satisfies `device: cpu`", finding.message)
+
+
+# ---- those that nobody pinned
+
+
+def proposals(text: str, *libraries: Path) -> list[str]:
+    context = world(A100, *libraries)
+    return [p.name for p in composed(Bind().run(flow(text), context), context)]
+
+
+PROGRAM = """
+task solve(q: Text) -> Int
+    prompt "Solve: {q}"
+workflow w(q: Text) -> Int
+    GOAL
+{
+    a = solve(q)PINS
+    return a
+}
+"""
+
+
+def test_what_is_known_to_gain_is_proposed_at_each_setting(mine: Path) -> None:
+    assert proposals(PROGRAM.replace("PINS", "").replace("GOAL", "minimize cost"), mine) == [
+        "`a` is carried out by `three{threshold = 0.5}`",
+        "`a` is carried out by `three{threshold = 0.8}`",
+        "`a` is carried out by `measured-vote{votes = 5}`",
+    ]
+
+
+def test_shipped_ones_are_not_as_nobody_has_measured_them() -> None:
+    assert not proposals(PROGRAM.replace("PINS", "").replace("GOAL", "minimize cost"))
+
+
+def test_a_pinned_executor_is_the_authors_choice(mine: Path) -> None:
+    pinned = PROGRAM.replace("PINS", ' with { executor: "llama-3.1-8b" }')
+    assert not proposals(pinned.replace("GOAL", "minimize cost"), mine)
+
+
+def test_parts_of_a_composition_are_left_alone(mine: Path) -> None:
+    module = bound('executor: "measured-vote"', mine)
+    assert dict(module.attrs)["composed.a_vote"] == "measured-vote{votes = 5}"
+    assert not list(composed(module, world(A100, mine)))
+
+
+@pytest.mark.parametrize(("goal", "taken"), [("maximize accuracy", True), ("minimize cost", False)])
+def test_one_is_taken_where_it_pays(goal: str, taken: bool, mine: Path) -> None:
+    context = world(A100, mine)
+    text = PROGRAM.replace("PINS", "").replace("GOAL", goal)
+    remarks = Remarks()
+    after = Choose().run(Bind().run(flow(text), context), replace(context, remarked=remarks))
+    verify(after)
+    assert any(key.startswith("composed.a_vote") for key, _ in after.attrs) == taken
+    (vote,) = (r for r in remarks.all() if "measured-vote" in r.text)
+    assert vote.applied == taken
+    metric = "accuracy 1.02, 1 without it" if taken else "cost $"
+    assert metric in vote.text
