@@ -37,7 +37,7 @@ from serving import (  # noqa: E402
     write_library,
 )
 
-_LOADS = "1,8,32"
+_LOADS = "1,4,16"
 _LOAD_TIME = "6 s"
 _LENGTHS = ["--isl", "250", "--osl", "32"]  # like those of the workflows
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,12 +109,14 @@ def models_served(folder: Path) -> Iterator[Models]:
     parameters = write_models(folder)
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # as only so a server can be told to forget
     with ExitStack() as stack:
-        servers, urls = {}, {}
-        for name in SIZES:
-            log = folder / f"{name}.log"
-            running = served(sys.executable, folder / name, _ARGUMENTS, log, SERVER_CORE)
-            servers[name] = stack.enter_context(running)
-            urls[name] = stack.enter_context(_relayed(servers[name].url))
+        running = [
+            served(sys.executable, folder / name, _ARGUMENTS, folder / f"{name}.log", SERVER_CORE)
+            for name in SIZES
+        ]
+        with ThreadPoolExecutor() as pool:  # side by side, two start in little more time than one
+            begun = list(pool.map(stack.enter_context, running))
+        servers = dict(zip(SIZES, begun, strict=True))
+        urls = {name: stack.enter_context(_relayed(each.url)) for name, each in servers.items()}
         yield Models(servers, urls, parameters)
 
 
