@@ -75,6 +75,7 @@ def command(output: Output, /, file: str, step: str | None) -> None:
 
 def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
     """Return what is known about the choice made for one step."""
+    from ..passes.compositions.expansion import COMPOSED
     from . import figures, steps
     from .expressions import Expressions
     from .tables import indent
@@ -99,6 +100,9 @@ def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
     pins = [f"{key[4:]} {value}" for key, value in op.attrs if key.startswith("pin.")]
     if pins:
         lines.append(f"  pinned    {safe(', '.join(pins))}")
+    whole = dict(plan.module().attrs).get(COMPOSED + step.step)
+    if isinstance(whole, str):
+        lines.append(f"  part of   {safe(whole)}")
     if step.alternatives:
         lines.append(indent(_alternatives(step.alternatives, plan.predicted)))
     notes = [note for note in plan.notes if f"`{step.task}`" in note or f"`{step.step}`" in note]

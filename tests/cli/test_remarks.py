@@ -75,3 +75,12 @@ def test_a_plan_without_optimisation_has_none(tmp_path: Path) -> None:
     mkb(tmp_path, "compile", "w.mkb", "--cluster", str(A100), "-O0", "-o", plan)
     assert json.loads(Path(plan).read_text())["remarks"] == []
     assert "rewritten" not in mkb(tmp_path, "explain", plan).stdout
+
+
+def test_explain_tells_what_a_call_is_part_of(tmp_path: Path) -> None:
+    text = SOURCE.replace("temperature: 0.9", 'executor: "vote", votes: 3')
+    (tmp_path / "v.mkb").write_text(text)
+    plan = str(tmp_path / "plan.json")
+    done = mkb(tmp_path, "compile", str(tmp_path / "v.mkb"), "--cluster", str(A100), "-o", plan)
+    assert done.exit_code == 0, done.output
+    assert "  part of   vote{votes = 3}\n" in mkb(tmp_path, "explain", plan).stdout
