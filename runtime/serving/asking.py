@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -20,7 +20,7 @@ from .confidence import ASKING, confidence_of
 from .dialogue import Dialogue
 from .endpoint import Allowance, Endpoint
 from .events import Hear
-from .gathering import Gathering
+from .gathering import MOST, Gathering, Vectors
 from .prompting import chat_messages, input_text
 from .replica import Replica
 from .retrieval import DEFAULT_FOUND, embedded, nearest, ranked
@@ -187,19 +187,24 @@ class Asker:
 
     async def _embedding(self, replica: Replica, call: Submit) -> Measured:
         text = input_text(call.step, _arguments(call))
-        return await self._gathering.vector(replica, call, text)
+        vectors, usage = await self._gathered(replica, call, [text])
+        return Measured(vectors[0], usage)
 
     async def _search(self, replica: Replica, call: Submit) -> Measured:
         arguments = _arguments(call)
         passages = arguments["passages"]
         texts = [arguments["query"], *passages]
-        vectors, usage = await self._vectors(replica, call, texts)
+        vectors, usage = await self._gathered(replica, call, texts)
         found = nearest(vectors, _wanted(call))
         return Measured([passages[i] for i in found], usage)
 
-    async def _vectors(
-        self, replica: Replica, call: Submit, texts: list[str]
-    ) -> tuple[list[list[float]], Usage]:
+    async def _gathered(self, replica: Replica, call: Submit, texts: Sequence[str]) -> Vectors:
+        """Return vectors of texts that may go in one request with those of other calls."""
+        most = dict(self._executors[call.step.executor or ""].settings).get("batch", MOST)
+        assert isinstance(most, int)  # as the schema of libraries says
+        return await self._gathering.vectors(replica, call, texts, most)
+
+    async def _vectors(self, replica: Replica, call: Submit, texts: list[str]) -> Vectors:
         await self._allowance.ask(sum(map(len, texts)) / _CHARACTERS_A_TOKEN)
         body = {"model": replica.endpoint.model, "input": texts}
         document, usage = await self._post(replica, call, "embeddings", body)

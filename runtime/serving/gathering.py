@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
 
 from ..errors import CallFailed
 from ..messages import Submit
-from ..worker import Measured, Usage
+from ..worker import Usage
 from .replica import Replica
 
 # A server works on a batch at a time whatever comes in a request; this bounds what one holds up.
@@ -22,42 +22,49 @@ Ask = Callable[[Replica, Submit, list[str]], Awaitable[Vectors]]
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A call whose text waits to be sent, and where its vector is awaited."""
+    """A call whose texts wait to be sent, and where their vectors are awaited."""
 
     call: Submit
-    text: str
-    answer: asyncio.Future[Measured]
+    texts: Sequence[str]
+    answer: asyncio.Future[Vectors]
 
 
 class Gathering:
     """Gathers the texts that are asked of a replica until the event loop has no other call ready.
 
-    Nothing waits for a time: a text that comes alone goes alone. A request that the server refuses
-    is made again text by text, so that one that is wrong fails alone; after other failures all its
-    calls fail, and are tried again as the plan says. A request is given up when all its calls are.
+    A text that several calls ask for, such as a passage that several questions are searched in, is
+    sent once. Nothing waits for a time: a call that comes alone goes alone. A request that the
+    server refuses is made again call by call, so that one that is wrong fails alone; after other
+    failures all its calls fail, and are tried again as the plan says. A request is given up when
+    all its calls are.
     """
 
     def __init__(self, ask: Ask) -> None:
         """Make requests by `ask`: of a replica, for the vectors of texts, in a call's name."""
         self._ask = ask
-        self._waiting: dict[int, list[_Waiting]] = {}  # by the identity of the replica
+        # by the identity of the replica, and how many texts it takes
+        self._waiting: dict[tuple[int, int], list[_Waiting]] = {}
         self._requests: set[asyncio.Task[None]] = set()
 
-    async def vector(self, replica: Replica, call: Submit, text: str) -> Measured:
-        """Return the vector of a text, and its share of what the request consumed."""
+    async def vectors(
+        self, replica: Replica, call: Submit, texts: Sequence[str], most: int = MOST
+    ) -> Vectors:
+        """Return the vectors of a call's texts, and its share of what the request consumed.
+
+        A request has all texts of the call that came first, and fewer than `most` others.
+        """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(call, text, loop.create_future())
-        others = self._waiting.setdefault(id(replica), [])
+        waiting = _Waiting(call, texts, loop.create_future())
+        others = self._waiting.setdefault((id(replica), most), [])
         others.append(waiting)
         if len(others) == 1:
             # one turn later: calls that were made ready together get here in this one or the next
-            loop.call_soon(loop.call_soon, self._send, replica)
+            loop.call_soon(loop.call_soon, self._send, replica, most)
         return await waiting.answer
 
-    def _send(self, replica: Replica) -> None:
-        gathered = [w for w in self._waiting.pop(id(replica)) if not w.answer.done()]
-        for begin in range(0, len(gathered), MOST):
-            batch = gathered[begin : begin + MOST]
+    def _send(self, replica: Replica, most: int) -> None:
+        gathered = self._waiting.pop((id(replica), most))
+        for batch in _batches([w for w in gathered if not w.answer.done()], most):
             request = asyncio.get_running_loop().create_task(self._serve(replica, batch))
             self._requests.add(request)
             request.add_done_callback(self._requests.discard)
@@ -66,7 +73,7 @@ class Gathering:
 
     async def _serve(self, replica: Replica, batch: Sequence[_Waiting]) -> None:
         try:
-            texts = [one.text for one in batch]
+            texts = list(dict.fromkeys(text for one in batch for text in one.texts))
             vectors, usage = await self._ask(replica, batch[0].call, texts)
         except CallFailed as error:
             if error.retryable or len(batch) == 1:
@@ -77,14 +84,34 @@ class Gathering:
         except Exception as error:  # a fault of ours: nobody may wait for ever
             _fail(batch, error)
             return
-        shares = _shared(usage, [len(text) for text in texts])
-        for one, vector, share in zip(batch, vectors, shares, strict=True):
+        found = dict(zip(texts, vectors, strict=True))
+        shares = _shared(usage, [sum(map(len, one.texts)) for one in batch])
+        for one, share in zip(batch, shares, strict=True):
             if not one.answer.done():
-                one.answer.set_result(Measured(vector, share))
+                one.answer.set_result(([found[text] for text in one.texts], share))
+
+
+def _batches(waiting: Sequence[_Waiting], most: int) -> Iterator[list[_Waiting]]:
+    """Put calls into requests, in their order: all texts of the first, fewer than `most` others."""
+    batch: list[_Waiting] = []
+    texts: set[str] = set()
+    room = 0
+    for one in waiting:
+        new = set(one.texts) - texts
+        if len(new) > room or not batch:
+            if batch:
+                yield batch
+            batch, texts, room = [one], set(one.texts), most - 1
+            continue
+        batch.append(one)
+        texts |= new
+        room -= len(new)
+    if batch:
+        yield batch
 
 
 def _given_up(
-    batch: Sequence[_Waiting], request: asyncio.Task[None], _: asyncio.Future[Measured]
+    batch: Sequence[_Waiting], request: asyncio.Task[None], _: asyncio.Future[Vectors]
 ) -> None:
     if all(one.answer.cancelled() for one in batch):
         request.cancel()

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from murakkab.ir.types import TEXT, Base, ListOf
+from murakkab.ir.types import TEXT, Base, ListOf, Type
 from murakkab.runtime.errors import CallFailed
 from murakkab.runtime.messages import Submit
 from murakkab.runtime.serving.gathering import MOST
+from murakkab.targets.library import Executor
 
 from .called import call, executor, worker_at
 from .processes import until_soon
@@ -34,20 +35,31 @@ async def vectors(request: web.Request) -> web.Response:
     return web.json_response({"data": data[::-1], "usage": usage})
 
 
-def asked(texts: Sequence[str], *answers: Any) -> tuple[list[Any], Receiver]:
+def asked(texts: Sequence[str], *answers: Any, **settings: Any) -> tuple[list[Any], Receiver]:
     """Ask for the vectors of texts at once; return values or errors, and the server."""
+    tiny = executor("embed", settings=tuple(settings.items()))
+    return made([embedding(text) for text in texts], tiny, *answers)
+
+
+def made(calls: Sequence[Submit], tiny: Executor, *answers: Any) -> tuple[list[Any], Receiver]:
+    """Make calls at once; return their values or errors, and the server."""
 
     async def main() -> tuple[list[Any], Receiver]:
-        async with (
-            receiver() as server,
-            worker_at(server.url, with_executor=executor("embed")) as worker,
-        ):
+        async with receiver() as server, worker_at(server.url, with_executor=tiny) as worker:
             server.usual = vectors
             server.answers.extend(answers)
-            calls = [worker.submit(embedding(text)) for text in texts]
-            return list(await asyncio.gather(*calls, return_exceptions=True)), server
+            found = [worker.submit(one) for one in calls]
+            return list(await asyncio.gather(*found, return_exceptions=True)), server
 
     return asyncio.run(main())
+
+
+def searching(query: str, passages: list[str]) -> Submit:
+    params: dict[str, tuple[Type, Any]] = {
+        "query": (TEXT, query),
+        "passages": (ListOf(TEXT), passages),
+    }
+    return call(params, prompt=None, result=ListOf(TEXT), knobs={"k": 1})
 
 
 def test_texts_that_are_ready_together_go_in_one_request() -> None:
@@ -66,6 +78,31 @@ def test_a_request_has_a_bounded_number_of_texts() -> None:
     found, server = asked([str(n) for n in range(2 * MOST + 1)])
     assert len(found) == 2 * MOST + 1
     assert [len(body["input"]) for body in server.bodies] == [MOST, MOST, 1]
+
+
+def test_an_executor_may_declare_how_many_texts_it_takes() -> None:
+    _, server = asked(["a", "bb", "cccc"], batch=2)
+    assert [body["input"] for body in server.bodies] == [["a", "bb"], ["cccc"]]
+    _, server = asked(["a", "bb", "cccc"], batch=1)
+    assert len(server.bodies) == 3
+
+
+def test_a_text_that_several_ask_for_is_sent_once() -> None:
+    found, server = asked(["a", "bb", "a"])
+    assert [one.value for one in found] == [[1.0], [2.0], [1.0]]
+    assert [body["input"] for body in server.bodies] == [["a", "bb"]]
+
+
+def test_searches_of_the_same_passages_send_them_once() -> None:
+    """However many passages: they are the first search's own."""
+    passages = ["p" * n for n in range(1, 2 * MOST)]
+    calls = [searching("q", passages), searching("r", passages), searching("s", passages[:2])]
+    found, server = made(calls, executor("search"))
+    assert [one.value for one in found] == [["p"]] * 3  # all lie in one direction: the first
+    (body,) = server.bodies
+    assert body["input"] == ["q", *passages, "r", "s"]
+    sent = sum(map(len, body["input"]))
+    assert sum(one.usage.prompt_tokens for one in found) == sent
 
 
 def test_one_that_is_wrong_fails_alone() -> None:
