@@ -78,7 +78,7 @@ def test_equal_inputs_give_equal_bytes(trade: tuple[str, ...], mkb: Mkb, tmp_pat
     pytest.importorskip("matplotlib")
     told = []
     for name in ("a", "b"):
-        told.append(mkb(*trade, "--points", "2", "--plot", f"{name}.svg", "--save", name).output)
+        told.append(mkb(*trade, "--points", "2", "--plot", f"{name}.svg", "--save", name).stdout)
     assert told[0] == told[1]
     for path in ("1.json", "2.json"):
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()

@@ -4,11 +4,14 @@ The first line is `// RUN: mkb ARGS` (`%s` stands for the file); the expected ex
 are the trailing lines that start with `//|`. `pytest tests/golden --update-golden` rewrites them.
 """
 
+import math
 import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
+from murakkab.cli import live
 
 HERE = Path(__file__).parent
 CASES = sorted(p for p in HERE.rglob("*") if p.suffix in (".mkb", ".mkir"))
@@ -32,6 +35,7 @@ def test_golden(
     path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(HERE)  # so that names in diagnostics are the same on every machine
+    monkeypatch.setattr(live, "_LINE_EVERY_S", math.inf)  # lines that a slow machine would have
     lines = path.read_text().split("\n")
     source = [line for line in lines if not line.startswith("//|")]
     actual = [f"//| {line}".rstrip() for line in run_case(path)]
