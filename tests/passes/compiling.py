@@ -9,6 +9,7 @@ from functools import cache
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from murakkab.compiler.frontend import check_text, select
 from murakkab.ir.ops import Op, Region, Value, attributes
 from murakkab.ir.types import Record
 from murakkab.ir.workflow import MetricName, Module, Requirement, Workflow
@@ -17,11 +18,20 @@ from murakkab.passes.pipeline import LEVELS, parse_pipeline, run_pipeline
 from murakkab.targets.library import Executor, Library, Quality
 
 from ..ir.modules import TASKS, modules
+from .programs import programs
 from .worlds import world
 
 GOALS: Sequence[tuple[MetricName, ...]] = (("cost",), ("energy",), ("latency",))
 # Of two conditions, the one that is asked first is asked of more items: calls may become more.
 UNORDERED = LEVELS[2].replace("pushdown", "pushdown{order=false}")
+# Mostly several items: what comes in which order shows in no list of one.
+inputs = st.fixed_dictionaries(
+    {
+        "q": st.sampled_from(("what?", "")),
+        "xs": st.sampled_from((["x", "yy"], ["yy", "", "x"], [], ["x"])),
+        "flag": st.booleans(),
+    }
+)
 _QUALITY = Quality(1.0, "relative", "declared for a test")
 # the pins of generated workflows leave it
 _KNOBS = (("frames", (4,)),)
@@ -32,13 +42,13 @@ def machine() -> Context:
     """Return a machine of eight cores, with a narrow and a wide executor for every task."""
     executors = [
         Executor(
-            *(f"{task.name}-{cores}", task.name, "", "python", ("cpu",), _QUALITY),
-            entry=task.name,
+            *(f"{name}-{cores}", name, "", "python", ("cpu",), _QUALITY),
+            entry=name,
             cores=cores,
             knobs=_KNOBS,
-            digest=task.name,
+            digest=name,
         )
-        for task in TASKS
+        for name in sorted({task.name for task in TASKS} | {"good", "size", "total"})
         for cores in (1, 4)
     ]
     return replace(world(), library=Library(tuple(executors), ""))
@@ -47,16 +57,19 @@ def machine() -> Context:
 @st.composite
 def workflows(draw: DrawFn) -> Module:
     """Flow modules that return what they compute, and want all of their optional work."""
+    written = programs().map(lambda text: select(check_text(text)))
+    module = draw(st.one_of(written, written, _generated()))
+    wanted = Requirement("accuracy", ">=", 1.0, text="accuracy >= 1")
+    goals = draw(st.sampled_from(GOALS))
+    workflow = replace(module.sole(), goals=goals, requirements=(wanted,), expectations=())
+    return module.with_workflow(workflow)
+
+
+@st.composite
+def _generated(draw: DrawFn) -> Module:
     module = draw(modules(("flow",)))
     tasks = tuple(replace(task, prompt=None, system=None, using=None) for task in module.tasks)
-    wanted = Requirement("accuracy", ">=", 1.0, text="accuracy >= 1")
-    workflow = replace(
-        _telling(draw, module.sole()),
-        goals=draw(st.sampled_from(GOALS)),
-        requirements=(wanted,),
-        expectations=(),
-    )
-    return replace(module, tasks=tasks).with_workflow(workflow)
+    return replace(module, tasks=tasks).with_workflow(_telling(draw, module.sole()))
 
 
 def _telling(draw: DrawFn, workflow: Workflow) -> Workflow:

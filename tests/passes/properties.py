@@ -64,9 +64,9 @@ def same_meaning(before: Module, after: Module, given: dict[str, object]) -> Non
 
 
 def failing(seed: int | None) -> Fails:
-    """Return which calls fail: one in six, drawn by the seed, or none without one."""
+    """Return which calls fail: one in sixteen, drawn by the seed, or none without one."""
     return lambda call: (
-        seed is not None and hashlib.sha256(f"{seed}{call}".encode()).digest()[0] % 6 == 0
+        seed is not None and hashlib.sha256(f"{seed}{call}".encode()).digest()[0] % 16 == 0
     )
 
 

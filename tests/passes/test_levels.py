@@ -13,13 +13,13 @@ from murakkab.ir.printer import print_module
 from murakkab.ir.workflow import Module
 from murakkab.passes.pipeline import LEVELS
 
-from .compiling import UNORDERED, compiled, runs_ahead, workflows
+from .compiling import UNORDERED, compiled, inputs, runs_ahead, workflows
 from .interpreter import attempt
-from .properties import arguments, failing, same
+from .properties import failing, same
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
-@given(workflows(), arguments, st.none() | st.integers(0, 2**16))
+@settings(deadline=None, max_examples=90, derandomize=True)
+@given(workflows(), inputs, st.none() | st.integers(0, 2**16))
 def test_rewriting_keeps_results_effects_and_calls(
     module: Module, given: dict[str, object], seed: int | None
 ) -> None:
@@ -35,8 +35,8 @@ def test_rewriting_keeps_results_effects_and_calls(
         assert found.made <= expected.made
 
 
-@settings(deadline=None, max_examples=50, derandomize=True)
-@given(workflows(), arguments)
+@settings(deadline=None, max_examples=30, derandomize=True)
+@given(workflows(), inputs)
 def test_the_order_of_conditions_keeps_results_and_effects(
     module: Module, given: dict[str, object]
 ) -> None:

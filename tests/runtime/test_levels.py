@@ -28,9 +28,9 @@ from murakkab.targets.lower import lower
 from murakkab.targets.plan import EnginePlan, Plan
 from murakkab.targets.sim import TARGET
 
-from ..passes.compiling import UNORDERED, compiled, machine, runs_ahead, workflows
+from ..passes.compiling import UNORDERED, compiled, inputs, machine, runs_ahead, workflows
 from ..passes.interpreter import Fails, Trace, attempt, make, wording
-from ..passes.properties import arguments, failing, same
+from ..passes.properties import failing, same
 
 
 class ReferenceWorker:
@@ -130,8 +130,8 @@ def settled(region: Region) -> Region:
     return replace(region, ops=tuple(map(plain, region.ops)))
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
-@given(workflows(), arguments, st.none() | st.integers(0, 2**16), st.integers(0, 2**16))
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(workflows(), inputs, st.none() | st.integers(0, 2**16), st.integers(0, 2**16))
 def test_plans_of_all_levels_do_what_was_written(
     module: Module, given: dict[str, object], failure: int | None, order: int
 ) -> None:
