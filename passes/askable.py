@@ -43,7 +43,7 @@ class Askable:
         self._library = library
         self._report = report
         self._enumerations = enumerations
-        self.fixed: frozenset[str] = frozenset(fixed_values(self._workflow.body))
+        self._fixed: frozenset[str] = frozenset(fixed_values(self._workflow.body))
 
     def groups(self) -> Iterator[tuple[Op, ...]]:
         """Yield calls of one region that read the same, two at least, in program order."""
@@ -54,7 +54,7 @@ class Askable:
         for op in region.body:
             for nested in op.regions:
                 yield from self._within(nested)
-            inputs = frozenset(value.name for value in op.operands) - self.fixed
+            inputs = frozenset(value.name for value in op.operands) - self._fixed
             if op.kind == "call" and inputs and self._task(op).prompt is not None:
                 readers.setdefault(inputs, []).append(op)
         for ops in readers.values():
@@ -111,7 +111,7 @@ class Askable:
             return (
                 "its answer is one of few: such answers are asked for alone unless said otherwise"
             )
-        return self._unsuitable_models(op) or _unsuitable_words(task)
+        return self._unsuitable_models(op) or self._unsuitable_words(op)
 
     def _unsuitable_models(self, op: Op) -> str | None:
         models = candidates_of(op, self._library)
@@ -124,18 +124,23 @@ class Askable:
             return "the length of its answer is limited (`max_tokens`)"
         return None
 
+    def _unsuitable_words(self, op: Op) -> str | None:
+        if not self._data(op):
+            return "its prompt has what it reads in the midst of a sentence"
+        task = self._task(op)
+        return refusal(task, sections_of(task.prompt or "").sections)
+
     # ---- what calls must have in common
 
     def _key(self, op: Op) -> _Key:
         """Return what is equal for calls that may be made as one, in the order of _DIFFERENCES."""
         task = self._task(op)
-        data = (section for section in data_of(task.prompt or "") if self._reads(op, section))
         return (
             op.attr("candidates"),
             tuple(pair for pair in op.attrs if pair[0].startswith("pin.")),
             op.flag("optional"),
             None if task.system is None else self._written(op, task.system),
-            frozenset(self._written(op, section.text) for section in data),
+            frozenset(self._written(op, section.text) for section in self._data(op)),
         )
 
     def _written(self, op: Op, template: str) -> str:
@@ -143,11 +148,15 @@ class Askable:
         params = self._task(op).params
         return renamed(template, {p.name: v.name for p, v in zip(params, op.operands, strict=True)})
 
-    def _reads(self, op: Op, section: Section) -> bool:
-        """Tell whether a section holds a value that is not known before a run."""
-        params = self._task(op).params
-        values = {p.name: v.name for p, v in zip(params, op.operands, strict=True)}
-        return any(values[part.name] not in self.fixed for part in section.placeholders)
+    def _data(self, op: Op) -> list[Section]:
+        """Return the sections of a call's prompt that are inputs, and no constants."""
+        task = self._task(op)
+        values = {p.name: v.name for p, v in zip(task.params, op.operands, strict=True)}
+        return [
+            section
+            for section in data_of(task.prompt or "")
+            if any(values[part.name] not in self._fixed for part in section.placeholders)
+        ]
 
 
 def candidates_of(op: Op, library: Library) -> list[Executor]:
@@ -173,12 +182,6 @@ def _picks(kind: Type) -> bool:
     return (
         kind == BOOL or isinstance(kind, Enum) or (isinstance(kind, Option) and _picks(kind.item))
     )
-
-
-def _unsuitable_words(task: Task) -> str | None:
-    if task.prompt is None or not data_of(task.prompt):
-        return "its prompt has what it reads in the midst of a sentence"
-    return refusal(task, sections_of(task.prompt).sections)
 
 
 def _difference(key: _Key, other: _Key) -> str:
