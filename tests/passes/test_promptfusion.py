@@ -27,7 +27,7 @@ from murakkab.passes.together import renamed
 
 from ..ir.modules import modules
 from .interpreter import Run, Trace, interpret
-from .properties import LIBRARY, arguments
+from .properties import LIBRARY, arguments, context
 from .worlds import LAPTOP, flow, world
 
 PROMPTS = {
@@ -199,6 +199,16 @@ def test_questions_of_the_same_texts(module: Module, given: dict[str, object]) -
     holds(module, given)
 
 
+@settings(deadline=None)
+@given(questions(), arguments)
+def test_with_all_that_fuse_does(module: Module, given: dict[str, object]) -> None:
+    everything = Fuse(prompts=True, enumerations=True, prefix=True)
+    after = everything.run(module, context())
+    verify(after)
+    assert everything.run(after, context()) == after
+    means_the_same(module, after, given)
+
+
 HOSTED = """
 [[executor]]
 name = "hosted"
@@ -250,10 +260,10 @@ def test_it_is_chosen_where_accuracy_leaves_room(
     mood: str, clauses: str, calls: set[str], tmp_path: Path
 ) -> None:
     (tmp_path / "hosted.toml").write_text(HOSTED)
-    context = world(LAPTOP, tmp_path / "hosted.toml")
+    machines = world(LAPTOP, tmp_path / "hosted.toml")
     text = READ.format(mood=mood, clauses=clauses)
-    written = run_pipeline(flow(text), BEFORE, context)
-    chosen = Choose().run(written, context)
+    written = run_pipeline(flow(text), BEFORE, machines)
+    chosen = Choose().run(written, machines)
     assert {op.out().name for op in chosen.sole().calls()} == calls
     notes = [text for key, text in chosen.attrs if key.startswith("note.choose.")]
     assert len(notes) == (calls != ALONE)
@@ -263,7 +273,7 @@ def test_it_is_chosen_where_accuracy_leaves_room(
     assert "asked in one call" in str(notes[0])
     costs, accuracies = [], []
     for module in (written, chosen):
-        figures = dict(run_pipeline(module, parse_pipeline("substitute,place"), context).attrs)
+        figures = dict(run_pipeline(module, parse_pipeline("substitute,place"), machines).attrs)
         costs.append(figures["predicted.cost_usd"])
         accuracies.append(figures["predicted.accuracy"])
     assert float(str(costs[1])) < float(str(costs[0]))
@@ -274,13 +284,13 @@ def test_it_is_chosen_where_accuracy_leaves_room(
 def test_a_library_says_what_answers_of_its_model_are_worth(tmp_path: Path) -> None:
     declared = HOSTED.replace('"declared for a test"', '"declared for a test", together = 0.995')
     (tmp_path / "hosted.toml").write_text(declared)
-    context = world(LAPTOP, tmp_path / "hosted.toml")
+    machines = world(LAPTOP, tmp_path / "hosted.toml")
     text = READ.format(mood="Text", clauses="minimize cost require accuracy >= 0.98")
-    written = run_pipeline(flow(text), BEFORE, context)
-    for module in (Choose().run(written, context), Fuse(prompts=True).run(written, context)):
+    written = run_pipeline(flow(text), BEFORE, machines)
+    for module in (Choose().run(written, machines), Fuse(prompts=True).run(written, machines)):
         (call,) = module.sole().calls()
         assert call.number("factor", 1.0) == pytest.approx(0.995**3)
     # of several models the one that suffers most counts, 0.98 where nothing is known
-    several = run_pipeline(flow(text.replace(' with { executor: "hosted" }', "")), BEFORE, context)
-    (call,) = Fuse(prompts=True).run(several, context).sole().calls()
+    several = run_pipeline(flow(text.replace(' with { executor: "hosted" }', "")), BEFORE, machines)
+    (call,) = Fuse(prompts=True).run(several, machines).sole().calls()
     assert call.number("factor", 1.0) == pytest.approx(0.98**3)
