@@ -26,9 +26,12 @@ def inputs(name: str) -> dict[str, Any]:
     return found
 
 
-def compiled(name: str, library: tuple[Path, ...] = (), **options: Any) -> Plan:
-    """Compile the workflow that an example's folder is named after."""
-    return murakkab.compile(EXAMPLES / name / f"{name}.mkb", library=library, **options)
+def compiled(
+    name: str, library: tuple[Path, ...] = (), *, file: str | None = None, **options: Any
+) -> Plan:
+    """Compile the workflow that an example's folder is named after, or another file in it."""
+    path = EXAMPLES / name / f"{file or name}.mkb"
+    return murakkab.compile(path, library=library, **options)
 
 
 def run_scripted(

@@ -6,7 +6,7 @@ those of one that does not.
 
 from __future__ import annotations
 
-from hypothesis import given, note, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from murakkab.ir.printer import print_module
@@ -18,7 +18,9 @@ from .interpreter import attempt
 from .properties import failing, same
 
 
-@settings(deadline=None, max_examples=90, derandomize=True)
+@settings(
+    deadline=None, max_examples=90, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(workflows(), inputs, st.none() | st.integers(0, 2**16))
 def test_rewriting_keeps_results_effects_and_calls(
     module: Module, given: dict[str, object], seed: int | None
@@ -35,7 +37,9 @@ def test_rewriting_keeps_results_effects_and_calls(
         assert found.made <= expected.made
 
 
-@settings(deadline=None, max_examples=30, derandomize=True)
+@settings(
+    deadline=None, max_examples=30, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(workflows(), inputs)
 def test_the_order_of_conditions_keeps_results_and_effects(
     module: Module, given: dict[str, object]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from hypothesis import given, note, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from murakkab.ir.ops import Op, Region
@@ -130,7 +130,9 @@ def settled(region: Region) -> Region:
     return replace(region, ops=tuple(map(plain, region.ops)))
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(
+    deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(workflows(), inputs, st.none() | st.integers(0, 2**16), st.integers(0, 2**16))
 def test_plans_of_all_levels_do_what_was_written(
     module: Module, given: dict[str, object], failure: int | None, order: int
