@@ -71,6 +71,8 @@ class Fuse(Pass):
     * words that say where in the prompt something stands (`the text above`);
     * instructions in another order; parts of a sentence, a list, a tag or a fence;
     * effects; tasks that no language model is asked.
+
+    Neither of the two is done to a workflow of which whole configurations were measured.
     """
 
     name: ClassVar[str] = "fuse"
@@ -95,15 +97,25 @@ class Fuse(Pass):
         report = context.reporter(self)
         if self.maps:
             module = fuse_maps(module, report)
-        if self.prompts and module.level == "logical":
+        if self._may("prompts", module, context, report):
             together = self._prompts(module, context.library, report)
             module = with_notes(together, asked(module, together))
         if self.tools and module.level == "logical":
             module = mark_chains(module, context.library, report)
-        if self.prefix and module.level == "logical":
+        if self._may("prefix", module, context, report):
             laid_out = fuse_prefixes(module, context.library, self.prefix_quality, report)
             module = with_notes(laid_out, said(module, laid_out))
         return module
+
+    def _may(self, rewrite: str, module: Module, context: Context, report: Reporter) -> bool:
+        """Tell whether a rewrite that is not exact is asked for, and its cost can be told."""
+        if module.level != "logical" or not getattr(self, rewrite):
+            return False
+        if context.measured.of(module.sole().name):
+            guard = "whole configurations were measured: how it changes their accuracy is not known"
+            report.refused(rewrite, guard)
+            return False
+        return True
 
     def _prompts(self, module: Module, library: Library, report: Reporter) -> Module:
         return fuse_prompts(

@@ -15,7 +15,7 @@ from hypothesis.strategies import DrawFn
 from murakkab.ir.ops import Op, Region
 from murakkab.ir.printer import print_module
 from murakkab.ir.reader import read_module
-from murakkab.ir.remarks import Reporter
+from murakkab.ir.remarks import Remarks, Reporter
 from murakkab.ir.verifier import verify
 from murakkab.ir.workflow import Module
 from murakkab.passes.choose import Choose
@@ -24,6 +24,7 @@ from murakkab.passes.pipeline import parse_pipeline, run_pipeline
 from murakkab.passes.promptfusion import fuse_prompts
 from murakkab.passes.sections import sections_of
 from murakkab.passes.together import renamed
+from murakkab.targets.workflow_profiles import Choice, MeasuredConfiguration, WorkflowProfiles
 
 from ..ir.modules import modules
 from .interpreter import Run, Trace, interpret
@@ -294,3 +295,16 @@ def test_a_library_says_what_answers_of_its_model_are_worth(tmp_path: Path) -> N
     several = run_pipeline(flow(text.replace(' with { executor: "hosted" }', "")), BEFORE, machines)
     (call,) = Fuse(prompts=True).run(several, machines).sole().calls()
     assert call.number("factor", 1.0) == pytest.approx(0.98**3)
+
+
+def test_what_was_measured_whole_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "hosted.toml").write_text(HOSTED)
+    machines = world(LAPTOP, tmp_path / "hosted.toml")
+    written = run_pipeline(flow(READ.format(mood="Text", clauses="")), BEFORE, machines)
+    choices = tuple((name, Choice.of("hosted", ())) for name in sorted(ALONE))
+    profile = WorkflowProfiles((MeasuredConfiguration("read", choices, 0.7, 100),))
+    remarks = Remarks()
+    measured = replace(machines, measured=profile, remarked=remarks)
+    assert Fuse(prompts=True, prefix=True).run(written, measured) == written
+    assert [r.rewrite for r in remarks.all() if "measured" in r.text] == ["prompts", "prefix"]
+    assert Choose().run(written, measured) is written
