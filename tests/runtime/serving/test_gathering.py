@@ -9,11 +9,17 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from murakkab.ir.types import TEXT, Base, ListOf, Type
 from murakkab.runtime.errors import CallFailed
 from murakkab.runtime.messages import Submit
-from murakkab.runtime.serving.gathering import MOST
+from murakkab.runtime.serving.client import HttpClient
+from murakkab.runtime.serving.endpoint import Endpoint
+from murakkab.runtime.serving.gathering import MOST, Gathering, Vectors
+from murakkab.runtime.serving.replica import Replica
+from murakkab.runtime.worker import Usage
 from murakkab.targets.library import Executor
 
 from .called import call, executor, worker_at
@@ -35,9 +41,9 @@ async def vectors(request: web.Request) -> web.Response:
     return web.json_response({"data": data[::-1], "usage": usage})
 
 
-def asked(texts: Sequence[str], *answers: Any, **settings: Any) -> tuple[list[Any], Receiver]:
+def asked(texts: Sequence[str], *answers: Any, **said: Any) -> tuple[list[Any], Receiver]:
     """Ask for the vectors of texts at once; return values or errors, and the server."""
-    tiny = executor("embed", settings=tuple(settings.items()))
+    tiny = executor("embed", settings=tuple(said.items()))
     return made([embedding(text) for text in texts], tiny, *answers)
 
 
@@ -143,3 +149,41 @@ def test_a_request_ends_when_all_its_calls_are_given_up(given_up: int, left: int
             return gone
 
     assert asyncio.run(main()) == left
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(
+    st.lists(st.lists(st.sampled_from(("a", "bb", "ccc", "dddd", "wrong")), max_size=4)),
+    st.integers(1, 5),
+)
+def test_each_call_has_what_it_would_have_alone(wanted: list[list[str]], most: int) -> None:
+    """Calls with a text that the server refuses fail, all others have vectors of their texts."""
+    sent: list[list[str]] = []
+
+    async def ask(replica: Replica, call: Submit, texts: list[str]) -> Vectors:
+        sent.append(texts)
+        if "wrong" in texts:
+            raise CallFailed("no such text")
+        return [[float(len(text))] for text in texts], Usage(1, prompt_tokens=len(texts))
+
+    async def main() -> list[Any]:
+        client = HttpClient()
+        replica = Replica("attached", Endpoint("http://127.0.0.1/v1", "served"), client, base="")
+        gathering = Gathering(ask)
+        calls = [gathering.vectors(replica, embedding(""), texts, most) for texts in wanted]
+        found = list(await asyncio.gather(*calls, return_exceptions=True))
+        await client.close()
+        return found
+
+    found = asyncio.run(main())
+    for texts, one in zip(wanted, found, strict=True):
+        if "wrong" in texts:
+            assert isinstance(one, CallFailed)
+        else:
+            assert one[0] == [[float(len(text))] for text in texts]
+    answered = [texts for texts in sent if "wrong" not in texts]
+    shares = [one[1] for one in found if not isinstance(one, CallFailed)]
+    assert sum(share.requests for share in shares) == len(answered)
+    assert sum(share.prompt_tokens for share in shares) == sum(map(len, answered))
+    if len(shares) == len(wanted):
+        assert len(sent) <= len(wanted)
