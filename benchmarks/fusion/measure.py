@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from murakkab.targets.library import load_named
 from murakkab.targets.plan import Plan
 
 O0, SEQUENTIAL, LANGGRAPH = "-O0", "-O0 --sequential", "LangGraph"
+DOCETL = "DocETL"
 # Of one model, with nothing that may change a result; of one model, with what the required accuracy
 # leaves room for; of both models, with that.
 EXACT, O2, BOTH = "-O2, exact", "-O2", "-O2, both models"
@@ -124,6 +127,19 @@ class Suite:
         run = self._with_langgraph if side.plan is None else self._with_plan
         result, wall_s = asyncio.run(run(workflow, side, inputs))
         return Sample(workflow, side.name, wall_s, self.models.counts().since(before), result)
+
+    def sample_docetl(self, python: str) -> Sample:
+        """Run DocETL's pipeline on reviews, in a process of its own with a Python that has it."""
+        self.models.forget()
+        before = self.models.counts()
+        script = str(Path(__file__).with_name("with_docetl.py"))
+        command = [python, script, self.models.urls[LARGE], str(self.folder)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"DocETL failed:\n{done.stdout[-2000:]}")
+        told = json.loads((self.folder / "docetl.json").read_text("utf-8"))
+        counts = self.models.counts().since(before)
+        return Sample("reviews", DOCETL, told["wall_s"], counts, None)
 
     async def _with_plan(
         self, workflow: str, side: Side, inputs: Mapping[str, Any]

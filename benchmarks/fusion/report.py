@@ -7,7 +7,7 @@ from itertools import combinations
 from statistics import median
 from typing import Any
 
-from measure import BOTH, EXACT, LANGGRAPH, O0, O2, PASSES, SEQUENTIAL, Sample
+from measure import BOTH, DOCETL, EXACT, LANGGRAPH, O0, O2, PASSES, SEQUENTIAL, Sample
 
 Measure = Callable[[Sample], float]
 WALL: Measure = lambda s: s.wall_s  # noqa: E731
@@ -48,7 +48,7 @@ class Samples:
 
     def sides(self, workflow: str) -> list[str]:
         """Return the sides of a workflow, as they are usually told."""
-        known = [O0, EXACT, O2, BOTH, LANGGRAPH, SEQUENTIAL, *PASSES]
+        known = [O0, EXACT, O2, BOTH, LANGGRAPH, DOCETL, SEQUENTIAL, *PASSES]
         return [side for side in known if (workflow, side) in self._by]
 
     def of(self, workflow: str, side: str) -> list[Sample]:

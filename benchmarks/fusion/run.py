@@ -1,13 +1,14 @@
 """What fusion, concurrency and substitution give, on real vLLM servers, all sides in one run.
 
     .venv-vllm/bin/python benchmarks/fusion/run.py [--repeats 5] [--only WORKFLOW ...] [--no-passes]
-        [--json FILE]
+        [--docetl PYTHON] [--json FILE]
 
 Two models with random weights, parameters 4 : 1, on one core; clients on the other. Each workflow
 is run as it is written (-O0), optimised (-O2) with the large model alone and with both, in
 LangGraph, and one call at a time; and with each pass alone that changes it. The sides of a repeat
 take turns at being first, and the servers forget all prompts in between.
 
+`--docetl` names a Python that has `docetl` (0.3), for the pipeline on reviews in DocETL itself.
 `make .venv-vllm/.ready` makes the environment. Needs Linux and 2 cores.
 """
 
@@ -58,7 +59,9 @@ def profile(models: Models, folder: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def measured(suite: Suite, name: str, repeats: int, passes: bool) -> list[Sample]:
+def measured(
+    suite: Suite, name: str, repeats: int, passes: bool, docetl: str | None
+) -> list[Sample]:
     """Run every side of a workflow so often, in turns."""
     source, inputs = HERE / "workflows" / f"{name}.mkb", INPUTS[name]
     sides = list(suite.sides(source))
@@ -68,6 +71,8 @@ def measured(suite: Suite, name: str, repeats: int, passes: bool) -> list[Sample
     for n in range(repeats):
         order = sides[n % len(sides) :] + sides[: n % len(sides)]
         found += [suite.sample(name, side, inputs) for side in order]
+        if docetl is not None and name == "reviews":
+            found.append(suite.sample_docetl(docetl))
     print(f"  {name}: {len(sides)} sides, {repeats} times", file=sys.stderr)
     return found
 
@@ -78,6 +83,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", nargs="*", choices=list(INPUTS), default=list(INPUTS))
     parser.add_argument("--no-passes", action="store_true", help="leave the passes alone out")
+    parser.add_argument("--docetl", metavar="PYTHON", help="a Python that has docetl")
     parser.add_argument("--json", type=Path, help="keep every sample here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -94,7 +100,9 @@ def main() -> None:
             )
             samples: list[Sample] = []
             for workflow in options.only:
-                samples += measured(suite, workflow, options.repeats, not options.no_passes)
+                samples += measured(
+                    suite, workflow, options.repeats, not options.no_passes, options.docetl
+                )
             parameters = models.parameters
     report(samples, parameters)
     if options.json is not None:
