@@ -32,6 +32,7 @@ inputs = st.fixed_dictionaries(
         "flag": st.booleans(),
     }
 )
+AHEAD = UNORDERED.replace("choose", "speculate")
 _QUALITY = Quality(1.0, "relative", "declared for a test")
 # the pins of generated workflows leave it
 _KNOBS = (("frames", (4,)),)

@@ -28,7 +28,7 @@ from murakkab.targets.lower import lower
 from murakkab.targets.plan import EnginePlan, Plan
 from murakkab.targets.sim import TARGET
 
-from ..passes.compiling import UNORDERED, compiled, inputs, machine, runs_ahead, workflows
+from ..passes.compiling import AHEAD, UNORDERED, compiled, inputs, machine, runs_ahead, workflows
 from ..passes.interpreter import Fails, Trace, attempt, make, wording
 from ..passes.properties import failing, same
 
@@ -146,9 +146,10 @@ def test_plans_of_all_levels_do_what_was_written(
     same(expected, plain)
     if expected.failure is None:
         assert plain.made == expected.made
-    optimised = planned(flow, UNORDERED)
-    note(optimised.ir)
-    found = carried_out(optimised, given, fails, order + 1)
-    same(expected, found)
-    if expected.failure is None and not runs_ahead(optimised.module()):
-        assert found.made <= expected.made
+    for pipeline in (UNORDERED, AHEAD):
+        optimised = planned(flow, pipeline)
+        note(optimised.ir)
+        found = carried_out(optimised, given, fails, order + 1)
+        same(expected, found)
+        if expected.failure is None and not runs_ahead(optimised.module()):
+            assert found.made <= expected.made
