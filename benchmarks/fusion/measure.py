@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,7 +15,7 @@ from frameworks import Model
 from graphs import GRAPHS
 from serving import LARGE, Counts, Models
 
-from murakkab.compiler.driver import Request, compile_workflow, stage
+from murakkab.compiler.driver import Request, begin, compile_workflow
 from murakkab.ir.printer import print_module
 from murakkab.runtime.driver import run_plan
 from murakkab.runtime.serving.fleet import Serving
@@ -37,6 +37,7 @@ PASSES = {
     "fuse: prefix": f"bind,fuse{{maps=false,tools=false,prefix=true}},{_REFERENCE}",
     "fuse: prompts": f"bind,fuse{{maps=false,tools=false,prompts=true}},{_REFERENCE}",
     "speculate": f"bind,speculate,{_REFERENCE}",
+    "choose": f"bind,choose,{_REFERENCE}",
     "place": "bind,substitute,place",
 }
 
@@ -109,15 +110,20 @@ class Suite:
         yield Side(SEQUENTIAL, sequential, self.alone)
 
     def passes(self, source: Path) -> Iterator[Side]:
-        """Yield the passes, each alone, that change the workflow or how it is placed."""
-        written = self._shape(source, "bind")
+        """Yield the passes, each alone, that do more to the workflow than tidy it, or place it."""
+        plain, tidy = (self._shape(source, f"bind{after}") for after in ("", ",canonicalize"))
         for name, passes in PASSES.items():
-            if name != "place" and self._shape(source, passes.rpartition(",place")[0]) == written:
-                continue
-            yield Side(name, self.plan(source, self.alone, passes=passes), self.alone)
+            before = passes.rpartition(",place")[0]
+            if name == "canonicalize":
+                idle = tidy.count(" call @") == plain.count(" call @")
+            else:
+                idle = name != "place" and self._shape(source, f"{before},canonicalize") == tidy
+            if not idle:
+                yield Side(name, self.plan(source, self.alone, passes=passes), self.alone)
 
     def _shape(self, source: Path, passes: str) -> str:
-        module = stage(self.request(source, self.alone, passes=passes), "placed")
+        begun = begin(self.request(source, self.alone, passes=passes), {})
+        module = begun.through([p for p in begun.passes if p.name != "place"], begun.context)
         return print_module(module, brief=True)
 
     def sample(self, workflow: str, side: Side, inputs: Mapping[str, Any]) -> Sample:
@@ -166,4 +172,7 @@ class Suite:
 
 
 def _steps(plan: Plan) -> str:
-    return print_module(plan.module(), brief=True).partition("workflow @")[2]
+    """Return what a plan does, without what was asked of it."""
+    module = plan.module()
+    asked_nothing = replace(module.sole(), requirements=())
+    return print_module(module.with_workflow(asked_nothing), brief=True).partition("workflow @")[2]

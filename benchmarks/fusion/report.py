@@ -10,15 +10,25 @@ from typing import Any
 from measure import BOTH, DOCETL, EXACT, LANGGRAPH, O0, O2, PASSES, SEQUENTIAL, Sample
 
 Measure = Callable[[Sample], float]
-WALL: Measure = lambda s: s.wall_s  # noqa: E731
-CPU: Measure = lambda s: s.counts.cpu_s  # noqa: E731
+
+
+def wall_s(sample: Sample) -> float:
+    """Return the seconds from the inputs to the result."""
+    return sample.wall_s
+
+
+def cpu_s(sample: Sample) -> float:
+    """Return the processor seconds of the servers."""
+    return sample.counts.cpu_s
+
+
 COLUMNS: dict[str, Measure] = {
     "requests": lambda s: s.counts.requests,
     "prompt": lambda s: s.counts.prompt_tokens,
     "computed": lambda s: s.counts.computed_tokens,
     "output": lambda s: s.counts.output_tokens,
-    "wall s": WALL,
-    "CPU s": CPU,
+    "wall s": wall_s,
+    "CPU s": cpu_s,
 }
 # Ratios of medians: what is slower, what is faster, the time and the energy proxy wanted.
 RATIOS = (
@@ -99,10 +109,10 @@ def _print_ratios(found: Samples) -> None:
     heads = "".join(f"{workflow:>{width}}" for workflow in found.workflows)
     print(f"\n{'times less':<50}{'median':>8}{'wanted':>8}{heads}")
     for name, slower, faster, *wanted in RATIOS:
-        for unit, measure, want in zip(("time", "CPU"), (WALL, CPU), wanted, strict=True):
+        for unit, measure, want in zip(("time", "CPU"), (wall_s, cpu_s), wanted, strict=True):
             _print_ratio(found, f"{name}: {unit}", slower, faster, measure, want, width)
     for name, slower, faster in PARTS:
-        for unit, measure in (("time", WALL), ("CPU", CPU)):
+        for unit, measure in (("time", wall_s), ("CPU", cpu_s)):
             _print_ratio(found, f"{name}: {unit}", slower, faster, measure, None, width)
     computed = COLUMNS["computed"]
     for name, slower in (("-O0", O0), (LANGGRAPH, LANGGRAPH)):
