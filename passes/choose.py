@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # What proposes rewrites, in the order in which they are tried; of equal ones the first wins.
 PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead, fused_prompts, composed)
+_MEASURED = "whole configurations were measured: how it changes their accuracy is not known"
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,17 @@ class Choose(Pass):
 
     def run(self, module: Module, context: Context) -> Module:
         """Return the module with the proposals taken, each noted among its attributes."""
-        if module.level == "placed" or context.measured.of(module.sole().name):
+        if module.level == "placed":
             return module
         taken, left = module, self.most
         proposals = list(islice(_proposals(module, context), left))
+        report, quiet = context.reporter(self), context.quiet()
+        if context.measured.of(module.sole().name):
+            for proposal in proposals:
+                report.refused("restructuring", f"{proposal.name}: {_MEASURED}", proposal)
+            return module
         if not proposals:
             return module
-        report, quiet = context.reporter(self), context.quiet()
         needs = _needs(module, context)
         best = _placed(module, quiet)
         while proposals:

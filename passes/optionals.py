@@ -31,7 +31,7 @@ def without_optionals(module: Module, context: Context) -> Iterator[Proposal]:
         factor = lost * known if isinstance(known, float) else lost
         attrs = attributes({**dict(workflow.attrs), "factor": factor})
         without = module.with_workflow(replace(workflow, body=body, attrs=attrs))
-        without = Canonicalize().run(without, context)
+        without = Canonicalize().run(without, context.quiet())
         gone = calls - len(list(without.sole().calls()))
         if gone > 1:
             name = f"`{op.out().name}` is left out, with {gone - 1} calls that only served it"

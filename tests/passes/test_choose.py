@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murakkab.ir.diagnostics import CompileError
+from murakkab.ir.remarks import Remarks
 from murakkab.ir.workflow import Module
 from murakkab.passes.base import Context, Proposal
 from murakkab.passes.choose import Choose
@@ -81,6 +82,12 @@ def test_optional_work_that_nothing_else_serves_is_left_to_place(context: Contex
     written = logical(text, context)
     assert list(without_optionals(written, context)) == []
     assert Choose().run(written, context) is written
+
+
+def test_what_is_only_tried_out_is_not_told(context: Context) -> None:
+    remarks = Remarks()
+    Choose().run(logical(SEEN.format(clauses=""), context), replace(context, remarked=remarks))
+    assert {remark.pass_name for remark in remarks.all()} == {"choose"}
 
 
 def test_each_loss_counts_once_more(context: Context) -> None:

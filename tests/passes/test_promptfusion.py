@@ -308,3 +308,5 @@ def test_what_was_measured_whole_is_left_as_it_was(tmp_path: Path) -> None:
     assert Fuse(prompts=True, prefix=True).run(written, measured) == written
     assert [r.rewrite for r in remarks.all() if "measured" in r.text] == ["prompts", "prefix"]
     assert Choose().run(written, measured) is written
+    refused = [r for r in remarks.all() if r.pass_name == "choose" and "measured" in r.text]
+    assert refused and not any(r.applied for r in refused)
