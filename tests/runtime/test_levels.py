@@ -59,6 +59,8 @@ class ReferenceWorker:
         return future
 
     def _end(self, call: Submit, future: asyncio.Future[Any]) -> None:
+        if future.done():
+            return  # given up in the moment in which it would have ended
         task, trace = call.step.task, self._trace
         key = wording(task, call.args)
         if self._fails(key):

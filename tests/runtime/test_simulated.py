@@ -7,8 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from murakkab.runtime.clock import VirtualClock
+from murakkab.runtime.messages import Submit
+from murakkab.runtime.program import compile_program
 from murakkab.runtime.record import load_record
-from murakkab.runtime.simulated import simulate_plan
+from murakkab.runtime.simulated import SimulatedWorker, simulate_plan
 
 from .conftest import MakePlan
 
@@ -122,3 +125,26 @@ expect "len(xs)" = 4
     done = asyncio.run(simulate_plan(make_plan(text, runner="vllm")))
     assert len(done.value) == 4
     assert len(done.record.document["inputs"]["ys"]["value"]) == 1
+
+
+def test_a_call_given_up_in_the_moment_of_its_end_does_not_stop_the_clock(
+    make_plan: MakePlan,
+) -> None:
+    plan = make_plan(PIPELINE, call_s=CALL_S)
+    step = next(s for s in compile_program(plan.module()).steps if s.name == "xs")
+
+    async def main() -> float:
+        clock = VirtualClock()
+        worker = SimulatedWorker(plan.engines[0], {s.step: s for s in plan.steps}, clock)
+        ended = asyncio.get_running_loop().create_future()
+
+        def give_up() -> None:
+            call.cancel()
+
+        clock.later(5.0, give_up)
+        call = worker.submit(Submit(1, "xs", step, (0,), 1))
+        clock.later(6.0, lambda: ended.set_result(clock.now()))
+        async with asyncio.timeout(10.0):
+            return float(await ended)
+
+    assert asyncio.run(main()) == 6.0
