@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from murakkab.cli.main import cli
 
 from .scripted import CLUSTER, CODE_TOOLS, EXAMPLES, MODEL, compiled
 
@@ -50,3 +53,10 @@ def test_its_plan_is_the_same_bytes_in_every_process(name: str) -> None:
     ]
     one, other = (process.communicate()[0] for process in running)
     assert one.startswith(b"{") and one == other
+
+
+def test_examples_are_in_the_standard_layout() -> None:
+    files = sorted(map(str, EXAMPLES.glob("*/*.mkb")))
+    assert len(files) > 5
+    done = CliRunner().invoke(cli, ["fmt", "--check", *files])
+    assert done.exit_code == 0, done.output
