@@ -77,31 +77,34 @@ class Samples:
         return self.median(workflow, slower, measure) / max(least, 1e-9)
 
 
-def report(samples: Sequence[Sample], parameters: Mapping[str, int]) -> None:
-    """Print every table."""
-    found = Samples(samples)
+def models_told(parameters: Mapping[str, int]) -> str:
+    """Return what the figures were taken with, to stand beside them."""
     large, small = parameters["large"], parameters["small"]
-    models = (
+    return (
         f"models with random weights: large {large / 1e6:.2f} M parameters, small "
         f"{small / 1e6:.2f} M, {large / small:.2f} : 1"
     )
-    print(f"{models}\nmedians of repeats; CPU s: processor seconds of the servers\n")
-    for workflow in found.workflows:
-        _print_workflow(found, workflow)
-    print(f"\n{models}")
+
+
+def print_workflow(samples: Sequence[Sample], parameters: Mapping[str, int]) -> None:
+    """Print the medians of one workflow's sides; `CPU s` is of both servers."""
+    found = Samples(samples)
+    (workflow,) = found.workflows
+    print(f"\n{models_told(parameters)}")
+    print(f"{workflow:<20}" + "".join(f"{name:>10}" for name in COLUMNS))
+    for side in found.sides(workflow):
+        *counted, wall, cpu = (found.median(workflow, side, each) for each in COLUMNS.values())
+        shown = "".join(f"{value:>10.0f}" for value in counted)
+        print(f"  {side:<18}{shown}{wall:>10.2f}{cpu:>10.2f}", flush=True)
+
+
+def report(samples: Sequence[Sample], parameters: Mapping[str, int]) -> None:
+    """Print what sides gain on each other, over all workflows."""
+    found = Samples(samples)
+    print(f"\n{models_told(parameters)}")
     _print_ratios(found)
     _print_passes(found)
     _print_equality(found)
-
-
-def _print_workflow(found: Samples, workflow: str) -> None:
-    print(f"{workflow:<20}" + "".join(f"{name:>10}" for name in COLUMNS))
-    for side in found.sides(workflow):
-        values = [found.median(workflow, side, measure) for measure in COLUMNS.values()]
-        shown = "".join(f"{v:>10.0f}" for v in values[:-2]) + "".join(
-            f"{v:>10.2f}" for v in values[-2:]
-        )
-        print(f"  {side:<18}{shown}")
 
 
 def _print_ratios(found: Samples) -> None:

@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -28,7 +29,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "typings")]
 
 from corpus import INPUTS  # noqa: E402  # beside this file
 from measure import Sample, Suite  # noqa: E402
-from report import report  # noqa: E402
+from report import print_workflow, report  # noqa: E402
 from serving import (  # noqa: E402
     CLIENT_CORE,
     LARGE,
@@ -73,7 +74,6 @@ def measured(
         found += [suite.sample(name, side, inputs) for side in order]
         if docetl is not None and name == "reviews":
             found.append(suite.sample_docetl(docetl))
-    print(f"  {name}: {len(sides)} sides, {repeats} times", file=sys.stderr)
     return found
 
 
@@ -100,14 +100,21 @@ def main() -> None:
             )
             samples: list[Sample] = []
             for workflow in options.only:
-                samples += measured(
+                found = measured(
                     suite, workflow, options.repeats, not options.no_passes, options.docetl
                 )
+                print_workflow(found, models.parameters)
+                samples += found
+                if options.json is not None:
+                    keep(samples, models.parameters, options.json)
             parameters = models.parameters
     report(samples, parameters)
-    if options.json is not None:
-        rows = [sample.row() for sample in samples]
-        options.json.write_text(json.dumps({"parameters": parameters, "samples": rows}), "utf-8")
+
+
+def keep(samples: list[Sample], parameters: Mapping[str, int], path: Path) -> None:
+    """Write what was measured so far."""
+    rows = [sample.row() for sample in samples]
+    path.write_text(json.dumps({"parameters": parameters, "samples": rows}), "utf-8")
 
 
 if __name__ == "__main__":
