@@ -33,11 +33,13 @@ def account(remarks: Sequence[Remark]) -> str:
 def _section(title: str, remarks: Sequence[Remark]) -> str:
     if not remarks:
         return ""
-    lines = [f"{title}:"]
+    groups: dict[str, list[str]] = {}  # what was said, and of which places
     for remark in remarks:
-        lines.append(safe(f"  {remark.pass_name} {remark.rewrite}: {remark.text}"))
-        if remark.places:
-            lines.append(safe(f"    {_places(remark)}"))
+        places = groups.setdefault(f"{remark.pass_name} {remark.rewrite}: {remark.text}", [])
+        places += [_places(remark)] if remark.places else []
+    lines = [f"{title}:"]
+    for said, places in groups.items():
+        lines += [safe(f"  {said}"), *(safe(f"    {place}") for place in places)]
     return "\n".join(lines)
 
 
