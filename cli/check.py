@@ -9,7 +9,7 @@ import click
 from ..ir.diagnostics import CompileError, Diagnostic, InputError
 from .failures import INPUT_WRONG, PROGRAM_WRONG
 from .options import common
-from .output import Output
+from .output import Output, read_input
 
 
 @click.command
@@ -21,9 +21,10 @@ from .output import Output
 def command(ctx: click.Context, files: tuple[Path, ...]) -> None:
     """Say what is wrong with workflows.
 
-    Checks names, types, units and prompts of every FILE and what it imports. Needs no library.
+    Checks names, types, units and prompts of every FILE (`-` is stdin, whose imports are relative
+    to this folder) and what it imports. Needs no library.
     """
-    from ..compiler.frontend import check_file
+    from ..compiler.frontend import check_file, check_text
 
     output: Output = ctx.obj
     found: list[Diagnostic] = []
@@ -31,13 +32,18 @@ def command(ctx: click.Context, files: tuple[Path, ...]) -> None:
     code = 0
     for file in files:
         try:
-            checked = check_file(file, output.sources)
+            if str(file) == "-":
+                text = read_input("-", output)
+                checked = check_text(text, "<stdin>", Path(), output.sources)
+            else:
+                checked = check_file(file, output.sources)
         except (CompileError, InputError) as error:
             found += error.diagnostics
             code = max(code, INPUT_WRONG if isinstance(error, InputError) else PROGRAM_WRONG)
             continue
         found += checked.warnings
-        workflows[str(file)] = list(checked.workflow_names)
+        name = "<stdin>" if str(file) == "-" else str(file)
+        workflows[name] = list(checked.workflow_names)
     output.report(dict.fromkeys(found))  # files that import the same faulty one repeat its faults
     lines = [f"{file}: no errors" for file in workflows]
     output.result("\n".join(lines), {"workflows": workflows})

@@ -18,6 +18,13 @@ def test_every_file_is_checked_and_every_error_told(mkb_json: MkbJson, tmp_path:
     assert out["workflows"] == {"ask.mkb": ["ask"]}
 
 
+def test_stdin_is_checked_as_a_file_of_the_working_folder(mkb: Mkb) -> None:
+    text = "workflow b(x: Int) -> Int {\n    return z\n}"
+    assert "--> <stdin>:2:12" in mkb("check", "-", input=text, exit_code=1).stderr
+    imported = 'import "ask.mkb"\nworkflow b(x: Int) -> Int { return x }'
+    assert mkb("check", "-", input=imported).stdout == "<stdin>: no errors\n"
+
+
 def test_a_missing_file_outweighs_a_wrong_one(mkb_json: MkbJson, tmp_path: Path) -> None:
     (tmp_path / "a.mkb").write_text("workflow")
     out = mkb_json("check", "a.mkb", "gone.mkb", exit_code=2)
