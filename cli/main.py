@@ -120,13 +120,27 @@ def _fail(error: BaseException, output: Output, arguments: list[str]) -> int:
     return failure.exit_code
 
 
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        output: Output = ctx.obj
+        output.result(f"mkb, version {__version__}", {"version": __version__})
+        ctx.exit()
+
+
 @click.group(
     "mkb",
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="mkb")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
 @common
 @click.pass_context
 def cli(ctx: click.Context) -> None:

@@ -190,3 +190,8 @@ def test_a_reader_that_goes_away_is_no_error(arguments: str, tmp_path: Path) -> 
     )
     assert out.stderr == ""
     assert out.stdout in ("1\n", "0\n")  # it may have been done before the reader went
+
+
+def test_the_version_is_told(mkb: Mkb, mkb_json: MkbJson) -> None:
+    version = mkb_json("--version")["version"]
+    assert mkb("--version").stdout == f"mkb, version {version}\n"
