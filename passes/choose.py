@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # What proposes rewrites, in the order in which they are tried; of equal ones the first wins.
 PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead, fused_prompts, composed)
+_CALLS = 1_000  # of all the workflows together that are placed to find out what a proposal is worth
 _MEASURED = "whole configurations were measured: how it changes their accuracy is not known"
 
 
@@ -43,7 +44,9 @@ class Choose(Pass):
     What a rewrite is worth depends on hardware, load and requirements, so each proposal is
     substituted and placed as a whole, and compared by the workflow's objectives. What was taken is
     proposed upon again, until nothing gains: a search by best improvement, exact for one rewrite,
-    not for several that pay only together. `most` bounds the proposals that are placed.
+    not for several that pay only together. `most` bounds the proposals that are placed; of large
+    workflows fewer are, as placing takes the longer the more calls there are: together they have
+    1,000 calls at most.
 
     A last resort is only taken where no plan meets the requirements without it, nor with another
     proposal. Requirements hold, tiers by what they stand for in the workflow as it is written;
@@ -59,9 +62,13 @@ class Choose(Pass):
         """Return the module with the proposals taken, each noted among its attributes."""
         if module.level == "placed":
             return module
-        taken, left = module, self.most
-        proposals = list(islice(_proposals(module, context), left))
         report, quiet = context.reporter(self), context.quiet()
+        calls = sum(1 for _ in module.sole().calls())
+        taken, left = module, min(self.most, _CALLS // max(1, calls))
+        if not left:
+            report.refused("restructuring", f"placing {calls} calls once more takes too long")
+            return module
+        proposals = list(islice(_proposals(module, context), left))
         if context.measured.of(module.sole().name):
             for proposal in proposals:
                 report.refused("restructuring", f"{proposal.name}: {_MEASURED}", proposal)

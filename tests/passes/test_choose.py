@@ -10,7 +10,9 @@ import pytest
 from murakkab.ir.diagnostics import CompileError
 from murakkab.ir.remarks import Remarks
 from murakkab.ir.workflow import Module
+from murakkab.passes import choose
 from murakkab.passes.base import Context, Proposal
+from murakkab.passes.bind import Bind
 from murakkab.passes.choose import Choose
 from murakkab.passes.optionals import without_optionals
 from murakkab.passes.pipeline import parse_pipeline, run_pipeline
@@ -145,3 +147,15 @@ def test_tiers_keep_what_they_stand_for(context: Context) -> None:
     """Leaving the detector out does not lower what is `best`."""
     written = logical(SEEN.format(clauses="require accuracy >= best"), context)
     assert names(Choose().run(written, context)) == names(written)
+
+
+def test_of_a_large_workflow_fewer_proposals_are_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "_CALLS", 1)
+    remarks = Remarks()
+    context = replace(world(A100), remarked=remarks)
+    module = Bind().run(
+        flow("workflow w(t: Text) -> Text { return summarize(summarize(t)) }"), context
+    )
+    assert Choose().run(module, context) == module
+    (said,) = remarks.all()
+    assert said.text == "placing 2 calls once more takes too long" and not said.applied
