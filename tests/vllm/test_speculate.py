@@ -34,7 +34,7 @@ AHEAD = 'bind,canonicalize,speculate,place{policy="reference"}'
 
 
 def calls(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "run.json.values" / "calls.jsonl").read_text().splitlines()
+    lines = (folder / "run.json.values" / "calls.jsonl").read_text().rstrip("\n").split("\n")
     return [json.loads(line) for line in lines]
 
 
