@@ -59,5 +59,6 @@ INPUTS: dict[str, dict[str, Any]] = {
     "maths": {"problems": texts("problem", 10, 200)},
     "grading": {"assignment": text("assignment", 1, 300), "essays": texts("essay", 8, 200)},
     "briefing": {"documents": texts("document", 8, 300)},
+    "applications": {"given": records(10, resume=("résumé", 400), letter=("letter", 200))},
     "triage": {"question": text("question", 1, 300)},
 }

@@ -183,6 +183,17 @@ async def briefing(model: Model, given: Fields) -> Any:
     return {"letter": letter, "report": report}
 
 
+async def applications(model: Model, given: Fields) -> Any:
+    async def read(known: Fields) -> Fields:
+        resume, letter = known["application"]["resume"], known["application"]["letter"]
+        found, years, rated = await asyncio.gather(
+            model.ask("skills", resume), model.ask("experience", resume), model.ask("fit", letter)
+        )
+        return {"kept": {"skills": found, "years": years, "fit": rated}}
+
+    return await over(fan_out(_each("given", "application"), way({"read": read}, "kept")), given)
+
+
 class Question(TypedDict, total=False):
     text: str
     answer: str
@@ -217,5 +228,6 @@ GRAPHS: dict[str, Run] = {
     "maths": maths,
     "grading": grading,
     "briefing": briefing,
+    "applications": applications,
     "triage": triage,
 }

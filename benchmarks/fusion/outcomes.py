@@ -22,23 +22,24 @@ SHARES = {
     "modern and attractive, and is there": 0.7,
     "need an expert": 1.0,
 }
-# The tokens of an answer, by words of the prompt; an answer to several prompts has their sum.
+# The tokens of an answer as an ordinary model's tokenizer would cut it, by words of the prompt; an
+# answer to several prompts has their sum.
 LENGTHS = {
     "subject of this e-mail": 32,
-    "Raptor, Deathstar, Chewco": 8,
-    "speak for himself": 8,
+    "Raptor, Deathstar, Chewco": 2,
+    "speak for himself": 2,
     "address of this home": 32,
     "modern and attractive, and is there": 24,
-    "Is it both?": 8,
+    "Is it both?": 2,
     "List the medications": 32,
     "usual name of this medication": 16,
     "taken for, and what are": 48,
-    "mainly about health care": 8,
+    "mainly about health care": 2,
     "would surprise the public": 48,
-    "The year of the date": 8,
+    "The year of the date": 2,
     "notable?": 64,
     "the features named, and the complaints": 40,
-    "mostly about?": 8,
+    "mostly about?": 2,
     "for other customers in a sentence": 48,
     "for what this question needs": 24,
     "for what is still missing": 24,
@@ -53,11 +54,18 @@ LENGTHS = {
     "What could go wrong here?": 24,
     "Write a newsletter": 64,
     "Write a report for the board": 64,
-    "need an expert": 8,
+    "skills matter most": 32,
+    "How many years of work": 4,
+    "fit in with a team": 2,
+    "need an expert": 2,
     "Answer as an expert would": 64,
     "Answer in a sentence": 16,
 }
 OTHERWISE_TOKENS = 32
+# Prompts and answers alike are cut into bytes here; of English, about four make an ordinary token
+# (https://help.openai.com/en/articles/4936856).
+BYTES_PER_TOKEN = 4
+RATINGS = 5  # from 1
 PRICES = (450_000, 700_000, 1_250_000, 2_600_000)  # of homes: half are in the range asked for
 LISTED = (3, 4)  # items of a list, at least and at most
 TEXT_CHARACTERS = 24
@@ -66,9 +74,10 @@ _FLAGS = "modern and attractive: true. There is much sunlight: true"
 
 
 def declared_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
-    """Return how many tokens the answer to a request has."""
+    """Return how many tokens, which are bytes, the answer to a request has."""
     prompt = _said(messages)
-    return sum(n for words, n in LENGTHS.items() if words in prompt) or OTHERWISE_TOKENS
+    tokens = sum(n for words, n in LENGTHS.items() if words in prompt) or OTHERWISE_TOKENS
+    return tokens * BYTES_PER_TOKEN
 
 
 def recorded(schema: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> str:
@@ -94,6 +103,8 @@ def _value(schema: Mapping[str, Any], prompt: str, path: str) -> Any:
         case "boolean":
             return _decided(prompt, path)
         case "integer":
+            if "fit in with a team" in prompt:
+                return 1 + _draw(prompt, path) % RATINGS
             return PRICES[_draw(prompt, path) % len(PRICES)]
         case "number":
             return _draw(prompt, path) % 100 / 100

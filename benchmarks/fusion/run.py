@@ -41,7 +41,7 @@ from serving import (  # noqa: E402
 
 _LOADS = "1,4,16"
 _LOAD_TIME = "6 s"
-_LENGTHS = ["--isl", "250", "--osl", "32"]  # like those of the workflows
+_LENGTHS = ["--isl", "250", "--osl", "128"]  # like those of the workflows
 
 
 def profile(models: Models, folder: Path) -> tuple[Path, ...]:
