@@ -31,7 +31,9 @@ def with_calls(folder: Path, number: int, *, step: str = "text", **engine: Any) 
     kept.mkdir()
     usage = {"prompt_tokens": 30, "output_tokens": 50}
     lines = [
-        {"step": step, "engine": "e", "start_s": 2.0 * n, "end_s": 2.0 * n + 2.0, "usage": usage}
+        {"instance": step, "attempt": 1, "step": step, "engine": "e"}
+        | {"start_s": 2.0 * n, "end_s": 2.0 * n + 2.0, "usage": usage}
+        | {"result": {"sha256": "0" * 64}}
         for n in range(3)
         for _ in range(4)
     ]
