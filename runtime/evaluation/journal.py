@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import IO, Any, Self
 from ...ir.diagnostics import Diagnostic, InputError
 
 SCHEMA = "murakkab/evaluation/1"
+# what reading a line raises that no evaluation has written
+_NOT_AS_WRITTEN = (
+    *(ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ def open_journal(path: Path, workflow: str, digests: Mapping[str, str]) -> Journ
     for number, line in enumerate(lines, 2):
         try:
             configuration, item, outcome = _read(line)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except _NOT_AS_WRITTEN:
             raise _unusable(path, f"line {number} is not an outcome") from None
         own = outcomes.setdefault(configuration, {})
         if outcome.error is None:  # what failed is tried again
@@ -121,24 +126,28 @@ def _read(line: str) -> tuple[str, int, Outcome]:
     tokens = entry.get("tokens")
     counted = None if tokens is None else (int(tokens[0]), int(tokens[1]))
     outcome = Outcome(float(entry["score"]), counted, entry.get("error"))
+    if not math.isfinite(outcome.score):
+        raise ValueError("score")
     return str(entry["configuration"]), int(entry["line"]), outcome
 
 
 def _header(path: Path, line: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(line)
-        schema = found["schema"]
-    except (ValueError, LookupError, TypeError):
+        schema, digests = found["schema"], found.get("digests", {})
+    except _NOT_AS_WRITTEN:
         raise _unusable(path, "it is not the progress of an evaluation") from None
     if schema != SCHEMA:
         raise _unusable(path, f"its schema is `{str(schema)[:60]}`, this version's `{SCHEMA}`")
+    if not isinstance(digests, dict):
+        raise _unusable(path, "it does not say what it was made from")
     return found
 
 
 def _require_same(path: Path, begun: Mapping[str, Any], header: Mapping[str, Any]) -> None:
     if begun.get("workflow") != header["workflow"]:
         raise _unusable(path, f"it is of workflow `{begun.get('workflow')}`")
-    wanted, found = header["digests"], dict(begun.get("digests", {}))
+    wanted, found = header["digests"], begun.get("digests", {})
     other = [name for name in wanted if found.get(name) != wanted[name]]
     if other:
         named = f"{', '.join(other[:-1])} and {other[-1]}" if other[1:] else other[0]
