@@ -70,6 +70,9 @@ def _document(file: str, output: Output) -> dict[str, Any]:
         raise _usage(f"`{file}` is not JSON: {error.msg.lower()} at {where}", None) from None
     except RecursionError:
         raise _usage(f"`{file}` is nested too deep", None) from None
+    except ValueError:
+        # the only other one: Python reads no integers of more than 4300 digits
+        raise _usage(f"`{file}` holds an integer of thousands of digits", None) from None
     if not isinstance(document, dict):
         raise _usage(f"`{file}` is not a JSON object", 'it looks like `{"name": value, …}`')
     return document

@@ -81,6 +81,17 @@ def _base(name: str) -> Check:
     return _CHECKS[name]
 
 
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return _wrong("Text", value)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        half = ord(value[error.start])
+        return f"expected Text, got half a character on its own: `\\u{half:04x}`"
+    return None
+
+
 def _int(value: Any) -> str | None:
     if type(value) is int and -INT_LIMIT <= value < INT_LIMIT:
         return None
@@ -105,19 +116,22 @@ def _embedding(value: Any) -> str | None:
 
 def _json(value: Any) -> str | None:
     match value:
-        case None | bool() | str():
+        case None | bool():
             return None
+        case str():
+            return _text(value)
         case int() | float():
             return _float(value)
         case list():
             return next((p for p in map(_json, value) if p is not None), None)
         case dict() if all(isinstance(key, str) for key in value):
-            return next((p for p in map(_json, value.values()) if p is not None), None)
+            parts = (*value, *value.values())
+            return next((p for p in map(_json, parts) if p is not None), None)
     return _wrong("Json", value)
 
 
 _CHECKS: Mapping[str, Check] = {
-    "Text": lambda v: None if isinstance(v, str) else _wrong("Text", v),
+    "Text": _text,
     "Int": _int,
     "Float": _float,
     "Bool": lambda v: None if isinstance(v, bool) else _wrong("Bool", v),
@@ -229,11 +243,14 @@ def _media(name: str, text: str, base_dir: Path) -> Media:
 def _unreadable(path: Path) -> str | None:
     if "\0" in str(path):
         return "is not a path"
-    if not path.exists():
-        return "does not exist"
-    if not path.is_file():
-        return "is not a file"
-    return None if os.access(path, os.R_OK) else "may not be read"
+    try:
+        if not path.exists():
+            return "does not exist"
+        if not path.is_file():
+            return "is not a file"
+        return None if os.access(path, os.R_OK) else "may not be read"
+    except (OSError, ValueError) as error:  # such as a name that is too long, or is no text
+        return f"is not a path: {getattr(error, 'strerror', None) or 'it is no text'}".lower()
 
 
 def _file_text(name: str, base_dir: Path) -> str:
