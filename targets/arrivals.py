@@ -15,6 +15,7 @@ from .csv_file import csv_rows, line_span
 from .toml_source import read_text
 
 TIME = "start_s"
+MAX_PERIODS = 600_000  # a year of minutes has 527,040
 Gaps = Literal["refuse", "interpolate"]
 
 
@@ -84,6 +85,10 @@ def _filled(
     path: Path, column: str, rows: list[tuple[int, float, float | None]], gaps: Gaps
 ) -> Arrivals:
     period_s = min(b[1] - a[1] for a, b in pairwise(rows))
+    whole = (rows[-1][1] - rows[0][1]) / period_s  # may be infinite
+    if whole >= MAX_PERIODS:
+        message = f"it has {whole:g} periods of {period_s:g} s; at most {MAX_PERIODS} are read"
+        raise InputError(_finding(path, 1, message, "leave out the part that is not planned for"))
     known: dict[int, float] = {}
     for line, start_s, requests in rows:
         number = (start_s - rows[0][1]) / period_s
@@ -92,7 +97,7 @@ def _filled(
             raise InputError(_finding(path, line, message))
         if requests is not None:
             known[round(number)] = requests
-    count = round((rows[-1][1] - rows[0][1]) / period_s) + 1
+    count = round(whole) + 1
     missing = [number for number in range(count) if number not in known]
     if missing and gaps == "refuse":
         first_s = rows[0][1] + missing[0] * period_s

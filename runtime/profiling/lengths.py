@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ _COLUMNS = (
     ("ContextTokens", "GeneratedTokens"),
     ("Request tokens", "Response tokens"),
 )
+_TOKENS = re.compile("-?[0-9]{1,12}")  # no digits of other scripts, none too many to compute with
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +131,10 @@ def read_trace(path: Path) -> Trace:
 
 def _length(file: str, line: int, row: Sequence[str], at: Sequence[int]) -> Length:
     cells = [row[i].strip() if i < len(row) else "" for i in at]
-    try:
-        prompt, output = (int(cell) for cell in cells)
-    except ValueError:
-        wrong = next(cell for cell in cells if not cell.isdecimal())
-        raise _wrong(file, line, f"`{wrong}` is not a number of tokens") from None
+    for cell in cells:
+        if _TOKENS.fullmatch(cell) is None:
+            raise _wrong(file, line, f"`{cell[:40]}` is not a number of tokens")
+    prompt, output = map(int, cells)
     if prompt < 0 or output < 0:
         raise _wrong(file, line, "a number of tokens is below 0")
     return Length(prompt, output)
