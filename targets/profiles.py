@@ -288,7 +288,7 @@ def _bad_row(row: _Row) -> Iterator[Diagnostic]:
         if not math.isfinite(value) or value <= least:
             yield row.finding(name, f"`{name}` is {row.text[name]}; it must be above 0 and finite")
     tp = row.numbers["tp"]
-    if tp is not None and tp != int(tp):
+    if tp is not None and math.isfinite(tp) and tp != int(tp):
         yield row.finding("tp", f"`tp` is {row.text['tp']}, not a whole number")
     if row.numbers[row.kind.key] is None:
         yield row.finding(row.kind.key, f"`{row.kind.key}` is empty")

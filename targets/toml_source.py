@@ -156,8 +156,10 @@ def parse_toml(text: str, file: str) -> TomlSource:
         span = Span(file, line, column, line, column + 1)
         wording = f"malformed TOML: {plain[:1].lower()}{plain[1:]}"
         raise InputError(Diagnostic("malformed-toml", wording, span)) from None
-    except RecursionError:
-        message = "malformed TOML: nested too deeply"
+    except (RecursionError, ValueError) as e:
+        deep = isinstance(e, RecursionError)
+        # the only other `ValueError`: Python reads no integers of more than 4300 digits
+        message = f"malformed TOML: {'nested too deeply' if deep else 'a number is too long'}"
         span = Span(file, 1, 1, 1, 2)
         raise InputError(Diagnostic("malformed-toml", message, span)) from None
     return TomlSource(file, text, data)
