@@ -190,8 +190,8 @@ class _Work:
 
     async def run(self) -> tuple[Search, Metric]:
         """Measure; the search tells whether it was stopped."""
-        from ..runtime.dispatch import Interrupts
         from ..runtime.evaluation.trials import Trials
+        from ..runtime.interrupts import Interrupts
         from ..runtime.serving.fleet import Serving
         from ..runtime.serving.warm import FOLDER
         from ..targets.library import load_library

@@ -101,6 +101,9 @@ def _class(module: str, name: str) -> type[BaseException] | tuple[()]:
 
 def _failed_run(error: Any) -> Failure:
     hint = None if error.record is None else f"`mkb show {error.record}` shows what completed"
+    if error.journal is not None:
+        goes_on = f"`mkb run --resume {error.journal}` goes on from there"
+        hint = goes_on if hint is None else f"{hint}, {goes_on}"
     found = [Diagnostic("run-failed", str(f), help=f.help) for f in error.failures]
     if error.interrupted:
         found.append(Diagnostic("interrupted", "interrupted"))
@@ -109,7 +112,8 @@ def _failed_run(error: Any) -> Failure:
     found[-1] = replace(found[-1], help="; ".join(helps) or None)
     failures = [failure.as_dict() for failure in error.failures]
     record = None if error.record is None else str(error.record)
-    details = {"failures": failures, "record": record}
+    journal = None if error.journal is None else str(error.journal)
+    details = {"failures": failures, "record": record, "journal": journal}
     return Failure(INTERRUPTED if error.interrupted else RUN_FAILED, tuple(found), details)
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "up": "Start the model servers of a plan and keep them running.",
     "down": "End the model servers that `mkb up` keeps in this folder.",
     "show": "Show what a past run did.",
+    "runs": "List past runs, and which of them can be taken up.",
     "inspect": "Draw a plan: the workflow as written and as it will run.",
     "explain": "Say why each step (or STEP alone) runs as it does.",
     "compare": "Say what differs between two plans.",

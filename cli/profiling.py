@@ -80,7 +80,7 @@ class _Session:
 
     async def run(self, wishes: Mapping[str, Any]) -> None:
         """Measure; Ctrl-C ends it after what is finished. Raises `CallFailed`."""
-        from ..runtime.dispatch import Interrupts
+        from ..runtime.interrupts import Interrupts
 
         work = asyncio.ensure_future(self._measure(wishes))
 

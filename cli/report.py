@@ -60,7 +60,7 @@ def _step(step: Mapping[str, Any]) -> list[str]:
         str(step["items"] or ""),
         each,
         figures.seconds(step["predicted"]["call_s"]["p50"]),
-        str(attempts - calls or ""),
+        str(attempts - (calls - step.get("restored", 0)) or ""),
         str(step["failed"] or ""),
     ]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +22,25 @@ from .plans import plan_of, refuse_changed_weights
 
 if TYPE_CHECKING:
     from ..runtime.driver import RunResult
+    from ..runtime.journal.journal import Journal
     from ..targets.plan import Plan
 
 _RUNS = Path(".murakkab/runs")
+_FILE: click.ParamType[Path] = click.Path(path_type=Path)
+_OF_PLANS = ("--library", "--endpoint")
 
 
 @click.command
-@click.argument("file", metavar="PLAN|FILE.mkb")
+@click.argument("file", metavar="[PLAN|FILE.mkb]", required=False)
 @click.option("--input", "pairs", metavar="N=V", multiple=True, help="A parameter's value.")
 @click.option("--inputs", "inputs_file", metavar="F", help="A JSON object of inputs.")
 @click.option("--dry-run", is_flag=True, help="Say what would be called; call nothing.")
+@click.option("--record", metavar="F", type=_FILE, help="Keep the record here.")
+@click.option("--journal", metavar="F", type=_FILE, help="Keep the journal here, and keep it.")
+@click.option("--no-journal", is_flag=True, help="Write none: faster where steps take no time.")
+@click.option("--resume", metavar="F", type=_FILE, help="Go on with the run of this journal.")
 @click.option(
-    "--record", metavar="F", type=click.Path(path_type=Path), help="Keep the record here."
+    "--settle", "settled", metavar="STEP=R", multiple=True, help="What came of an effect in doubt."
 )
 @compile_flags
 @common
@@ -39,11 +48,15 @@ _RUNS = Path(".murakkab/runs")
 def command(
     output: Output,
     /,
-    file: str,
+    file: str | None,
     pairs: tuple[str, ...],
     inputs_file: str | None,
     dry_run: bool,
     record: Path | None,
+    journal: Path | None,
+    no_journal: bool,
+    resume: Path | None,
+    settled: tuple[str, ...],
     **flags: Any,
 ) -> None:
     """Run a plan or a workflow.
@@ -53,31 +66,137 @@ def command(
     content of a file. The result goes to stdout, progress and a report to stderr; the record is
     kept under `.murakkab/runs` for `mkb show`. A plan for target `sim` runs in virtual time, on
     made-up values where none are given.
-    """
-    from .inputs import inputs
 
-    plan = plan_of(file, output, flags, of_plans=("--library", "--endpoint"))
-    given = bool(pairs or inputs_file is not None)
-    values = None
-    if given or not (dry_run or _simulated(plan)):
-        values = inputs(plan.module().sole(), pairs, inputs_file, output)
+    What a run has completed is in its journal before anything else goes on with it. `--resume`
+    goes on with a run that ended early, however it did, and does nothing of that again. It needs
+    neither plan nor inputs: the journal has them.
+    """
+    stated = {"--dry-run": dry_run, "--journal": journal, "--no-journal": no_journal}
+    _refuse_contradictions(file, resume, settled, stated)
+    given = Given(pairs, inputs_file, record)
     if dry_run:
+        plan = plan_of(str(file), output, flags, of_plans=_OF_PLANS)
+        given.values(plan, output, needed=False)
         _forecast(plan, output)
+    elif resume is not None:
+        from .journals import taken_up
+
+        _run(_resumed(file, taken_up(resume, settled), given, flags, output), output)
+    else:
+        _run(_new(str(file), journal, given, flags, output, journaled=not no_journal), output)
+
+
+def _refuse_contradictions(
+    file: str | None, resume: Path | None, settled: Sequence[str], stated: Mapping[str, object]
+) -> None:
+    if resume is None:
+        if file is None:
+            raise click.MissingParameter(param=click.get_current_context().command.params[0])
+        if settled:
+            raise click.UsageError("`--settle` goes with `--resume`")
+        if stated["--journal"] and stated["--no-journal"]:
+            raise click.UsageError("`--journal` and `--no-journal` contradict each other")
         return
-    if not _simulated(plan):
+    for flag, given in stated.items():
+        if given:
+            raise click.UsageError(f"`--resume` and `{flag}` contradict each other")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line gives a run: inputs, and where its record goes."""
+
+    pairs: Sequence[str]
+    file: str | None
+    record: Path | None
+
+    def values(self, plan: Plan, output: Output, *, needed: bool) -> dict[str, Any] | None:
+        """Return the inputs; None where there are none, and none are needed."""
+        from .inputs import inputs
+
+        if not (needed or self.pairs or self.file is not None):
+            return None
+        return inputs(plan.module().sole(), self.pairs, self.file, output)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a run needs; `values` are None where a simulation makes them up."""
+
+    plan: Plan
+    values: dict[str, Any] | None
+    record: Path
+    libraries: Sequence[Path]
+    endpoints: Mapping[str, str]
+    journal: Journal | None
+
+
+def _new(
+    file: str,
+    journal: Path | None,
+    given: Given,
+    flags: Mapping[str, Any],
+    output: Output,
+    *,
+    journaled: bool,
+) -> Prepared:
+    """Prepare a new run; `journal` is where its journal is to be kept for good."""
+    plan = plan_of(file, output, flags, of_plans=_OF_PLANS)
+    simulated = _simulated(plan)
+    values = given.values(plan, output, needed=not simulated)
+    if not simulated:
         refuse_changed_weights(file, plan, flags["libraries"])
-    path = record if record is not None else _fresh_record(plan.workflow)
+    elif journal is not None:
+        raise click.UsageError("a simulation keeps no journal: it loses nothing")
+    fresh = _fresh_record(plan.workflow)
     endpoints = _endpoints(dict(flags["endpoints"]), plan, compiled=file.endswith(".mkb"))
-    done = _carried_out(plan, values, path, output, flags, endpoints)
+    found = None
+    if journaled and not simulated:
+        from .journals import begun
+
+        memo = {
+            "libraries": [str(library.absolute()) for library in flags["libraries"]],
+            "endpoints": dict(endpoints),
+        }
+        found = begun(journal, fresh, plan, values or {}, memo, output)
+    return Prepared(plan, values, given.record or fresh, flags["libraries"], endpoints, found)
+
+
+def _resumed(
+    file: str | None, journal: Journal, given: Given, flags: Mapping[str, Any], output: Output
+) -> Prepared:
+    """Prepare to go on with a run; a plan or inputs that are given must be those of its journal."""
+    from .journals import refuse_other
+
+    again = plan_of(file, output, flags, of_plans=_OF_PLANS) if file is not None else None
+    plan = journal.plan()
+    refuse_other(journal, again, given.values(plan, output, needed=False))
+    memo = json.loads(journal.header.memo)
+    return Prepared(
+        plan=plan,
+        values=journal.inputs(),
+        record=given.record or _fresh_record(plan.workflow),
+        libraries=flags["libraries"] or [Path(name) for name in memo["libraries"]],
+        endpoints={
+            **memo["endpoints"],
+            **_endpoints(dict(flags["endpoints"]), plan, compiled=False),
+        },
+        journal=journal,
+    )
+
+
+def _run(prepared: Prepared, output: Output) -> None:
+    done = _carried_out(prepared, output)
     from ..runtime.values import encode
     from . import report
 
     result = encode(done.value)
     document = done.record.document
     output.result(report.readable(result), {"result": result, "run": document})
-    if _simulated(plan):
+    if _simulated(prepared.plan):
         output.aside("\nsimulated in virtual time: the values are made up")
     output.aside(f"\n{report.totals(document)}\n\n{report.steps(document)}\n")
+    path = prepared.record
     shown = path.parent if path.name == "run.json" else path
     output.aside(f"`mkb show {shown}` tells what each step made")
 
@@ -86,22 +205,16 @@ def _simulated(plan: Plan) -> bool:
     return plan.target == "sim"
 
 
-def _carried_out(
-    plan: Plan,
-    values: dict[str, Any] | None,
-    record: Path,
-    output: Output,
-    flags: Mapping[str, Any],
-    endpoints: Mapping[str, str],
-) -> RunResult:
-    """Run the plan on its target; only a simulation can do without values."""
+def _carried_out(prepared: Prepared, output: Output) -> RunResult:
+    """Run the plan on its target."""
     from .live import shown_progress
 
+    plan, record = prepared.plan, prepared.record
     with shown_progress(plan, output) as (on_event, on_engine):
         if _simulated(plan):
             from ..runtime.simulated import simulate_plan
 
-            simulation = simulate_plan(plan, values, record=record, on_event=on_event)
+            simulation = simulate_plan(plan, prepared.values, record=record, on_event=on_event)
             return asyncio.run(simulation)
         from ..runtime.driver import run_plan
         from ..runtime.serving.fleet import Serving
@@ -113,21 +226,22 @@ def _carried_out(
         serving = Serving(
             environ=os.environ,
             logs=record.parent / "logs",
-            endpoints=endpoints,
+            endpoints=prepared.endpoints,
             warm=FOLDER,
             on_engine=on_engine,
         )
 
         running = run_plan(
             plan,
-            values or {},
-            library=load_named(plan.executors(), flags["libraries"]),
+            prepared.values or {},
+            library=load_named(plan.executors(), prepared.libraries),
             record=record,
             on_event=on_event,
             signals=True,
             on_interrupt=lambda at_work: output.aside(_draining(at_work)),
             serving=serving,
             tracing=tracing,
+            journal=prepared.journal,
         )
         try:
             return asyncio.run(running)

@@ -88,7 +88,7 @@ class _Work:
 
     async def run(self) -> None:
         """Measure; Ctrl-C ends it after what is finished. Raises `CallFailed`."""
-        from ..runtime.dispatch import Interrupts
+        from ..runtime.interrupts import Interrupts
 
         work = asyncio.ensure_future(self._measure())
 

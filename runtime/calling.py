@@ -11,6 +11,9 @@ from .entries import Source, load, told
 from .errors import CallFailed
 from .executors.errors import ExecutorError
 
+# The keyword by which an effect that knows repetitions takes its key.
+KEY = "idempotency_key"
+
 
 class PythonFunction:
     """An executor's function, imported at its first call, with the keywords it accepts."""
@@ -51,19 +54,27 @@ class PythonFunction:
         assert self._function is not None  # `load` set it
         clash = sorted(self._settings.intersection(arguments))
         if clash:
-            raise CallFailed(f"`{clash[0]}` is a setting of its own; rename the task's parameter")
-        accepted = self._accepted
-        extra = {k: v for k, v in knobs.items() if accepted is None or k in accepted}
+            message = f"`{clash[0]}` is a setting of its own; rename the task's parameter"
+            raise CallFailed(message, untouched=True)
+        extra = {name: value for name, value in knobs.items() if self._accepts(name)}
         try:
             return self._function(**{**extra, **arguments})
         except ExecutorError as error:
-            raise CallFailed(error.message, retryable=error.retryable) from error
+            raise CallFailed(
+                error.message, retryable=error.retryable, untouched=error.untouched
+            ) from error
         except ConnectionError as error:
             raise CallFailed(told(error), retryable=True) from error
         except ImportError as error:
             raise CallFailed(f"a package it needs is missing: {error}") from error
         except Exception as error:
             raise CallFailed(f"raised {told(error)}{_where(error)}") from error
+
+    def _accepts(self, knob: str) -> bool:
+        """Tell whether the function takes a knob; a key is none of any `**fields`."""
+        if self._accepted is None:
+            return knob != KEY or knob in self._settings
+        return knob in self._accepted
 
 
 def _keywords(function: Callable[..., Any]) -> frozenset[str] | None:

@@ -26,7 +26,7 @@ READY = b"ready"
 
 
 def main(socket: int, parent: int, ahead: Sequence[tuple[Source, Sequence[str]]]) -> None:
-    """Answer calls with `(True, value)` or `(False, (why, retry))`.
+    """Answer calls with `(True, value)` or `(False, (why, retry, untouched))`.
 
     A call is `(source, arguments, knobs, takes, keep)`: with `keep` its value stays here for the
     next call, whose parameter `takes` gets that very object.
@@ -50,11 +50,11 @@ def main(socket: int, parent: int, ahead: Sequence[tuple[Source, Sequence[str]]]
         try:
             answer: tuple[bool, object] = (True, function(arguments, knobs))
         except CallFailed as error:
-            answer = (False, (error.message, error.retryable))
+            answer = (False, (error.message, error.retryable, error.untouched))
         try:
             connection.send(answer)
         except (PicklingError, TypeError, AttributeError) as error:
-            connection.send((False, (f"returned what cannot be sent on: {error}", False)))
+            connection.send((False, (f"returned what cannot be sent on: {error}", False, False)))
         kept = answer[1] if keep else None
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import signal
+import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from .backoff import wait_s
 from .clock import Clock, Timer
+from .engine_lane import EngineLane
 from .errors import CallFailed
+from .journal.keeping import in_question, intended, is_untouched, write_down
 from .messages import (
     Cancel,
     Command,
@@ -28,50 +31,24 @@ from .messages import (
     Retry,
     Submit,
 )
+from .observers import Observers, class_of
 from .program import Program
-from .progress import OnEvent, OnInterrupt, RunEvent
+from .progress import OnEvent, OnInterrupt
 from .recorder import Recorder
 from .state import Limits, RunState
 from .tracing import RunTrace
-from .worker import Measured, Usage, Worker
+from .worker import Measured, Usage
 
-# Waits before attempts 2, 3, … double from the first to the last of these, in seconds, and are
-# shortened by up to half at random, so that steps that failed together do not return together.
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 30.0
+if TYPE_CHECKING:
+    from .journal.journal import Journal, Restored
+
+T = TypeVar("T")
 # Why a call was stopped.
 NOT_CHOSEN = "stopped: its branch of the `if` was not chosen, or had failed"
 ENDING = "stopped, because the run is ending"
 # How long calls at work may take to end once another step has failed the run.
 _GRACE_S = 10.0
-
-
-class EngineLane:
-    """An engine at run time: its worker, how many calls it takes at once, what waits for it."""
-
-    __slots__ = (
-        *("coming", "concurrency", "name", "running", "seats"),
-        *("timeout_s", "waiting", "worker"),
-    )
-
-    def __init__(
-        self, name: str, worker: Worker, concurrency: int, timeout_s: float | None
-    ) -> None:
-        """Start with nothing running; `timeout_s` None lets a call take as long as it takes."""
-        self.name = name
-        self.worker = worker
-        self.concurrency = concurrency
-        self.timeout_s = timeout_s
-        self.seats = worker.seats
-        self.running = 0
-        self.waiting: deque[Submit] = deque()
-        self.coming: set[str] = set()  # steps on it whose calls have not all been done
-
-    @property
-    def free(self) -> bool:
-        """Whether a call can begin now."""
-        seats = self.seats
-        return self.running < self.concurrency and (seats is None or seats.taken < seats.size)
+_RESTORED_AT_ONCE = 256  # calls answered from a journal before others have a turn
 
 
 class Dispatcher:
@@ -86,9 +63,15 @@ class Dispatcher:
         limits: Limits,
         on_event: OnEvent | None,
         trace: RunTrace | None = None,
+        journal: Journal | None = None,
     ) -> None:
-        """Prepare a run; the engines' workers have been started."""
+        """Prepare a run; the engines' workers have been started, and the journal is open."""
         self._state = RunState(program, limits)
+        self._journal = journal
+        self._id = journal.header.id if journal is not None else os.urandom(16).hex()
+        self._commands: deque[Command] = deque()
+        self._obeying = False
+        self._restored: deque[tuple[Submit, Restored]] = deque()
         self._engines = engines
         self._sharing: dict[int, list[EngineLane]] = {}
         for step in program.steps:
@@ -97,8 +80,7 @@ class Dispatcher:
             self._sharing.setdefault(id(engine.seats), []).append(engine)
         self._clock = clock
         self._recorder = recorder
-        self._on_event = on_event
-        self._trace = trace
+        self._observers = Observers(on_event, trace)
         self._began_s = 0.0
         self._at_work: dict[int, tuple[asyncio.Future[Any], Timer | None]] = {}
         self._timed_out: set[int] = set()
@@ -135,23 +117,77 @@ class Dispatcher:
             self._wind_up()
 
     def _obey(self, commands: list[Command]) -> None:
-        for command in commands:
-            if type(command) is Submit:
-                engine = self._engines[command.step.engine or ""]
-                if engine.free:
-                    self._launch(engine, command)
-                else:
-                    engine.waiting.append(command)
-            elif type(command) is Retry:
-                wait_s = max(_wait_s(command.submit.attempt), command.after_s)
-                self._waits[command.id] = self._clock.later(wait_s, partial(self._due, command.id))
-            elif type(command) is Cancel:
-                self._cancel(command)
-            elif type(command) is Retired:
-                self._retire(command)
-            elif self._outcome is not None and not self._outcome.done():
-                assert isinstance(command, (Finish, Fail))
-                self._outcome.set_result(command)
+        """Carry commands out, each before those that it leads to."""
+        self._commands.extend(commands)
+        if self._obeying:
+            return
+        self._obeying = True
+        try:
+            while self._commands:
+                self._carry_out(self._commands.popleft())
+        finally:
+            self._obeying = False
+
+    def _carry_out(self, command: Command) -> None:
+        if type(command) is Submit:
+            self._submit(command)
+        elif type(command) is Retry:
+            pause_s = max(wait_s(command.submit.attempt), command.after_s)
+            self._waits[command.id] = self._clock.later(pause_s, partial(self._due, command.id))
+        elif type(command) is Cancel:
+            self._cancel(command)
+        elif type(command) is Retired:
+            self._retire(command)
+        elif self._outcome is not None and not self._outcome.done():
+            assert isinstance(command, (Finish, Fail))
+            self._outcome.set_result(command)
+
+    def _submit(self, call: Submit) -> None:
+        if self._journal is not None and self._journal.resumed and call.attempt == 1:
+            earlier = self._taken_up(self._journal, call)
+            if earlier is None:
+                return
+            call = earlier
+        engine = self._engines[call.step.engine or ""]
+        if engine.free:
+            self._launch(engine, call)
+        else:
+            engine.waiting.append(call)
+
+    def _taken_up(self, journal: Journal, call: Submit) -> Submit | None:
+        """Answer a call from the journal, and return None, or what is left of it to be done."""
+        found = journal.restored(call)
+        if found is not None:
+            if not self._restored:
+                asyncio.get_running_loop().call_soon(self._restore)
+            self._restored.append((call, found))
+            return None
+        begun = journal.begun(call) if not call.step.repeatable else None
+        if begun is not None:
+            engine = self._engines[call.step.engine or ""]
+            at_s = self._clock.now() - self._began_s
+            self._settle(engine, call, at_s, "effect", in_question(call, begun))
+            return None
+        items = journal.items(call)
+        if not items:
+            return call
+        self._obey(self._state.apply(Partial(call.id, items)))
+        return call._replace(given=tuple(items))
+
+    def _restore(self) -> None:
+        """Give the state machine what the journal has, a stretch at a time: others have turns."""
+        at_s = self._clock.now() - self._began_s
+        for _ in range(min(len(self._restored), _RESTORED_AT_ONCE)):
+            call, found = self._restored.popleft()
+            engine = self._engines[call.step.engine or ""]
+            event = Completed(call.id, found.value)
+            self._recorder.restored(call, engine.name, at_s, event)
+            self._observers.restored(call, engine.name, at_s)
+            self._obey(self._state.apply(event))
+        if self._restored:
+            asyncio.get_running_loop().call_soon(self._restore)
+        if self._state.closing:
+            self._wind_up()
 
     def _retire(self, command: Retired) -> None:
         for step in command.steps:
@@ -199,20 +235,37 @@ class Dispatcher:
         if engine.seats is not None:
             engine.seats.taken += 1
         started_s = self._clock.now() - self._began_s
-        if self._on_event is not None:
-            self._tell("started", started_s, call, engine)
-        if self._trace is not None:
-            self._trace.begin(call, self._began_s + started_s)
-        offer = partial(self._offered, call.id) if call.step.streams else None
-        future = engine.worker.submit(call, offer)
+        self._observers.began(call, engine.name, started_s, self._began_s + started_s)
+        future = self._begun(engine, call)
         timer = None
         if engine.timeout_s is not None:
             timer = self._clock.later(engine.timeout_s, partial(self._time_out, call.id, future))
         self._at_work[call.id] = (future, timer)
         future.add_done_callback(partial(self._done, engine, call, started_s))
 
-    def _offered(self, call: int, items: Sequence[Any]) -> None:
-        self._take(Partial(call, items))
+    def _begun(self, engine: EngineLane, call: Submit) -> asyncio.Future[Any]:
+        if call.step.task.effect:
+            call = call._replace(key=self._key(call))
+            if self._journal is not None:
+                doing = intended(self._journal, call, engine.worker.submit)
+                return asyncio.get_running_loop().create_task(doing)
+        offer = partial(self._offered, call) if call.step.streams else None
+        return engine.worker.submit(call, offer)
+
+    def _key(self, call: Submit) -> str:
+        """Return the idempotency key of an effect: the same whenever this run does it."""
+        return hashlib.sha256(f"{self._id} {call.instance}".encode()).hexdigest()[:32]
+
+    def _offered(self, call: Submit, items: Sequence[Any]) -> None:
+        event = Partial(call.id, items)
+        if self._journal is None:
+            self._take(event)
+        else:
+            self._journal.keep_items(call, items, self._guarded(partial(self._take_kept, event)))
+
+    def _take_kept(self, event: Partial, error: Exception | None) -> None:
+        if error is None:  # else what is not written down fails with its call
+            self._take(event)
 
     def _time_out(self, call: int, future: asyncio.Future[Any]) -> None:
         self._timed_out.add(call)
@@ -224,9 +277,12 @@ class Dispatcher:
         try:
             self._end_call(engine, call, started_s, future)
         except Exception as error:
-            # A fault of this program: without this it would be logged, and the run would hang.
-            if self._outcome is not None and not self._outcome.done():
-                self._outcome.set_exception(error)
+            self._broken(error)
+
+    def _broken(self, error: Exception) -> None:
+        """End the run by a fault of this program: else it would hang."""
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_exception(error)
 
     def _end_call(
         self, engine: EngineLane, call: Submit, started_s: float, future: asyncio.Future[Any]
@@ -245,18 +301,43 @@ class Dispatcher:
         except OSError as error:  # a medium that is not there, a full disk
             event = Failed(call.id, f"what it returned cannot be recorded: {error}", False)
             self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
+        what = None if type(event) is Completed else class_of(future, timed_out=timed_out)
+        settle = partial(self._settle, engine, call, ended_s, what)
+        if self._journal is None:
+            settle(event)
+        else:
+            lost = is_untouched(future)
+            write_down(self._journal, call, event, usage, self._guarded(settle), lost)
+        self._launch_waiting(engine)
+
+    def _guarded(self, action: Callable[[T], None]) -> Callable[[T], None]:
+        """Return an action whose faults, where nobody waits for it, end the run."""
+
+        def guarded(argument: T) -> None:
+            try:
+                action(argument)
+            except Exception as fault:
+                self._broken(fault)
+
+        return guarded
+
+    def _settle(
+        self,
+        engine: EngineLane,
+        call: Submit,
+        ended_s: float,
+        what: str | None,
+        event: Completed | Failed | Dropped,
+    ) -> None:
+        """Tell the state machine how a call ended, and everybody else; do what follows."""
         failures = self._state.failures
         commands = self._state.apply(event)
-        if self._on_event is not None:
-            counts = self._state.failures > failures
-            self._tell_end(event, commands, ended_s, call, engine, counts)
-        if self._trace is not None and not any(type(c) is Retry for c in commands):
-            what = _class_of(event, future, timed_out)
-            self._trace.end(call, self._began_s + ended_s, what)
+        counts = self._state.failures > failures
+        self._observers.ended(call, engine.name, ended_s, event, commands, counts=counts)
+        self._observers.traced(call, self._began_s + ended_s, event, commands, what)
         self._obey(commands)
         if self._state.closing:
             self._wind_up()
-        self._launch_waiting(engine)
 
     def _launch_waiting(self, engine: EngineLane) -> None:
         """Begin what an engine's free place allows, there or where the same seats are shared."""
@@ -291,34 +372,6 @@ class Dispatcher:
         message = error.message + also
         return Failed(call.id, message, error.retryable, error.help, error.after_s), error.usage
 
-    # ---- telling
-
-    def _tell(self, kind: Any, at_s: float, call: Submit, engine: EngineLane, **more: Any) -> None:
-        assert self._on_event is not None
-        self._on_event(
-            RunEvent(kind, at_s, call.instance, call.step.name, engine.name, call.attempt, **more)
-        )
-
-    def _tell_end(
-        self,
-        event: Completed | Failed | Dropped,
-        commands: list[Command],
-        at_s: float,
-        call: Submit,
-        engine: EngineLane,
-        counts: bool,
-    ) -> None:
-        """Tell of a call's end; `counts`: what went wrong with it has failed the run."""
-        if type(event) is Completed:
-            items = len(event.value) if isinstance(event.value, list) else None
-            self._tell("completed", at_s, call, engine, items=items)
-            return
-        again = any(type(c) is Retry for c in commands)
-        if type(event) is Failed and (again or counts):
-            self._tell("retried" if again else "failed", at_s, call, engine, reason=event.error)
-        else:
-            self._tell("cancelled", at_s, call, engine)
-
 
 def _result(call: Submit, value: Any) -> tuple[Completed | Failed, Usage | None]:
     usage = None
@@ -328,40 +381,3 @@ def _result(call: Submit, value: Any) -> tuple[Completed | Failed, Usage | None]
     if problem is None:
         return Completed(call.id, value), usage
     return Failed(call.id, f"returned a value of the wrong type: {problem}", False), usage
-
-
-def _class_of(
-    event: Completed | Failed | Dropped, future: asyncio.Future[Any], timed_out: bool
-) -> str | None:
-    """Return a word for what went wrong, which quotes nothing; None where nothing did."""
-    if type(event) is Completed:
-        return None
-    if timed_out:
-        return "timeout"
-    if future.cancelled():
-        return "cancelled"
-    error = future.exception()
-    return error.kind if isinstance(error, CallFailed) else "_OTHER"
-
-
-def _wait_s(attempt: int) -> float:
-    longest_s = min(_FIRST_WAIT_S * 2.0 ** (attempt - 2), _LONGEST_WAIT_S)
-    return longest_s * random.uniform(0.5, 1.0)
-
-
-class Interrupts:
-    """Turns Ctrl-C and SIGTERM into a call, while it is entered (main thread only)."""
-
-    def __init__(self, action: Callable[[], None]) -> None:
-        """Take what to do at each signal."""
-        self._action = action
-
-    def __enter__(self) -> None:
-        """Take the signals over."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._action)
-
-    def __exit__(self, *error: object) -> None:
-        """Give the signals back."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(number)

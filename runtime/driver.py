@@ -15,8 +15,10 @@ from ..ir.workflow import Workflow
 from ..targets.library import Executor, Library
 from ..targets.plan import EnginePlan, Plan
 from .clock import Clock, RealClock
-from .dispatch import Dispatcher, EngineLane, Interrupts
+from .dispatch import Dispatcher
+from .engine_lane import EngineLane
 from .errors import CallFailed, RunError, StepFailure
+from .interrupts import Interrupts
 from .messages import Fail, Failure, Finish
 from .program import compile_program
 from .progress import OnEvent, OnInterrupt
@@ -29,6 +31,7 @@ from .values import check_value
 from .worker import Seats, WorkerFactory
 
 if TYPE_CHECKING:
+    from .journal.journal import Journal
     from .kept import KeptWorkers
 
 # What turns Ctrl-C and SIGTERM into a call while it is entered, or nothing into anything.
@@ -60,6 +63,7 @@ async def run_plan(
     workers: Mapping[str, WorkerFactory] | None = None,
     clock: Clock | None = None,
     kept: KeptWorkers | None = None,
+    journal: Journal | None = None,
 ) -> RunResult:
     """Run a plan on values of its workflow's parameters, by name.
 
@@ -67,7 +71,8 @@ async def run_plan(
     the run in order (main thread only); `on_interrupt` is then told, the first time, how many calls
     are at work. `serving` says where model servers are and where their logs go, `tracing` takes
     spans. `workers` are by runner, the real ones unless given; `clock` belongs to them.
-    `kept` keeps those that run in processes here for the next run of the plan.
+    `kept` keeps those that run in processes here for the next run of the plan. `journal` is of this
+    plan and these inputs; it is closed when this returns or raises `RunError`.
     Raises `InputError` where the plan cannot be run here, `RunError` where inputs do not fit, or
     the run fails or is interrupted.
     """
@@ -95,14 +100,29 @@ async def run_plan(
 
         async def work() -> Finish | Fail:
             fleet.begin(trace)
-            dispatcher = Dispatcher(program, engines, clock, recorder, limits, on_event, trace)
+            dispatcher = Dispatcher(
+                program, engines, clock, recorder, limits, on_event, trace, journal
+            )
             interrupt = partial(dispatcher.interrupt, on_interrupt)
             with listen(interrupt):
                 return await dispatcher.run(values)
 
         start = partial(_start, engines.values(), listen)
-        outcome, elapsed_s = await _carry_out(engines, fleet, recorder, clock, start, work)
-        return _report(outcome, recorder, record, elapsed_s)
+        ended, why = "failed", None
+        if journal is not None:
+            journal.open()
+        try:
+            outcome, elapsed_s = await _carry_out(engines, fleet, recorder, clock, start, work)
+            done = _report(outcome, recorder, record, elapsed_s)
+            ended = "done"
+            return done
+        except RunError as error:
+            ended, why = "interrupted" if error.interrupted else "failed", error.message
+            error.journal = journal.path if journal is not None else None
+            raise
+        finally:
+            if journal is not None:
+                journal.close(ended, why)
 
 
 async def _carry_out(

@@ -16,6 +16,7 @@ class CallFailed(Exception):
     `help` says what to do about it. `after_s` are the seconds a server asked to be left alone.
     `usage` is what the call consumed all the same. `kind` is a word for the class of what went
     wrong, for telemetry, which never gets the message: `429`, `connection`, `malformed`.
+    `untouched` tells that the call certainly changed nothing in the world.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class CallFailed(Exception):
         after_s: float = 0.0,
         usage: Usage | None = None,
         kind: str = "_OTHER",
+        untouched: bool = False,
     ) -> None:
         """Keep the message and what is known beside it."""
         super().__init__(message)
@@ -36,6 +38,7 @@ class CallFailed(Exception):
         self.after_s = after_s
         self.usage = usage
         self.kind = kind
+        self.untouched = untouched
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class RunError(Exception):
 
     Without failures the message stands for itself: an input is missing, say. `interrupted` tells
     that the user ended the run; calls that failed while it wound down are among the failures.
+    `journal` is what the run can be taken up from.
     """
 
     def __init__(
@@ -88,11 +92,13 @@ class RunError(Exception):
         record: Path | None = None,
         *,
         interrupted: bool = False,
+        journal: Path | None = None,
     ) -> None:
         """Keep the parts for reports; the text is the message and where to look."""
         self.message = message
         self.failures = failures
         self.record = record
         self.interrupted = interrupted
+        self.journal = journal
         kept = f"; what completed is in `{record}`" if record is not None else ""
         super().__init__(message + kept)

@@ -113,8 +113,8 @@ class InChild:
         self._keeps = good and keep
         if good:
             return value
-        reason, retryable = value
-        raise CallFailed(reason, retryable=retryable)
+        reason, retryable, untouched = value
+        raise CallFailed(reason, retryable=retryable, untouched=untouched)
 
     def warm(self) -> None:
         """Start the child and wait until it has imported what it will need."""

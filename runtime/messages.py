@@ -14,6 +14,7 @@ class Submit(NamedTuple):
     """Have a step done; `args` are in the order of `step.params`, `attempt` counts from 1.
 
     `given` are the items that earlier attempts at a list have handed over: the list begins so.
+    An effect has a `key`, the same at every attempt, by which its receiver knows a repetition.
     """
 
     id: int
@@ -22,6 +23,7 @@ class Submit(NamedTuple):
     args: tuple[Any, ...]
     attempt: int
     given: tuple[Any, ...] = ()
+    key: str = ""
 
 
 class Retry(NamedTuple):

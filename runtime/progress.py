@@ -8,14 +8,15 @@ from typing import Literal, NamedTuple
 
 from ..targets.plan import Plan
 
-EventKind = Literal["started", "completed", "failed", "retried", "cancelled"]
+EventKind = Literal["started", "completed", "failed", "retried", "cancelled", "restored"]
 
 
 class RunEvent(NamedTuple):
     """Something happened to a step instance, `at_s` seconds into the run.
 
     `items` is the length of a completed list; `reason` says why an attempt failed. A call is
-    `cancelled` where its result is not wanted, or the run is ending.
+    `cancelled` where its result is not wanted, or the run is ending, and `restored` where the
+    journal that a run goes on with had its result.
     """
 
     kind: EventKind
@@ -85,6 +86,9 @@ class ProgressTracker:
         """Take one event."""
         if event.kind == "started":
             self._begun += event.attempt == 1
+        elif event.kind == "restored":
+            self._begun += 1
+            self._done += 1
         elif event.kind == "completed":
             self._done += 1
             self._items += event.items or 0

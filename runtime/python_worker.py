@@ -7,7 +7,7 @@ from typing import Any
 
 from ..targets.library import Executor
 from ..targets.plan import EnginePlan
-from .calling import PythonFunction
+from .calling import KEY, PythonFunction
 from .entries import source_of
 from .lane_pool import LanePool
 from .lanes import Job
@@ -62,6 +62,8 @@ class PythonWorker:
         future.add_done_callback(self._in_flight.discard)
         arguments = dict(zip(call.step.params, call.args, strict=True))
         knobs = {**self._settings, **call.step.knobs}
+        if call.key:
+            knobs.setdefault(KEY, call.key)
         step, fed = call.step, call.step.fed
         if fed is not None:
             fed = fed._replace(call=fed.call + call.instance.removeprefix(step.name))

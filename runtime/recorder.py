@@ -31,6 +31,7 @@ class _Tally:
     """What the calls of one step add up to."""
 
     calls: int = 0
+    restored: int = 0
     failed: int = 0
     cancelled: int = 0
     cancelled_s: float = 0.0
@@ -120,6 +121,25 @@ class Recorder:
         if self._energy is not None and ended_s > self._sampled_s + _POWER_SAMPLE_S:
             self._sampled_s = ended_s
             self._energy.sample()
+
+    def restored(self, call: Submit, engine: str, at_s: float, event: Completed) -> None:
+        """Note a call that an earlier run has done, whose journal this one goes on with."""
+        if self._calls is not None:
+            line = {
+                "instance": call.instance,
+                "step": call.step.name,
+                "engine": engine,
+                "attempt": call.attempt,
+                "start_s": round(at_s, 6),
+                "end_s": round(at_s, 6),
+                "result": self._kept(event.value),
+                "restored": True,
+            }
+            self._calls.write(_LINE(line) + "\n")
+        tally = self._steps.setdefault(call.step.name, _Tally())
+        tally.calls += 1
+        tally.restored += 1
+        tally.items += len(event.value) if isinstance(event.value, list) else 0
 
     def _write_call(
         self,
@@ -224,6 +244,7 @@ class Recorder:
             "attempts": tally.attempts,
             "failed": tally.failed,
             "cancelled": tally.cancelled,
+            **({"restored": tally.restored} if tally.restored else {}),
             "items": tally.items,
             "start_s": tally.start_s,
             "end_s": tally.end_s,

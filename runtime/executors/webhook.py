@@ -27,6 +27,7 @@ def webhook(
     `ExecutorError`, retryable where the server could not be reached or said 408, 429 or 5xx.
     """
     import http.client
+    import socket
     import urllib.error
     import urllib.request
 
@@ -50,26 +51,35 @@ def webhook(
         message = f"the web hook answered {error.code} {error.reason}".rstrip()
         raise ExecutorError(message, retryable=retryable) from error
     except (ValueError, http.client.InvalidURL) as error:  # a port that is no number, a line break
-        raise ExecutorError("the address or the key of `webhook` is not valid in HTTP") from error
+        message = "the address or the key of `webhook` is not valid in HTTP"
+        raise ExecutorError(message, untouched=True) from error
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error or type(error).__name__
-        raise ExecutorError(f"the web hook cannot be reached: {reason}", retryable=True) from error
+        message = f"the web hook cannot be reached: {reason}"
+        untouched = isinstance(
+            reason, (ConnectionRefusedError, socket.gaierror)
+        )  # nothing was sent
+        raise ExecutorError(message, retryable=True, untouched=untouched) from error
 
 
 def _address(url: str | None, url_env: str | None) -> str:
     address = url or (os.environ.get(url_env) if url_env else None)
     if not address:
         place = f"the environment variable `{url_env}`" if url_env else "`settings.url`"
-        raise ExecutorError(f"`webhook` has no address; set {place} to an http or https URL")
+        message = f"`webhook` has no address; set {place} to an http or https URL"
+        raise ExecutorError(message, untouched=True)
     if not address.startswith(("http://", "https://")):
         # Not quoted: an address often is a secret. `file:` and `ftp:` would open as well.
-        raise ExecutorError("the address of `webhook` is not an http or https URL")
+        message = "the address of `webhook` is not an http or https URL"
+        raise ExecutorError(message, untouched=True)
     return address
 
 
 def _unsendable(value: object) -> object:
     if isinstance(value, Media):
         raise ExecutorError(
-            f"`webhook` sends JSON and cannot send `{value.name}`; send its text or a link to it"
+            f"`webhook` sends JSON and cannot send `{value.name}`; send its text or a link to it",
+            untouched=True,
         )
-    raise ExecutorError(f"`webhook` cannot send a value of type `{type(value).__name__}`")
+    message = f"`webhook` cannot send a value of type `{type(value).__name__}`"
+    raise ExecutorError(message, untouched=True)

@@ -1,0 +1,147 @@
+"""`mkb runs`: what is kept of past runs, which of them can be taken up, and deleting them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from ..ir.diagnostics import InputError
+from .display import safe
+from .options import common
+from .output import Output
+from .tables import table
+
+RUNS = Path(".murakkab/runs")
+_LIVE = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A folder of one run; `state` is `running`, `killed`, `interrupted`, `failed` or `done`.
+
+    `completed` counts the steps that its journal has, None where it has none.
+    """
+
+    folder: Path
+    workflow: str
+    began: datetime
+    state: str
+    completed: int | None
+    why: str | None
+
+    @property
+    def journal(self) -> Path | None:
+        """What the run can be taken up from."""
+        return self.folder / "run.db" if self.completed is not None else None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what JSON says of it."""
+        return {
+            "run": str(self.folder),
+            "workflow": self.workflow,
+            "began": self.began.isoformat(timespec="milliseconds"),
+            "state": self.state,
+            "completed": self.completed,
+            "journal": None if self.journal is None else str(self.journal),
+            "why": self.why,
+        }
+
+
+@click.group(invoke_without_command=True)
+@common
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """List past runs, and which of them can be taken up.
+
+    `mkb show RUN` tells what one did, `mkb run --resume RUN` goes on with one that ended early.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    output: Output = ctx.obj
+    runs = list(past_runs(RUNS))
+    if not runs:
+        output.result(f"no runs are kept in `{RUNS}`", {"runs": []})
+        return
+    header = ("run", "workflow", "state", "why", "completed")
+    output.result(
+        table(header, [_row(run) for run in runs], left=4), {"runs": [r.as_dict() for r in runs]}
+    )
+    resumable = [run for run in runs if run.journal is not None and run.state != _LIVE]
+    if resumable:
+        output.aside(f"`mkb run --resume {resumable[-1].folder}` goes on with that one")
+
+
+@command.command()
+@click.option("--keep", metavar="N", type=click.IntRange(min=0), help="Leave the latest N.")
+@click.option("--days", metavar="N", type=click.FloatRange(min=0), help="Leave those of N days.")
+@click.option("--unfinished", is_flag=True, help="Also those that could be taken up.")
+@common
+@click.pass_obj
+def prune(output: Output, /, keep: int | None, days: float | None, unfinished: bool) -> None:
+    """Delete what is kept of past runs.
+
+    Runs that could be taken up stay, and so does one that is running. Without `--keep` and `--days`
+    all others go.
+    """
+    runs = list(past_runs(RUNS))
+    chosen = runs[: len(runs) - keep] if keep is not None else runs
+    if days is not None:
+        since = datetime.now(UTC) - timedelta(days=days)
+        chosen = [run for run in chosen if run.began < since]
+    gone = [r for r in chosen if r.state != _LIVE and (unfinished or r.journal is None)]
+    for run in gone:
+        shutil.rmtree(run.folder)
+    left = len(runs) - len(gone)
+    count = "1 run" if len(gone) == 1 else f"{len(gone)} runs"
+    output.result(f"deleted {count}, left {left}", {"deleted": [str(r.folder) for r in gone]})
+
+
+def past_runs(folder: Path) -> Iterator[PastRun]:
+    """Yield the runs kept in a folder, the earliest first; what is no run's is left out."""
+    found = [run for each in folder.glob("*") if (run := _past_run(each)) is not None]
+    yield from sorted(found, key=lambda run: (run.began, str(run.folder)))
+
+
+def _past_run(folder: Path) -> PastRun | None:
+    journal, record = folder / "run.db", folder / "run.json"
+    try:
+        if journal.exists():
+            return _of_journal(folder, journal)
+        if record.exists():
+            return _of_record(folder, record)
+    except (InputError, ValueError, KeyError, TypeError, OSError):
+        return None  # garbled, or written by another version
+    return None
+
+
+def _of_journal(folder: Path, path: Path) -> PastRun:
+    from ..runtime.journal.database import header_of, is_in_use, reading
+
+    with reading(path) as connection:
+        header = header_of(connection, path)
+        (completed,) = connection.execute("SELECT count(*) FROM step").fetchone()
+    state = header.state
+    if state == _LIVE and not is_in_use(path):
+        state = "killed"
+    began = datetime.fromisoformat(header.begun_at)
+    return PastRun(folder, header.workflow, began, state, completed, header.why)
+
+
+def _of_record(folder: Path, path: Path) -> PastRun:
+    document = json.loads(path.read_text("utf-8"))
+    began = datetime.fromisoformat(document["started_at"])
+    failures = document["failures"]
+    why = f"{failures[0]['instance']}: {failures[0]['reason']}" if failures else None
+    return PastRun(folder, document["workflow"], began, document["status"], None, why)
+
+
+def _row(run: PastRun) -> Sequence[str]:
+    completed = "" if run.completed is None else str(run.completed)
+    why = "" if run.why is None else safe(run.why.partition("\n")[0])
+    return (safe(run.folder.name), safe(run.workflow), run.state, why, completed)

@@ -1,0 +1,36 @@
+"""An engine at run time: its worker, and the calls that wait for it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .messages import Submit
+from .worker import Worker
+
+
+class EngineLane:
+    """An engine at run time: its worker, how many calls it takes at once, what waits for it."""
+
+    __slots__ = (
+        *("coming", "concurrency", "name", "running", "seats"),
+        *("timeout_s", "waiting", "worker"),
+    )
+
+    def __init__(
+        self, name: str, worker: Worker, concurrency: int, timeout_s: float | None
+    ) -> None:
+        """Start with nothing running; `timeout_s` None lets a call take as long as it takes."""
+        self.name = name
+        self.worker = worker
+        self.concurrency = concurrency
+        self.timeout_s = timeout_s
+        self.seats = worker.seats
+        self.running = 0
+        self.waiting: deque[Submit] = deque()
+        self.coming: set[str] = set()  # steps on it whose calls have not all been done
+
+    @property
+    def free(self) -> bool:
+        """Whether a call can begin now."""
+        seats = self.seats
+        return self.running < self.concurrency and (seats is None or seats.taken < seats.size)

@@ -1,0 +1,1 @@
+"""What makes a run survive its process: completed steps and effects, in one SQLite file."""

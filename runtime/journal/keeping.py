@@ -1,0 +1,82 @@
+"""When calls are written down: effects before they begin, results before others go on with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import CallFailed
+from ..messages import Completed, Dropped, Failed, Submit
+from ..worker import Usage
+from .journal import Begun, Journal
+
+SETTLE = (
+    "find out, then say so: `--settle '{0}=RESULT'` with what it gave, as JSON, "
+    "or `--settle {0}=again` to have it done"
+)
+
+_NOT_KEPT = "its result cannot be written to the journal: {}"
+_ROOM = "what was completed before is safe; make room and go on with `mkb run --resume`"
+Ended = Completed | Failed | Dropped
+
+
+async def intended(
+    journal: Journal, call: Submit, submit: Callable[[Submit], asyncio.Future[Any]]
+) -> Any:
+    """Do an effect once its intent is written down; raises `CallFailed` like a worker."""
+    try:
+        await journal.intend(call)
+    except asyncio.CancelledError:
+        journal.forget(call)
+        raise
+    except Exception as error:
+        message = f"it was not begun, since the journal cannot be written: {error}"
+        raise CallFailed(message, untouched=True) from error
+    return await submit(call)
+
+
+def in_question(call: Submit, begun: Begun) -> Failed:
+    """Return the failure of an effect that may have happened before, and must not be repeated."""
+    if begun.done:
+        why = "it was done before, and its result cannot be had any more"
+    else:
+        how = f", and failed: {begun.why}" if begun.why else ""
+        why = f"it was begun before{how}; nobody can tell here whether it happened"
+    return Failed(call.id, why, False, SETTLE.format(call.instance))
+
+
+def is_untouched(future: asyncio.Future[Any]) -> bool:
+    """Tell whether a call that ended certainly changed nothing in the world."""
+    error = None if future.cancelled() else future.exception()
+    return isinstance(error, CallFailed) and error.untouched
+
+
+def write_down(
+    journal: Journal,
+    call: Submit,
+    event: Ended,
+    usage: Usage | None,
+    settle: Callable[[Ended], None],
+    untouched: bool,
+) -> None:
+    """Have the end of a call written down; `settle` gets it when that is safe.
+
+    `untouched` says that a call that failed certainly changed nothing in the world.
+    """
+
+    def written(error: Exception | None) -> None:
+        settle(event if error is None else Failed(call.id, _NOT_KEPT.format(error), False, _ROOM))
+
+    if type(event) is Completed:
+        journal.keep(call, event.value, usage, written)
+        return
+    if type(event) is Failed and call.step.task.effect:
+        if untouched:
+            journal.forget(call)
+        else:
+            journal.failed(call, event.error)
+    if call.step.streams:  # behind the items that are being written down
+        journal.after(call, lambda error: settle(event))
+    else:
+        settle(event)
