@@ -19,6 +19,11 @@ from .toml_places import Place, line_column, line_starts, scan
 
 MAX_BYTES = 4_000_000  # far above any file a person writes
 MAX_INTEGER = 2**63 - 1
+MAX_KEY_PARTS = 64  # `tomllib` takes the square of a key's parts, and worse
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
+    f"{{{MAX_KEY_PARTS}}}"
+)
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -144,6 +149,12 @@ def _start(path: Path) -> Span:
 def parse_toml(text: str, file: str) -> TomlSource:
     """Parse TOML text; InputError with line and column where it is malformed."""
     starts = line_starts(text)
+    long = _LONG_KEY.search(text)
+    if long is not None:
+        line, column = line_column(starts, long.start())
+        message = f"malformed TOML: a key has more than {MAX_KEY_PARTS} parts"
+        found = Diagnostic("malformed-toml", message, Span(file, line, column, line, column + 1))
+        raise InputError(found)
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:

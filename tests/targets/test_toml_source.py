@@ -106,6 +106,8 @@ def write(folder: Path, text: str | bytes) -> Path:
         (b"name = 'x'\n\xff", "2:1", "unreadable-file", "is not UTF-8 text"),
         (b"name = 'x\x00'", "1:10", "malformed-toml", "malformed TOML"),
         ("v = " + "[" * 20000, "1:1", "malformed-toml", "nested too deeply"),
+        ("v = 1\n a" + ".'b'" * 64 + " = 1", "2:2", "malformed-toml", "more than 64 parts"),
+        ("v = " + "9" * 5000, "1:1", "malformed-toml", "a number is too long"),
     ],
 )
 def test_files_that_are_no_toml(
