@@ -37,7 +37,7 @@ def begun(
     if asked is not None:
         return begin(asked, plan, values, memo=text)
     try:
-        return begin(record.with_name("run.db"), plan, values, disposable=True, memo=text)
+        return begin(record.with_name("run.db"), plan, values, memo=text)
     except InputError as error:
         output.aside(f"{error.diagnostics[0].message}; this run cannot be taken up again")
         return None
@@ -71,6 +71,14 @@ def _settle(journal: Journal, kinds: Mapping[str, Type], words: str) -> None:
     except ValueProblem as problem:
         raise _usage(f"`--settle {words}`: {problem}", None) from None
     journal.settle(instance, value, again=again)
+
+
+def dispose(journal: Journal) -> None:
+    """Delete the journal of a run whose result has been told, unless it is to be kept."""
+    from ..runtime.journal.database import remove
+
+    if json.loads(journal.header.memo).get("disposable"):
+        remove(journal.path)
 
 
 def refuse_other(journal: Journal, plan: Plan | None, values: Mapping[str, Any] | None) -> None:

@@ -157,6 +157,7 @@ def _new(
         memo = {
             "libraries": [str(library.absolute()) for library in flags["libraries"]],
             "endpoints": dict(endpoints),
+            "disposable": journal is None,
         }
         found = begun(journal, fresh, plan, values or {}, memo, output)
     return Prepared(plan, values, given.record or fresh, flags["libraries"], endpoints, found)
@@ -199,6 +200,10 @@ def _run(prepared: Prepared, output: Output) -> None:
     path = prepared.record
     shown = path.parent if path.name == "run.json" else path
     output.aside(f"`mkb show {shown}` tells what each step made")
+    if prepared.journal is not None:
+        from .journals import dispose
+
+        dispose(prepared.journal)  # only now: what was not printed is not lost either
 
 
 def _simulated(plan: Plan) -> bool:

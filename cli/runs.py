@@ -37,8 +37,9 @@ class PastRun:
 
     @property
     def journal(self) -> Path | None:
-        """What the run can be taken up from."""
-        return self.folder / "run.db" if self.completed is not None else None
+        """What the run can be taken up from, if it has not given its result."""
+        unfinished = self.completed is not None and self.state != "done"
+        return self.folder / "run.db" if unfinished else None
 
     def as_dict(self) -> dict[str, object]:
         """Return what JSON says of it."""

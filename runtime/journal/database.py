@@ -31,7 +31,6 @@ CREATE TABLE run (
     state TEXT NOT NULL,
     why TEXT,
     resumed INTEGER NOT NULL DEFAULT 0,
-    disposable INTEGER NOT NULL,
     memo TEXT NOT NULL
 );
 CREATE TABLE step (instance TEXT PRIMARY KEY, result TEXT NOT NULL, usage TEXT);
@@ -48,9 +47,8 @@ class Header:
     """What a journal says of its run.
 
     `state` is `running` (also where a run was killed), `failed`, `interrupted`, `stopped` or
-    `done`; `why` tells more. `resumed` counts how often it was taken up again. One that is
-    `disposable` is deleted once the run is done. `memo` is what whoever began it wants to know when
-    it is taken up, as JSON.
+    `done`; `why` tells more. `resumed` counts how often it was taken up again. `memo` is what
+    whoever began it wants to know when it is taken up, as JSON.
     """
 
     id: str
@@ -63,7 +61,6 @@ class Header:
     state: str
     why: str | None
     resumed: int
-    disposable: bool
     memo: str
 
 
@@ -139,8 +136,7 @@ def header_of(connection: sqlite3.Connection, path: Path) -> Header:
     row = connection.execute(f"SELECT {columns} FROM run").fetchone()
     if row is None:
         raise unusable(path, "holds no run")
-    found = dict(zip(Header.__slots__, row, strict=True))
-    return Header(**{**found, "disposable": bool(found["disposable"])})
+    return Header(*row)
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:

@@ -24,13 +24,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...ir.diagnostics import Diagnostic, InputError
 from ...targets.plan import Plan, plan_from_json
 from ..messages import Submit
 from ..values import digest
 from ..worker import Usage
 from . import codec
-from .database import Header, Lock, check_whole, create, header_of, reading, remove, unusable
+from .database import Header, Lock, check_whole, create, header_of, reading, unusable
 from .writer import Statement, Then, Writer
 
 _RESULT = "INSERT OR REPLACE INTO step VALUES (?, ?, ?)"
@@ -212,11 +211,9 @@ class Journal:
         self._put(lambda: ((_OUTCOME, ("failed", why, call.instance)),), _ignored)
 
     def close(self, state: str, why: str | None) -> None:
-        """Write down how the run ended; one that is done and disposable is deleted."""
+        """Write down how the run ended, and stop."""
         self._put(lambda: ((_CLOSE, (state, why)),), _ignored)
         self.end()
-        if state == "done" and self.header.disposable:
-            remove(self.path)
 
     def end(self) -> None:
         """Write what has come and stop; nothing more may be written."""
@@ -292,7 +289,6 @@ def begin(
     plan: Plan,
     inputs: Mapping[str, Any],
     *,
-    disposable: bool = False,
     memo: str = "{}",
 ) -> Journal:
     """Begin the journal of a new run; raises `InputError` where it cannot be written."""
@@ -314,7 +310,6 @@ def begin(
         state="running",
         why=None,
         resumed=0,
-        disposable=disposable,
         memo=memo,
     )
     create(path, header, contents)
@@ -322,13 +317,13 @@ def begin(
 
 
 def resume(path: Path) -> Journal:
-    """Take up the run of a journal; raises `InputError` where there is nothing to go on with."""
+    """Take up the run of a journal; one that is done gives its result again.
+
+    Raises `InputError` where the file is no journal, is damaged, or is being written.
+    """
     with reading(path) as connection:
         header = header_of(connection, path)
         check_whole(connection, path)
-    if header.state == "done":
-        message = f"the run of journal `{path}` is done"
-        raise InputError(Diagnostic("run-is-done", message, help="begin a new one"))
     lock = Lock(path)
     header = replace(header, resumed=header.resumed + 1, state="running", why=None)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:

@@ -1,0 +1,166 @@
+"""`mkb run --resume` after a real `kill -9`, and `mkb runs`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+WORKFLOW = """task work(item: Text) -> Text "Works."
+effect task tell(item: Text) -> Bool "Tells."
+
+workflow w(items: [Text]) -> [Text] {
+    done = for item in items {
+        made = work(item)
+        told = tell(made)
+        yield if told { yield made } else { yield "untold" }
+    }
+    return done
+}
+"""
+LIBRARY = "\n".join(
+    f"""[[executor]]
+name = "{name}"
+implements = "{name}"
+description = "Does it"
+runner = "python"
+entry = "{name}"
+file = "tools.py"
+pooling = "thread"
+quality = {{ value = 1.0, metric = "m", source = "s" }}
+"""
+    for name in ("work", "tell")
+)
+# `tell` of the second item waits for as long as there is a file `wait`
+TOOLS = """import time
+from pathlib import Path
+def note(line):
+    with Path("log").open("a") as file:
+        file.write(line + "\\n")
+def work(item):
+    note(f"work {item}")
+    return item.upper()
+def tell(item):
+    note(f"tell {item}")
+    while item == "B" and Path("wait").exists():
+        Path("waiting").touch()
+        time.sleep(0.01)
+    return True
+"""
+BEGIN = ("run", "w.mkb", "--library", "library.toml", "--input", 'items=["a", "b", "c"]')
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in (("w.mkb", WORKFLOW), ("library.toml", LIBRARY), ("tools.py", TOOLS)):
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "murakkab", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ran(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    process = started(folder, *arguments)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def killed(folder: Path) -> Path:
+    """Return the folder of a run that was killed while the second effect was at work."""
+    (folder / "wait").touch()
+    process = started(folder, *BEGIN)
+    while not (folder / "waiting").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (folder / "wait").unlink()
+    (run,) = (folder / ".murakkab" / "runs").iterdir()
+    return run.relative_to(folder)
+
+
+def log(folder: Path) -> list[str]:
+    return (folder / "log").read_text().split("\n")[:-1]
+
+
+def test_a_killed_run_is_taken_up_and_nothing_is_done_twice(folder: Path, killed: Path) -> None:
+    code, out, _ = ran(folder, "runs", "--json")
+    (run,) = json.loads(out)["runs"]
+    assert (code, run["run"], run["state"]) == (0, str(killed), "killed")
+    assert run["completed"] >= 2
+
+    code, out, err = ran(folder, "run", "--resume", str(killed), "--json")
+    document = json.loads(out)
+    (failure,) = document["failures"]
+    assert code == 3 and failure["instance"] == "told[1]"
+    assert "nobody can tell here whether it happened" in failure["reason"]
+    assert document["journal"] == str(killed / "run.db")
+
+    words = ("run", "--resume", str(killed), "--settle", "told[1]=false")
+    code, out, err = ran(folder, *words)
+    assert (code, json.loads(out)) == (0, ["A", "untold", "C"]), err
+    assert sorted(log(folder)) == ["tell A", "tell B", "tell C", "work a", "work b", "work c"]
+    assert not (folder / killed / "run.db").exists()  # told, so no longer needed
+
+
+REFUSED = {
+    ("--settle", "told[1]=maybe"): "`--settle told[1]=maybe`: expected Bool",
+    ("--settle", "told[1]"): "does not say of a step what became of it",
+    ("--settle", "made[0]=again"): "the outcome of `made[0]` is not in question: `told[1]`",
+    ("--input", 'items=["a"]'): "is of a run with other inputs",
+    ("--journal", "x.db"): "`--resume` and `--journal` contradict each other",
+    ("--dry-run",): "`--resume` and `--dry-run` contradict each other",
+}
+
+
+def test_what_does_not_fit_is_refused(folder: Path, killed: Path) -> None:
+    for words, said in REFUSED.items():
+        code, _, err = ran(folder, "run", "--resume", str(killed), *words)
+        assert code == 2 and said in err
+        assert "Traceback" not in err
+
+
+def test_past_runs_are_deleted_but_not_those_that_can_be_taken_up(
+    folder: Path, killed: Path
+) -> None:
+    assert ran(folder, "run", *BEGIN[1:])[0] == 0
+    assert ran(folder, "runs", "prune")[1].startswith("deleted 1 run, left 1")
+    assert ran(folder, "runs", "prune", "--unfinished")[1].startswith("deleted 1 run, left 0")
+    assert "no runs are kept" in ran(folder, "runs")[1]
+
+
+def test_a_run_without_a_journal_leaves_none(folder: Path) -> None:
+    assert ran(folder, *BEGIN, "--no-journal")[0] == 0
+    assert not list(folder.rglob("run.db*"))
+    code, _, err = ran(folder, *BEGIN, "--journal", "j.db", "--no-journal")
+    assert code == 2 and "contradict" in err
+    assert ran(folder, *BEGIN, "--journal", "j.db")[0] == 0
+    assert (folder / "j.db").exists()
+    code, _, err = ran(folder, *BEGIN, "--journal", "j.db")
+    assert code == 2 and "there is a journal `j.db` already" in err
+    code, out, _ = ran(folder, "run", "--resume", "j.db")  # one that is kept tells its result again
+    assert (code, json.loads(out)) == (0, ["A", "B", "C"])
+    assert log(folder).count("work a") == 2  # of the two runs, none of the third
+
+
+def test_a_plan_must_be_that_of_the_journal(folder: Path, killed: Path) -> None:
+    other = WORKFLOW.replace('"untold"', '"not told"')
+    (folder / "w.mkb").write_text(other)
+    code, _, err = ran(folder, *BEGIN[:4], "--resume", str(killed))
+    assert code == 2 and "is of a run with other plan" in err
