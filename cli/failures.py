@@ -107,6 +107,11 @@ def _failed_run(error: Any) -> Failure:
     found = [Diagnostic("run-failed", str(f), help=f.help) for f in error.failures]
     if error.interrupted:
         found.append(Diagnostic("interrupted", "interrupted"))
+    elif error.state == "stopped":
+        done, planned = error.calls
+        left = f"about {planned - done} of {planned} calls are left"
+        stands = left if planned > done else f"{done} calls are done, more than the plan expected"
+        found.append(Diagnostic("run-stopped", f"{error.message.partition('; ')[0]}; {stands}"))
     found = found or [Diagnostic("run-failed", error.message)]
     helps = [text for text in (found[-1].help, hint) if text is not None]
     found[-1] = replace(found[-1], help="; ".join(helps) or None)

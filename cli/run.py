@@ -16,6 +16,7 @@ import click
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from ..targets.endpoint import unusable_url
+from .bounds import bound_flags, bounds
 from .options import common, compile_flags
 from .output import Output
 from .plans import plan_of, refuse_changed_weights
@@ -23,6 +24,7 @@ from .plans import plan_of, refuse_changed_weights
 if TYPE_CHECKING:
     from ..runtime.driver import RunResult
     from ..runtime.journal.journal import Journal
+    from ..runtime.spending import Bounds
     from ..targets.plan import Plan
 
 _RUNS = Path(".murakkab/runs")
@@ -42,6 +44,7 @@ _OF_PLANS = ("--library", "--endpoint")
 @click.option(
     "--settle", "settled", metavar="STEP=R", multiple=True, help="What came of an effect in doubt."
 )
+@bound_flags
 @compile_flags
 @common
 @click.pass_obj
@@ -57,6 +60,8 @@ def command(
     no_journal: bool,
     resume: Path | None,
     settled: tuple[str, ...],
+    budgets: tuple[str, ...],
+    deadline: str | None,
     **flags: Any,
 ) -> None:
     """Run a plan or a workflow.
@@ -74,6 +79,7 @@ def command(
     stated = {"--dry-run": dry_run, "--journal": journal, "--no-journal": no_journal}
     _refuse_contradictions(file, resume, settled, stated)
     given = Given(pairs, inputs_file, record)
+    most = bounds(budgets, deadline)
     if dry_run:
         plan = plan_of(str(file), output, flags, of_plans=_OF_PLANS)
         given.values(plan, output, needed=False)
@@ -81,9 +87,10 @@ def command(
     elif resume is not None:
         from .journals import taken_up
 
-        _run(_resumed(file, taken_up(resume, settled), given, flags, output), output)
+        _run(_resumed(file, taken_up(resume, settled), given, flags, output), most, output)
     else:
-        _run(_new(str(file), journal, given, flags, output, journaled=not no_journal), output)
+        prepared = _new(str(file), journal, given, flags, output, journaled=not no_journal)
+        _run(prepared, most, output)
 
 
 def _refuse_contradictions(
@@ -186,8 +193,8 @@ def _resumed(
     )
 
 
-def _run(prepared: Prepared, output: Output) -> None:
-    done = _carried_out(prepared, output)
+def _run(prepared: Prepared, most: Bounds, output: Output) -> None:
+    done = _carried_out(prepared, most, output)
     from ..runtime.values import encode
     from . import report
 
@@ -210,7 +217,7 @@ def _simulated(plan: Plan) -> bool:
     return plan.target == "sim"
 
 
-def _carried_out(prepared: Prepared, output: Output) -> RunResult:
+def _carried_out(prepared: Prepared, most: Bounds, output: Output) -> RunResult:
     """Run the plan on its target."""
     from .live import shown_progress
 
@@ -219,7 +226,9 @@ def _carried_out(prepared: Prepared, output: Output) -> RunResult:
         if _simulated(plan):
             from ..runtime.simulated import simulate_plan
 
-            simulation = simulate_plan(plan, prepared.values, record=record, on_event=on_event)
+            simulation = simulate_plan(
+                plan, prepared.values, record=record, on_event=on_event, bounds=most
+            )
             return asyncio.run(simulation)
         from ..runtime.driver import run_plan
         from ..runtime.serving.fleet import Serving
@@ -247,6 +256,7 @@ def _carried_out(prepared: Prepared, output: Output) -> RunResult:
             serving=serving,
             tracing=tracing,
             journal=prepared.journal,
+            bounds=most,
         )
         try:
             return asyncio.run(running)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .backoff import wait_s
 from .clock import Clock, Timer
 from .engine_lane import EngineLane
-from .errors import CallFailed
 from .journal.keeping import in_question, intended, is_untouched, write_down
 from .messages import (
     Cancel,
@@ -29,23 +28,22 @@ from .messages import (
     Partial,
     Retired,
     Retry,
+    Stopped,
     Submit,
 )
 from .observers import Observers, class_of
+from .outcomes import ended
 from .program import Program
 from .progress import OnEvent, OnInterrupt
 from .recorder import Recorder
+from .spending import Spending
 from .state import Limits, RunState
 from .tracing import RunTrace
-from .worker import Measured, Usage
 
 if TYPE_CHECKING:
     from .journal.journal import Journal, Restored
 
 T = TypeVar("T")
-# Why a call was stopped.
-NOT_CHOSEN = "stopped: its branch of the `if` was not chosen, or had failed"
-ENDING = "stopped, because the run is ending"
 # How long calls at work may take to end once another step has failed the run.
 _GRACE_S = 10.0
 _RESTORED_AT_ONCE = 256  # calls answered from a journal before others have a turn
@@ -64,10 +62,12 @@ class Dispatcher:
         on_event: OnEvent | None,
         trace: RunTrace | None = None,
         journal: Journal | None = None,
+        spending: Spending | None = None,
     ) -> None:
         """Prepare a run; the engines' workers have been started, and the journal is open."""
         self._state = RunState(program, limits)
         self._journal = journal
+        self._spending = spending
         self._id = journal.header.id if journal is not None else os.urandom(16).hex()
         self._commands: deque[Command] = deque()
         self._obeying = False
@@ -93,10 +93,15 @@ class Dispatcher:
         """Run to the end; when this returns, nothing is at work any more."""
         self._outcome = asyncio.get_running_loop().create_future()
         self._began_s = self._clock.now()
+        deadline = None
+        if self._spending is not None and self._spending.until_s is not None:
+            left_s = max(self._spending.until_s - self._began_s, 0.0)
+            deadline = self._clock.later(left_s, self._too_late)
         self._obey(self._state.start(inputs))
         outcome = await self._outcome
-        if self._stopping is not None:
-            self._stopping.cancel()
+        for timer in (self._stopping, deadline):
+            if timer is not None:
+                timer.cancel()
         return outcome
 
     def interrupt(self, told: OnInterrupt | None = None) -> None:
@@ -143,6 +148,9 @@ class Dispatcher:
             self._outcome.set_result(command)
 
     def _submit(self, call: Submit) -> None:
+        if self._state.closing:
+            self._obey(self._state.apply(Dropped(call.id)))
+            return
         if self._journal is not None and self._journal.resumed and call.attempt == 1:
             earlier = self._taken_up(self._journal, call)
             if earlier is None:
@@ -181,6 +189,8 @@ class Dispatcher:
             call, found = self._restored.popleft()
             engine = self._engines[call.step.engine or ""]
             event = Completed(call.id, found.value)
+            if self._spending is not None:
+                self._spending.add(call.step.name, found.usage, completed=True)
             self._recorder.restored(call, engine.name, at_s, event)
             self._observers.restored(call, engine.name, at_s)
             self._obey(self._state.apply(event))
@@ -218,10 +228,12 @@ class Dispatcher:
         for engine in self._engines.values():
             while engine.waiting:
                 self._obey(self._state.apply(Dropped(engine.waiting.popleft().id)))
-        for call, timer in list(self._waits.items()):
+        while self._waits:
+            call, timer = self._waits.popitem()
             timer.cancel()
-            self._due(call)
-        if self._stopping is None and self._state.in_flight and not self._state.interrupted:
+            self._obey(self._state.apply(Due(call)))
+        wanted = self._state.interrupted or self._state.stopped is not None
+        if self._stopping is None and self._state.in_flight and not wanted:
             self._stopping = self._clock.later(_GRACE_S, self._stop_calls)
 
     def _stop_calls(self) -> None:
@@ -230,7 +242,19 @@ class Dispatcher:
 
     # ---- calls
 
+    def _too_late(self) -> None:
+        assert self._spending is not None  # it has the deadline
+        self._take(Stopped(self._spending.late()))
+        self._stop_calls()
+
     def _launch(self, engine: EngineLane, call: Submit) -> None:
+        if self._spending is not None:
+            why = self._spending.refusal(call.step.name, self._clock.now())
+            if why is not None:
+                self._take(Stopped(why))
+                self._take(Dropped(call.id))
+                return
+            self._spending.begin(call.step.name)
         engine.running += 1
         if engine.seats is not None:
             engine.seats.taken += 1
@@ -294,8 +318,12 @@ class Dispatcher:
         if timer is not None:
             timer.cancel()
         ended_s = self._clock.now() - self._began_s
-        timed_out = call.id in self._timed_out
-        event, usage = self._event(engine, call, future)
+        timed_out, unwanted = call.id in self._timed_out, call.id in self._cancelled
+        self._timed_out.discard(call.id)
+        self._cancelled.discard(call.id)
+        event, usage = ended(engine, call, future, timed_out=timed_out, unwanted=unwanted)
+        if self._spending is not None:
+            self._spending.end(call.step.name, usage, completed=type(event) is Completed)
         try:
             self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
         except OSError as error:  # a medium that is not there, a full disk
@@ -350,34 +378,3 @@ class Dispatcher:
             # what has waited longest goes first: items move on instead of piling up
             oldest = min(ready, key=lambda e: e.waiting[0].id)
             self._launch(oldest, oldest.waiting.popleft())
-
-    def _event(
-        self, engine: EngineLane, call: Submit, future: asyncio.Future[Any]
-    ) -> tuple[Completed | Failed | Dropped, Usage | None]:
-        unwanted = call.id in self._cancelled
-        self._cancelled.discard(call.id)
-        if future.cancelled():
-            if call.id in self._timed_out:
-                self._timed_out.discard(call.id)
-                return Failed(call.id, f"timed out after {engine.timeout_s:g} s", True), None
-            # What was stopped did not fail: why it was stopped is what the run tells.
-            return Dropped(call.id, NOT_CHOSEN if unwanted else ENDING), None
-        error = future.exception()
-        if error is None:
-            return _result(call, future.result())
-        if not isinstance(error, CallFailed):
-            raise error
-        down = engine.worker.health()
-        also = f" (engine `{engine.name}`: {down})" if down not in (None, error.message) else ""
-        message = error.message + also
-        return Failed(call.id, message, error.retryable, error.help, error.after_s), error.usage
-
-
-def _result(call: Submit, value: Any) -> tuple[Completed | Failed, Usage | None]:
-    usage = None
-    if type(value) is Measured:
-        value, usage = value
-    problem = call.step.check(value)
-    if problem is None:
-        return Completed(call.id, value), usage
-    return Failed(call.id, f"returned a value of the wrong type: {problem}", False), usage

@@ -17,7 +17,7 @@ from ..targets.plan import EnginePlan, Plan
 from .clock import Clock, RealClock
 from .dispatch import Dispatcher
 from .engine_lane import EngineLane
-from .errors import CallFailed, RunError, StepFailure
+from .errors import CallFailed, Ending, RunError, StepFailure
 from .interrupts import Interrupts
 from .messages import Fail, Failure, Finish
 from .program import compile_program
@@ -25,6 +25,7 @@ from .progress import OnEvent, OnInterrupt
 from .record import RunRecord
 from .recorder import Recorder
 from .serving.fleet import Fleet, Serving
+from .spending import UNBOUNDED, Bounds, Spending
 from .state import Limits
 from .tracing import RunTrace, Tracing
 from .values import check_value
@@ -64,6 +65,7 @@ async def run_plan(
     clock: Clock | None = None,
     kept: KeptWorkers | None = None,
     journal: Journal | None = None,
+    bounds: Bounds = UNBOUNDED,
 ) -> RunResult:
     """Run a plan on values of its workflow's parameters, by name.
 
@@ -72,7 +74,8 @@ async def run_plan(
     are at work. `serving` says where model servers are and where their logs go, `tracing` takes
     spans. `workers` are by runner, the real ones unless given; `clock` belongs to them.
     `kept` keeps those that run in processes here for the next run of the plan. `journal` is of this
-    plan and these inputs; it is closed when this returns or raises `RunError`.
+    plan and these inputs; it is closed when this returns or raises `RunError`. `bounds` end the run
+    before it uses up more.
     Raises `InputError` where the plan cannot be run here, `RunError` where inputs do not fit, or
     the run fails or is interrupted.
     """
@@ -90,6 +93,7 @@ async def run_plan(
             engine.seats = turn
     program = compile_program(module, idempotent)
     clock = clock if clock is not None else RealClock()
+    spending = None if bounds == UNBOUNDED else Spending(plan, bounds, clock.now())
     recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
     limits = Limits(window=max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines)))
     spans: AbstractContextManager[RunTrace | None] = nullcontext()
@@ -101,13 +105,13 @@ async def run_plan(
         async def work() -> Finish | Fail:
             fleet.begin(trace)
             dispatcher = Dispatcher(
-                program, engines, clock, recorder, limits, on_event, trace, journal
+                program, engines, clock, recorder, limits, on_event, trace, journal, spending
             )
             interrupt = partial(dispatcher.interrupt, on_interrupt)
             with listen(interrupt):
                 return await dispatcher.run(values)
 
-        start = partial(_start, engines.values(), listen)
+        start = partial(_start, engines.values(), listen, clock, spending)
         ended, why = "failed", None
         if journal is not None:
             journal.open()
@@ -117,7 +121,7 @@ async def run_plan(
             ended = "done"
             return done
         except RunError as error:
-            ended, why = "interrupted" if error.interrupted else "failed", error.message
+            ended, why = error.state, error.message
             error.journal = journal.path if journal is not None else None
             raise
         finally:
@@ -264,24 +268,35 @@ def _lane(
     return EngineLane(engine.name, factory(engine, executor), engine.concurrency, limit_s)
 
 
-async def _start(engines: Iterable[EngineLane], listen: Listen) -> Fail | None:
+async def _start(
+    engines: Iterable[EngineLane], listen: Listen, clock: Clock, spending: Spending | None
+) -> Fail | None:
     """Start every worker, all at the same time; returns why the run ends here, if it does."""
     lanes = list(engines)
     starting = asyncio.gather(*(e.worker.start() for e in lanes), return_exceptions=True)
-    interrupted = False
+    given_up: Fail | None = None
 
-    def give_up() -> None:
-        nonlocal interrupted
-        interrupted = True
+    def give_up(why: Fail) -> None:
+        nonlocal given_up
+        given_up = why
         starting.cancel()
 
+    deadline = None
+    if spending is not None and spending.until_s is not None:
+        late = Fail((), stopped=f"{spending.late()}, while its engines started")
+        left_s = max(spending.until_s - clock.now(), 0.0)
+        # not on the run's clock: what starts takes real time, or in a simulation none
+        deadline = asyncio.get_running_loop().call_later(left_s, give_up, late)
     try:
-        with listen(give_up):
+        with listen(partial(give_up, Fail((), interrupted=True))):
             results = await starting
     except asyncio.CancelledError:
-        if not interrupted:
+        if given_up is None:
             raise
-        return Fail((), interrupted=True)
+        return given_up
+    finally:
+        if deadline is not None:
+            deadline.cancel()
     failures = []
     for engine, error in zip(lanes, results, strict=True):
         if isinstance(error, CallFailed):
@@ -302,10 +317,16 @@ def _report(
         document = recorder.finish("done", outcome.value, (), elapsed_s)
         return RunResult(outcome.value, RunRecord(document, path))
     failures = tuple(_step_failure(failure) for failure in outcome.failures)
-    stopped = outcome.interrupted
-    recorder.finish("interrupted" if stopped else "failed", None, failures, elapsed_s)
-    message = "; ".join([*(["interrupted"] if stopped else []), *map(str, failures)])
-    raise RunError(message, failures, path, interrupted=stopped)
+    state: Ending = "failed"
+    said = [str(failure) for failure in failures]
+    if outcome.interrupted:
+        state, said = "interrupted", ["interrupted", *said]
+    elif outcome.stopped is not None:
+        state, said = "stopped", [outcome.stopped, *said]
+    totals = recorder.finish(state, None, failures, elapsed_s)["totals"]
+    error = RunError("; ".join(said), failures, path, state=state)
+    error.calls = (totals["measured"]["calls"], round(totals["predicted"]["calls"]))
+    raise error
 
 
 def _step_failure(failure: Failure) -> StepFailure:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from .worker import Usage
+
+
+Ending = Literal["failed", "interrupted", "stopped"]
 
 
 class CallFailed(Exception):
@@ -80,9 +83,10 @@ class StepFailure:
 class RunError(Exception):
     """A run that ended without a result: its failures, and where its record is, if it has one.
 
-    Without failures the message stands for itself: an input is missing, say. `interrupted` tells
-    that the user ended the run; calls that failed while it wound down are among the failures.
-    `journal` is what the run can be taken up from.
+    Without failures the message stands for itself: an input is missing, say. `state` tells how it
+    ended: it `failed`, was `interrupted` by the user, or `stopped` before it used up more than it
+    may; calls that failed while it wound down are among the failures. `journal` is what the run can
+    be taken up from, `calls` how many are done, and how many the plan expected.
     """
 
     def __init__(
@@ -91,14 +95,19 @@ class RunError(Exception):
         failures: tuple[StepFailure, ...] = (),
         record: Path | None = None,
         *,
-        interrupted: bool = False,
-        journal: Path | None = None,
+        state: Ending = "failed",
     ) -> None:
         """Keep the parts for reports; the text is the message and where to look."""
         self.message = message
         self.failures = failures
         self.record = record
-        self.interrupted = interrupted
-        self.journal = journal
+        self.state = state
+        self.journal: Path | None = None
+        self.calls = (0, 0)
         kept = f"; what completed is in `{record}`" if record is not None else ""
         super().__init__(message + kept)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user ended the run."""
+        return self.state == "interrupted"

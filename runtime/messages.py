@@ -70,11 +70,13 @@ class Failure(NamedTuple):
 class Fail(NamedTuple):
     """The run is over and nothing is in flight: steps failed, or the user wanted it to end.
 
-    An interrupted run may have failures too, of calls that were still at work.
+    An interrupted run may have failures too, of calls that were still at work. One that was
+    `stopped`, for this reason, would have used up more than it may.
     """
 
     failures: tuple[Failure, ...]
     interrupted: bool = False
+    stopped: str | None = None
 
 
 Command = Submit | Retry | Cancel | Retired | Finish | Fail
@@ -127,4 +129,10 @@ class Interrupted(NamedTuple):
     """The user wants no more steps to begin."""
 
 
-Event = Partial | Completed | Failed | Due | Dropped | Interrupted
+class Stopped(NamedTuple):
+    """The run must use up no more: no more steps may begin."""
+
+    reason: str
+
+
+Event = Partial | Completed | Failed | Due | Dropped | Interrupted | Stopped

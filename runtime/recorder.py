@@ -178,7 +178,7 @@ class Recorder:
     ) -> dict[str, Any]:
         """Return the record's document, and write it where it has a path.
 
-        `status` is `done`, `failed` or `interrupted`.
+        `status` is `done`, `failed`, `interrupted` or `stopped`.
         """
         self._shares = self._shared_out()
         document: dict[str, Any] = {

@@ -14,6 +14,7 @@ from .clock import Clock, VirtualClock
 from .driver import RunResult, run_plan
 from .messages import Submit
 from .progress import OnEvent
+from .spending import UNBOUNDED, Bounds
 from .synthetic import plain_value
 from .worker import Offer, Seats
 
@@ -84,6 +85,7 @@ async def simulate_plan(
     *,
     record: Path | None = None,
     on_event: OnEvent | None = None,
+    bounds: Bounds = UNBOUNDED,
 ) -> RunResult:
     """Run a plan for any cluster on virtual time; the record's times are the simulation's.
 
@@ -105,6 +107,7 @@ async def simulate_plan(
         on_event=on_event,
         workers={engine.runner: worker for engine in plan.engines},
         clock=clock,
+        bounds=bounds,
     )
 
 

@@ -29,6 +29,7 @@ from .messages import (
     Partial,
     Retired,
     Retry,
+    Stopped,
     Submit,
 )
 from .program import NO_SLOT, PENDING, Block, Instruction, Program
@@ -63,7 +64,8 @@ class RunState:
         self._failures: list[Failure] = []
         self._complete = self._over = False
         self.closing = False  # nothing more begins: a step has failed, or
-        self.interrupted = False  # the user wants it so
+        self.interrupted = False  # the user wants it so, or
+        self.stopped: str | None = None  # it may use up no more
         self._handlers: tuple[Callable[[Frame, Instruction], object], ...] = (
             self._pure,
             self._skip,
@@ -112,6 +114,8 @@ class RunState:
                 self._ended(event.id)
             case Interrupted():
                 self.closing = self.interrupted = True
+            case Stopped(reason) if not self.closing:
+                self.closing, self.stopped = True, reason
         return self._settle()
 
     # ---- events
@@ -223,7 +227,7 @@ class RunState:
         elif not self._calls and not self._over:
             assert self.closing, "nothing is ready and nothing in flight, but the run is not over"
             self._over = True
-            self._commands.append(Fail(tuple(self._failures), self.interrupted))
+            self._commands.append(Fail(tuple(self._failures), self.interrupted, self.stopped))
         commands, self._commands = self._commands, []
         return commands
 

@@ -1,0 +1,53 @@
+"""What the end of a call at work means: a value, a failure, or that it was stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from .engine_lane import EngineLane
+from .errors import CallFailed
+from .messages import Completed, Dropped, Failed, Submit
+from .worker import Measured, Usage
+
+# Why a call was stopped.
+NOT_CHOSEN = "stopped: its branch of the `if` was not chosen, or had failed"
+ENDING = "stopped, because the run is ending"
+
+
+def ended(
+    engine: EngineLane,
+    call: Submit,
+    future: asyncio.Future[Any],
+    *,
+    timed_out: bool,
+    unwanted: bool,
+) -> tuple[Completed | Failed | Dropped, Usage | None]:
+    """Return how a call ended, and what it used up, where its worker told.
+
+    It may have been given up because it `timed_out`, or as `unwanted`: its branch was not chosen.
+    """
+    if future.cancelled():
+        if timed_out:
+            return Failed(call.id, f"timed out after {engine.timeout_s:g} s", True), None
+        # What was stopped did not fail: why it was stopped is what the run tells.
+        return Dropped(call.id, NOT_CHOSEN if unwanted else ENDING), None
+    error = future.exception()
+    if error is None:
+        return _result(call, future.result())
+    if not isinstance(error, CallFailed):
+        raise error
+    down = engine.worker.health()
+    also = f" (engine `{engine.name}`: {down})" if down not in (None, error.message) else ""
+    message = error.message + also
+    return Failed(call.id, message, error.retryable, error.help, error.after_s), error.usage
+
+
+def _result(call: Submit, value: Any) -> tuple[Completed | Failed, Usage | None]:
+    usage = None
+    if type(value) is Measured:
+        value, usage = value
+    problem = call.step.check(value)
+    if problem is None:
+        return Completed(call.id, value), usage
+    return Failed(call.id, f"returned a value of the wrong type: {problem}", False), usage

@@ -1,0 +1,70 @@
+"""`mkb run --budget` and `--deadline`: the run stops in time, and can be taken up with more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import Mkb
+
+WORKFLOW = """task work(item: Text) -> Text "Works."
+
+workflow w(items: [Text]) -> [Text]
+    expect len(items) = 3
+{
+    made = for item in items { yield work(item) }
+    return made
+}
+"""
+LIBRARY = """[[executor]]
+name = "work"
+implements = "work"
+description = "Does it"
+runner = "python"
+entry = "work"
+file = "tools.py"
+pooling = "thread"
+quality = { value = 1.0, metric = "m", source = "s" }
+"""
+TOOLS = """from pathlib import Path
+def work(item):
+    with Path("log").open("a") as file:
+        file.write(item)
+    return item.upper()
+"""
+BEGIN = ("run", "w.mkb", "--library", "library.toml", "--input", 'items=["a", "b", "c"]')
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in (("w.mkb", WORKFLOW), ("library.toml", LIBRARY), ("tools.py", TOOLS)):
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_a_budget(folder: Path, mkb: Mkb) -> None:
+    done = mkb(*BEGIN, "--budget", "0 Wh", "--json", exit_code=3)
+    document = json.loads(done.stdout)
+    (found,) = document["diagnostics"]
+    assert found["id"] == "run-stopped"
+    assert "the budget of 0 Wh would be crossed: 0 Wh is spent" in found["message"]
+    assert "about 3 of 3 calls are left" in found["message"]
+    assert not (folder / "log").exists()
+    done = mkb("run", "--resume", str(Path(document["journal"]).parent), "--budget", "1 Wh")
+    assert json.loads(done.stdout) == ["A", "B", "C"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--budget", "5"), "`5` is none of its quantities; write `$5`, `100 Wh`, `2 kJ`"),
+        (("--budget", "$-1"), "`$-1` is none of its quantities"),
+        (("--budget", "lots"), "`lots` is not a number with a unit"),
+        (("--budget", "$1", "--budget", "$2"), "there is one of that kind already"),
+        (("--deadline", "3 GB"), "`3 GB` is none of its quantities; write `90 s`"),
+    ],
+)
+def test_what_is_no_bound(folder: Path, mkb: Mkb, words: tuple[str, ...], said: str) -> None:
+    assert said in mkb(*BEGIN, *words, exit_code=2).stderr
