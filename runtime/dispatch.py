@@ -32,7 +32,7 @@ from .messages import (
     Submit,
 )
 from .observers import Observers, class_of
-from .outcomes import ended
+from .outcomes import ended, is_sound
 from .program import Program
 from .progress import OnEvent, OnInterrupt
 from .recorder import Recorder
@@ -256,6 +256,7 @@ class Dispatcher:
                 return
             self._spending.begin(call.step.name)
         engine.running += 1
+        engine.breaker.begun(call.id)
         if engine.seats is not None:
             engine.seats.taken += 1
         started_s = self._clock.now() - self._began_s
@@ -322,6 +323,9 @@ class Dispatcher:
         self._timed_out.discard(call.id)
         self._cancelled.discard(call.id)
         event, usage = ended(engine, call, future, timed_out=timed_out, unwanted=unwanted)
+        pause_s = engine.breaker.ended(call.id, is_sound(event, future))
+        if pause_s is not None:
+            self._clock.later(pause_s, partial(self._try_again, engine))
         if self._spending is not None:
             self._spending.end(call.step.name, usage, completed=type(event) is Completed)
         try:
@@ -366,6 +370,10 @@ class Dispatcher:
         self._obey(commands)
         if self._state.closing:
             self._wind_up()
+
+    def _try_again(self, engine: EngineLane) -> None:
+        engine.breaker.half_open()
+        self._launch_waiting(engine)
 
     def _launch_waiting(self, engine: EngineLane) -> None:
         """Begin what an engine's free place allows, there or where the same seats are shared."""

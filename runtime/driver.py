@@ -95,7 +95,8 @@ async def run_plan(
     clock = clock if clock is not None else RealClock()
     spending = None if bounds == UNBOUNDED else Spending(plan, bounds, clock.now())
     recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
-    limits = Limits(window=max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines)))
+    window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
+    limits = Limits(window=window, repeats=window)
     spans: AbstractContextManager[RunTrace | None] = nullcontext()
     if tracing is not None:
         spans = tracing.run(plan.workflow, plan.target, recorder.plan_sha256, clock.now)

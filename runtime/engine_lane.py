@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from .breaker import Breaker
 from .messages import Submit
 from .worker import Worker
 
@@ -12,7 +13,7 @@ class EngineLane:
     """An engine at run time: its worker, how many calls it takes at once, what waits for it."""
 
     __slots__ = (
-        *("coming", "concurrency", "name", "running", "seats"),
+        *("breaker", "coming", "concurrency", "name", "running", "seats"),
         *("timeout_s", "waiting", "worker"),
     )
 
@@ -27,10 +28,13 @@ class EngineLane:
         self.seats = worker.seats
         self.running = 0
         self.waiting: deque[Submit] = deque()
+        self.breaker = Breaker(concurrency)
         self.coming: set[str] = set()  # steps on it whose calls have not all been done
 
     @property
     def free(self) -> bool:
         """Whether a call can begin now."""
         seats = self.seats
+        if not self.breaker.lets_through:
+            return False
         return self.running < self.concurrency and (seats is None or seats.taken < seats.size)

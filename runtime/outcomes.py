@@ -43,6 +43,19 @@ def ended(
     return Failed(call.id, message, error.retryable, error.help, error.after_s), error.usage
 
 
+def is_sound(event: Completed | Failed | Dropped, future: asyncio.Future[Any]) -> bool | None:
+    """Tell what the end of a call says of its engine: that it works, or not; None: neither.
+
+    An answer that is no good says nothing, nor does a call that nobody could have carried out.
+    """
+    if type(event) is Completed:
+        return True
+    if not isinstance(event, Failed) or not event.retryable:
+        return None
+    error = None if future.cancelled() else future.exception()
+    return None if isinstance(error, CallFailed) and error.kind == "malformed" else False
+
+
 def _result(call: Submit, value: Any) -> tuple[Completed | Failed, Usage | None]:
     usage = None
     if type(value) is Measured:

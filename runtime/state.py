@@ -41,10 +41,15 @@ Place = tuple[Frame, int]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`window`: iterations alive of one `for`. `attempts`: how often a step is tried in all."""
+    """`window`: iterations alive of one `for`. `attempts`: how often a step is tried in all.
+
+    Of all calls, `repeats` and a tenth may be repeated: when more fail, repeating them would only
+    add to what ails their engines.
+    """
 
     window: int = 64
     attempts: int = 3
+    repeats: int = 64
 
 
 class RunState:
@@ -60,7 +65,7 @@ class RunState:
         self._deliveries: deque[tuple[Frame, int, Any]] = deque()
         self._advances: deque[Reader] = deque()
         self._calls: dict[int, tuple[Frame, Instruction, Submit]] = {}
-        self._submitted = 0
+        self._submitted = self._repeated = 0
         self._failures: list[Failure] = []
         self._complete = self._over = False
         self.closing = False  # nothing more begins: a step has failed, or
@@ -150,7 +155,8 @@ class RunState:
             self._ended(event.id)
             return
         again = event.retryable and submit.step.repeatable and not self.closing
-        if again and submit.attempt < self.limits.attempts:
+        if again and submit.attempt < self.limits.attempts and self._may_repeat():
+            self._repeated += 1
             following = submit._replace(attempt=submit.attempt + 1)
             growing = frame.values[instruction.result]
             if growing is not PENDING:
@@ -159,8 +165,14 @@ class RunState:
             self._commands.append(Retry(event.id, following, event.error, event.after_s))
             return
         self._ended(event.id)
-        failure = Failure(submit.instance, submit.step, event.error, submit.attempt, event.help)
+        help = event.help
+        if again and submit.attempt < self.limits.attempts:
+            help = f"not tried again: {self._repeated} calls of this run were repeated already"
+        failure = Failure(submit.instance, submit.step, event.error, submit.attempt, help)
         self.fail(frame, failure)
+
+    def _may_repeat(self) -> bool:
+        return self._repeated < self.limits.repeats + self._submitted // 10
 
     def _due(self, event: Due) -> None:
         frame, _, submit = self._calls[event.id]

@@ -385,6 +385,20 @@ ONE = """workflow @w(%x: Int) -> Int
 """
 
 
+def test_no_more_than_a_tenth_of_the_calls_are_repeated_beyond_a_few() -> None:
+    calls = 200
+    state = RunState(program_of(TWO_MAPS), Limits(window=calls, repeats=5))
+    commands = state.start([list(range(calls))])
+    repeated = 0
+    for submit in [c for c in commands if isinstance(c, Submit)]:
+        (found,) = state.apply(Failed(submit.id, "busy", retryable=True)) or (None,)
+        if not isinstance(found, Retry):
+            break
+        repeated += 1
+    assert repeated == 5 + calls // 10
+    assert state.closing
+
+
 def test_a_retryable_failure_is_repeated_at_most_three_times() -> None:
     state = state_of(ONE)
     (first,) = state.start([1])

@@ -1,0 +1,68 @@
+"""A circuit breaker: what an engine is spared while it fails every call."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+# How long an open breaker lets nothing through: from the first to the last of these, doubling.
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+_LEAST_FAILURES = 5
+
+
+class Breaker:
+    """Closed, open, or half open; it has no clock: its owner ends a pause by `half_open`.
+
+    Closed, it lets everything through and counts failures in a row. After as many as an engine has
+    calls at work, and five at least, it opens: nothing begins, so that repetitions do not keep a
+    server down, and calls keep their attempts for when it is back. After a pause one call may try:
+    when that fails it opens again, for longer. A call that succeeds closes it, whichever it is.
+    """
+
+    __slots__ = ("_failures", "_pause_s", "_state", "_tolerated", "_trying")
+
+    def __init__(self, concurrency: int) -> None:
+        """Start closed."""
+        self._tolerated = max(_LEAST_FAILURES, concurrency)
+        self._state: Literal["closed", "open", "half"] = "closed"
+        self._failures = 0
+        self._pause_s = _FIRST_PAUSE_S
+        self._trying: int | None = None  # the call that is let through while half open
+
+    @property
+    def lets_through(self) -> bool:
+        """Whether a call may begin."""
+        return self._state == "closed" or (self._state == "half" and self._trying is None)
+
+    def begun(self, call: int) -> None:
+        """Learn that a call begins."""
+        if self._state == "half":
+            self._trying = call
+
+    def ended(self, call: int, sound: bool | None) -> float | None:
+        """Learn how a call ended; returns for how many seconds nothing may begin, where it opens.
+
+        `sound` is False where the engine failed it, None where that says nothing of the engine.
+        """
+        tried = call == self._trying
+        if tried:
+            self._trying = None
+        if sound:
+            self._state, self._failures, self._pause_s = "closed", 0, _FIRST_PAUSE_S
+        if sound is not False or self._state == "open":
+            return None
+        if self._state == "closed":
+            self._failures += 1
+            return self._open() if self._failures >= self._tolerated else None
+        return self._open() if tried else None
+
+    def half_open(self) -> None:
+        """Let one call through: the pause is over."""
+        if self._state == "open":
+            self._state = "half"
+
+    def _open(self) -> float:
+        pause_s = self._pause_s
+        self._state, self._failures = "open", 0
+        self._pause_s = min(2.0 * pause_s, _LONGEST_PAUSE_S)
+        return pause_s
