@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cached_property
 
 from ..ir.diagnostics import Label, Span
 from ..ir.template import Placeholder, TemplateError, parse_template
@@ -52,7 +54,7 @@ class _Checking:
             self.findings.error(
                 "bad-placeholder",
                 str(error),
-                place(self.literal, self.names.lines, error.offset, error.end),
+                self.place(error.offset, error.end),
                 help=self.advice(error),
             )
             return {param.name for param in self.task.params}
@@ -63,8 +65,31 @@ class _Checking:
                 used.add(part.name)
         return used
 
-    def place(self, placeholder: Placeholder) -> Span:
-        return place(self.literal, self.names.lines, placeholder.start, placeholder.end)
+    def place(self, start: int, end: int) -> Span:
+        """Return where the part of the text from one brace to another stands in the source.
+
+        `start` is the offset of a brace, `end` is just after one. Neither escapes nor the removal
+        of indentation add or drop a brace: the n-th of the text is the n-th of the source.
+        """
+        at, places = self.braces
+        line, column = places[bisect_left(at, start)]
+        end_line, end_column = places[bisect_left(at, end) - 1]
+        return Span(self.literal.span.file, line, column, end_line, end_column + 1)
+
+    @cached_property
+    def braces(self) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
+        """The braces' offsets in the text, and where they stand in the source: line and column."""
+        span = self.literal.span
+        written = self.names.lines[span.line - 1 : span.end_line]
+        places = [
+            (span.line + row, column)
+            for row, line in enumerate(written)
+            for column, char in enumerate(line, start=1)
+            if char in "{}"
+            and (row > 0 or column >= span.column)
+            and (row < len(written) - 1 or column < span.end_column)
+        ]
+        return [at for at, char in enumerate(self.text) if char in "{}"], places
 
     def advice(self, error: TemplateError) -> str:
         faulty = self.text[error.offset : error.end]
@@ -79,7 +104,7 @@ class _Checking:
             self.findings.error(
                 "unknown-placeholder",
                 f"`{placeholder}` names no parameter of `{self.task.name.text}`",
-                self.place(placeholder),
+                self.place(placeholder.start, placeholder.end),
                 Label(self.task.name.span, "the task"),
                 help=self.findings.suggest(placeholder.name, known)
                 or f"write `{{{placeholder}}}` for literal braces",
@@ -99,43 +124,17 @@ class _Checking:
             self.findings.error(
                 "unknown-field",
                 f"`{placeholder}`: no field `{name}` in `{self.names.shown(inner)}`",
-                self.place(placeholder),
+                self.place(placeholder.start, placeholder.end),
                 help=self.findings.suggest(name, dict(inner.fields)),
             )
         elif inner != NEVER:
             self.findings.error(
                 "unknown-field",
                 f"`{placeholder}`: `{self.names.shown(inner)}` has no fields",
-                self.place(placeholder),
+                self.place(placeholder.start, placeholder.end),
                 help="a list is inserted whole" if isinstance(inner, ListOf) else _opaque(inner),
             )
         return NEVER
-
-
-def place(literal: ast.Literal, lines: Sequence[str], start: int, end: int) -> Span:
-    """Return where the part of a literal's value from one brace to another stands in the source.
-
-    `start` is the offset of a brace, `end` is just after one. Neither escapes nor the removal of
-    indentation add or drop a brace: the n-th of the value is the n-th of the source.
-    """
-    span, value = literal.span, str(literal.value)
-    written = lines[span.line - 1 : span.end_line]
-    braces = [
-        (span.line + row, column)
-        for row, line in enumerate(written)
-        for column, char in enumerate(line, start=1)
-        if char in "{}"
-        and (row > 0 or column >= span.column)
-        and (row < len(written) - 1 or column < span.end_column)
-    ]
-    first = _braces(value[:start])
-    line, column = braces[first]
-    end_line, end_column = braces[first + _braces(value[start:end]) - 1]
-    return Span(span.file, line, column, end_line, end_column + 1)
-
-
-def _braces(text: str) -> int:
-    return text.count("{") + text.count("}")
 
 
 def _opaque(kind: Type) -> str | None:
