@@ -92,13 +92,21 @@ class _Run:
     def _recover(self, at: int) -> int:
         """Return where to go on, with the parser in a state to do so."""
         state = self.parser.parser_state
+        opened: list[Token] = []  # brackets that the stack leaves open from `depth` on, reversed
+        closed = 0  # brackets before those that were opened before `depth`
         for depth in range(len(state.state_stack) - 1, -1, -1):
+            value = state.value_stack[depth] if depth < len(state.value_stack) else None
+            if isinstance(value, Token) and value.type in CLOSING.values():
+                closed += 1
+            elif isinstance(value, Token) and value.type in CLOSING and closed:
+                closed -= 1
+            elif isinstance(value, Token) and value.type in CLOSING:
+                opened.append(value)
             row = self.table[state.state_stack[depth]]
             kind = next((k for k in ("YIELD", "REQUIRE") if row.get(k, (None,))[0] is Shift), None)
-            unclosed = _unclosed(state.value_stack[depth:])
-            if kind is None or unclosed is None:  # no boundary, or one of a block that is over
+            if kind is None or closed:  # no boundary, or one of a block that is over
                 continue
-            goes_on = self._next_part(at, kind, unclosed)
+            goes_on = self._next_part(at, kind, opened[::-1])
             if goes_on is None:
                 break
             del state.state_stack[depth + 1 :]
