@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from ..ir.diagnostics import Label, Span
 from ..ir.semantics import COMPUTES
 from ..ir.types import (
@@ -16,6 +18,7 @@ from ..ir.types import (
     Record,
     Type,
     assignable,
+    join_all,
 )
 from . import ast
 from .context import ERROR, Context, Typed
@@ -55,19 +58,24 @@ def literal(cx: Context, node: ast.Literal, hint: str | None) -> Typed:
 def list_of(cx: Context, node: ast.ListExpr, hint: str | None) -> Typed:
     """Emit a list; its items need a common type."""
     items = [cx.expression(item) for item in node.items]
-    kind: Type = items[0].type if items else NEVER
-    for index, item in enumerate(items):
-        both = cx.common(kind, item.type)
-        if both is None:
-            cx.findings.error(
-                "mixed-types",
-                f"the items of a list have one type: this is `{cx.shown(item.type)}`",
-                node.items[index].span,
-                Label(node.items[0].span, f"the items so far are `{cx.shown(kind)}`"),
-            )
-            return ERROR
-        kind = both
-    return cx.emit("list", tuple(items), ListOf(kind), node.span, hint=hint)
+    kinds = [item.type for item in items]
+    if cx.findings.failed and NEVER in kinds:
+        del kinds[kinds.index(NEVER) :]  # nothing is known beside an error
+        kind = NEVER if join_all(kinds) is not None else None
+    else:
+        kind = join_all(kinds)
+    if kind is not None:
+        return cx.emit("list", tuple(items), ListOf(kind), node.span, hint=hint)
+    lengths = range(1, len(kinds) + 1)
+    index = bisect_left(lengths, True, key=lambda length: join_all(kinds[:length]) is None)
+    so_far = join_all(kinds[:index]) or NEVER
+    cx.findings.error(
+        "mixed-types",
+        f"the items of a list have one type: this is `{cx.shown(kinds[index])}`",
+        node.items[index].span,
+        Label(node.items[0].span, f"the items so far are `{cx.shown(so_far)}`"),
+    )
+    return ERROR
 
 
 def record(cx: Context, node: ast.RecordExpr, hint: str | None) -> Typed:

@@ -16,6 +16,7 @@ from .types import (
     Type,
     assignable,
     join,
+    join_all,
     option,
 )
 from .voting import incomparable
@@ -135,13 +136,8 @@ def _record(op: Op, kinds: tuple[Type, ...]) -> Type | str:
 
 
 def _list(kinds: tuple[Type, ...]) -> Type | str:
-    item: Type = NEVER
-    for kind in kinds:
-        joined = join(item, kind)
-        if joined is None:
-            return f"{item} and {kind} do not join"
-        item = joined
-    return ListOf(item)
+    item = join_all(kinds)
+    return "its items have no common type" if item is None else ListOf(item)
 
 
 def _field(op: Op, kind: Type) -> Type | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 BASE_TYPES = (
@@ -145,6 +146,18 @@ def join(a: Type, b: Type) -> Type | None:
         case Record(x_fields), Record(y_fields):
             return _join_records(x_fields, dict(y_fields))
     return None
+
+
+def join_all(kinds: Sequence[Type]) -> Type | None:
+    """Return the least type that all convert to (`Never` for none), or None where there is none.
+
+    By halves: one after the other, enumerations of few values each would make ever larger ones.
+    """
+    if len(kinds) < 2:
+        return kinds[0] if kinds else NEVER
+    middle = len(kinds) // 2
+    low, high = join_all(kinds[:middle]), join_all(kinds[middle:])
+    return None if low is None or high is None else join(low, high)
 
 
 def _join_records(a: tuple[tuple[str, Type], ...], b: dict[str, Type]) -> Type | None:
