@@ -10,9 +10,9 @@ from .imports import import_hint
 from .names import BUILTINS, Callee, TaskInfo, WorkflowInfo
 from .pins import pin_attrs
 
-# Inlining copies a workflow at every call; workflows that call each other twice over double in size
-# at each step.
-MAX_OPERATIONS = 50_000
+# Of all workflows of a program. Inlining copies a workflow at every call; workflows that call each
+# other twice over double in size at each step, and any number may call one that is large.
+MAX_OPERATIONS = 20_000
 MAX_DEPTH = 40  # nested expressions around a call, from the outermost caller on
 
 

@@ -147,7 +147,7 @@ class Emission:
     # where each pin of a call stands: the span of the call, then the pin's name
     pin_spans: dict[Span, dict[str, Span]] = field(default_factory=dict)
     called: set[Symbol] = field(default_factory=set)
-    count: int = 0
+    count: int = 0  # operations, those of other workflows of the program too
     overflow: bool = False  # inlining was cut short: too large, or too deep
     blocked: bool = False  # a called workflow cannot be inlined, for a reason given elsewhere
 

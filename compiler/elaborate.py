@@ -100,16 +100,18 @@ def elaborate(
     closed: set[Span],
     findings: Findings,
     pin_spans: dict[Span, dict[str, Span]],
+    before: int,
 ) -> Workflow:
     """Check a workflow and return its flow IR, of use only if no error was found.
 
     `closed` are the workflows, by the spans of their names, that cannot be inlined: those that call
     themselves, those found too large, this one from now on if it is or calls one of them. Where
-    pins stand is entered into `pin_spans`, by call and pin.
+    pins stand is entered into `pin_spans`, by call and pin. `before` are the operations of the
+    workflows that were elaborated so far.
     """
     decl = workflow.decl
     names = ValueNames(frozenset(name.text for name in bound_names(decl.body)))
-    emission = Emission(names, symbols, [[]], pin_spans=pin_spans)
+    emission = Emission(names, symbols, [[]], pin_spans=pin_spans, count=before)
     elaborator = Elaborator(workflow.names, findings, emission, closed)
     params = tuple(Value(names.fresh(p.name), p.type) for p in workflow.params)
     for param, value in zip(workflow.params, params, strict=True):
@@ -129,8 +131,8 @@ def elaborate(
     if emission.overflow:
         findings.error(
             "workflow-too-large",
-            f"with all it calls, `{decl.name.text}` has more than {calls.MAX_OPERATIONS} operations"
-            f" or nests more than {calls.MAX_DEPTH} deep",
+            f"with all that `{decl.name.text}` calls, the program has more than "
+            f"{calls.MAX_OPERATIONS} operations, or it nests more than {calls.MAX_DEPTH} deep",
             decl.name.span,
             help="a called workflow is copied into its caller at every call",
         )

@@ -84,19 +84,20 @@ def _workflows(
     """Elaborate the workflows of every file; those of the root file are the module's."""
     closed: set[Span] = set()
     found: dict[str, Workflow] = {}
+    operations = 0
     for loaded in program.files:
         names = tables[loaded.file.path]
         order, recursive = call_order(names, findings)
         closed |= recursive
         for info in order:
             if loaded is program.root:
-                flow = elaborate(info, symbols, closed, findings, pin_spans)
+                flow = elaborate(info, symbols, closed, findings, pin_spans, operations)
                 found[flow.name] = flow
-                continue
-            # imported: checked for its errors alone
-            apart = Findings()
-            elaborate(info, Symbols(names), closed, apart, {})
-            findings.diagnostics += apart.errors
+            else:  # imported: checked for its errors alone
+                apart = Findings()
+                flow = elaborate(info, Symbols(names), closed, apart, {}, operations)
+                findings.diagnostics += apart.errors
+            operations += sum(1 for _ in flow.walk())
     return tuple(found[info.name.text] for info in tables[program.root.file.path].workflows())
 
 
