@@ -169,7 +169,7 @@ def _calls(data: bytes, folder: Path) -> None:
 def _recorded(folder: Path) -> None:
     path = folder / "run.json"
     _command("show", path)
-    for step in json.loads(path.read_bytes())["steps"][:5]:
+    for step in json.loads(path.read_bytes())["steps"][:2]:
         _command("show", path, "--", step["step"])
     _command("profile", "import", path)
 
