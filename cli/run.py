@@ -6,9 +6,10 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import click
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from ..targets.endpoint import unusable_url
 from .bounds import bound_flags, bounds
+from .failures import RUN_FAILED
 from .options import common, compile_flags
 from .output import Output
 from .plans import plan_of, refuse_changed_weights
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _RUNS = Path(".murakkab/runs")
 _FILE: click.ParamType[Path] = click.Path(path_type=Path)
+_LEFT_OUT_SHOWN = 10
 _OF_PLANS = ("--library", "--endpoint")
 
 
@@ -44,6 +47,7 @@ _OF_PLANS = ("--library", "--endpoint")
 @click.option(
     "--settle", "settled", metavar="STEP=R", multiple=True, help="What came of an effect in doubt."
 )
+@click.option("--keep-going", is_flag=True, help="Leave items of a `for` out that fail.")
 @bound_flags
 @compile_flags
 @common
@@ -60,6 +64,7 @@ def command(
     no_journal: bool,
     resume: Path | None,
     settled: tuple[str, ...],
+    keep_going: bool,
     budgets: tuple[str, ...],
     deadline: str | None,
     **flags: Any,
@@ -80,6 +85,7 @@ def command(
     _refuse_contradictions(file, resume, settled, stated)
     given = Given(pairs, inputs_file, record)
     most = bounds(budgets, deadline)
+    run = partial(_run, most=most, output=output, keep_going=keep_going)
     if dry_run:
         plan = plan_of(str(file), output, flags, of_plans=_OF_PLANS)
         given.values(plan, output, needed=False)
@@ -87,10 +93,9 @@ def command(
     elif resume is not None:
         from .journals import taken_up
 
-        _run(_resumed(file, taken_up(resume, settled), given, flags, output), most, output)
+        run(_resumed(file, taken_up(resume, settled), given, flags, output))
     else:
-        prepared = _new(str(file), journal, given, flags, output, journaled=not no_journal)
-        _run(prepared, most, output)
+        run(_new(str(file), journal, given, flags, output, journaled=not no_journal))
 
 
 def _refuse_contradictions(
@@ -193,11 +198,13 @@ def _resumed(
     )
 
 
-def _run(prepared: Prepared, most: Bounds, output: Output) -> None:
-    done = _carried_out(prepared, most, output)
+def _run(prepared: Prepared, most: Bounds, output: Output, *, keep_going: bool) -> None:
+    done = _carried_out(prepared, most, output, keep_going=keep_going)
     from ..runtime.values import encode
     from . import report
 
+    if done.lost_items:
+        output.report(_left_out(done, prepared.journal))
     result = encode(done.value)
     document = done.record.document
     output.result(report.readable(result), {"result": result, "run": document})
@@ -207,17 +214,33 @@ def _run(prepared: Prepared, most: Bounds, output: Output) -> None:
     path = prepared.record
     shown = path.parent if path.name == "run.json" else path
     output.aside(f"`mkb show {shown}` tells what each step made")
+    if done.lost_items:
+        click.get_current_context().exit(RUN_FAILED)
     if prepared.journal is not None:
         from .journals import dispose
 
         dispose(prepared.journal)  # only now: what was not printed is not lost either
 
 
+def _left_out(done: RunResult, journal: Journal | None) -> Iterator[Diagnostic]:
+    """Yield a warning for each item that was left out, of the first, and what to do."""
+    shown = done.lost[:_LEFT_OUT_SHOWN]
+    more = done.lost_items - len(shown)
+    help = None if journal is None else f"`mkb run --resume {journal.path}` tries them again"
+    for failure in shown:
+        yield Diagnostic("item-left-out", str(failure), severity="warning", help=failure.help)
+    rest = f", {more} more than are shown" if more else ""
+    items = "1 item was" if done.lost_items == 1 else f"{done.lost_items} items were"
+    yield Diagnostic("item-left-out", f"{items} left out{rest}", severity="warning", help=help)
+
+
 def _simulated(plan: Plan) -> bool:
     return plan.target == "sim"
 
 
-def _carried_out(prepared: Prepared, most: Bounds, output: Output) -> RunResult:
+def _carried_out(
+    prepared: Prepared, most: Bounds, output: Output, *, keep_going: bool
+) -> RunResult:
     """Run the plan on its target."""
     from .live import shown_progress
 
@@ -257,6 +280,7 @@ def _carried_out(prepared: Prepared, most: Bounds, output: Output) -> RunResult:
             tracing=tracing,
             journal=prepared.journal,
             bounds=most,
+            keep_going=keep_going,
         )
         try:
             return asyncio.run(running)

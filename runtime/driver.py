@@ -44,10 +44,16 @@ _LEAST_WINDOW = 64
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The workflow's result, and the record of the run."""
+    """The workflow's result, and the record of the run.
+
+    `lost_items` counts the items that the run went on without, where it may; `lost` are the
+    failures of the first of them.
+    """
 
     value: Any
     record: RunRecord
+    lost: tuple[StepFailure, ...] = ()
+    lost_items: int = 0
 
 
 async def run_plan(
@@ -66,6 +72,7 @@ async def run_plan(
     kept: KeptWorkers | None = None,
     journal: Journal | None = None,
     bounds: Bounds = UNBOUNDED,
+    keep_going: bool = False,
 ) -> RunResult:
     """Run a plan on values of its workflow's parameters, by name.
 
@@ -75,7 +82,7 @@ async def run_plan(
     spans. `workers` are by runner, the real ones unless given; `clock` belongs to them.
     `kept` keeps those that run in processes here for the next run of the plan. `journal` is of this
     plan and these inputs; it is closed when this returns or raises `RunError`. `bounds` end the run
-    before it uses up more.
+    before it uses up more. With `keep_going`, items of a `for` that fail are left out.
     Raises `InputError` where the plan cannot be run here, `RunError` where inputs do not fit, or
     the run fails or is interrupted.
     """
@@ -96,7 +103,7 @@ async def run_plan(
     spending = None if bounds == UNBOUNDED else Spending(plan, bounds, clock.now())
     recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
     window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
-    limits = Limits(window=window, repeats=window)
+    limits = Limits(window=window, repeats=window, keep_going=keep_going)
     spans: AbstractContextManager[RunTrace | None] = nullcontext()
     if tracing is not None:
         spans = tracing.run(plan.workflow, plan.target, recorder.plan_sha256, clock.now)
@@ -119,7 +126,7 @@ async def run_plan(
         try:
             outcome, elapsed_s = await _carry_out(engines, fleet, recorder, clock, start, work)
             done = _report(outcome, recorder, record, elapsed_s)
-            ended = "done"
+            ended = "done" if not done.lost_items else "partial"
             return done
         except RunError as error:
             ended, why = error.state, error.message
@@ -315,8 +322,10 @@ def _report(
     outcome: Finish | Fail, recorder: Recorder, path: Path | None, elapsed_s: float
 ) -> RunResult:
     if isinstance(outcome, Finish):
-        document = recorder.finish("done", outcome.value, (), elapsed_s)
-        return RunResult(outcome.value, RunRecord(document, path))
+        lost = tuple(_step_failure(failure) for failure in outcome.lost)
+        status = "partial" if lost else "done"
+        document = recorder.finish(status, outcome.value, lost, elapsed_s)
+        return RunResult(outcome.value, RunRecord(document, path), lost, outcome.lost_items)
     failures = tuple(_step_failure(failure) for failure in outcome.failures)
     state: Ending = "failed"
     said = [str(failure) for failure in failures]

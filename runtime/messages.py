@@ -51,12 +51,6 @@ class Retired(NamedTuple):
     steps: tuple[Step, ...]
 
 
-class Finish(NamedTuple):
-    """The run is over; this is its result."""
-
-    value: Any
-
-
 class Failure(NamedTuple):
     """What ended a run: a step instance (or a place in the source), and the reason."""
 
@@ -65,6 +59,17 @@ class Failure(NamedTuple):
     message: str
     attempts: int
     help: str | None = None
+
+
+class Finish(NamedTuple):
+    """The run is over; this is its result.
+
+    `lost` are the first failures of items that it went on without, `lost_items` how many there are.
+    """
+
+    value: Any
+    lost: tuple[Failure, ...] = ()
+    lost_items: int = 0
 
 
 class Fail(NamedTuple):

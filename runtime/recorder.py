@@ -178,7 +178,7 @@ class Recorder:
     ) -> dict[str, Any]:
         """Return the record's document, and write it where it has a path.
 
-        `status` is `done`, `failed`, `interrupted` or `stopped`.
+        `status` is `done`, `partial`, `failed`, `interrupted` or `stopped`.
         """
         self._shares = self._shared_out()
         document: dict[str, Any] = {
@@ -189,7 +189,7 @@ class Recorder:
             "started_at": self._started.isoformat(timespec="milliseconds"),
             "status": status,
             "inputs": self._inputs,
-            "result": self._kept(result) if status == "done" else None,
+            "result": self._kept(result) if status in ("done", "partial") else None,
             "failures": [failure.as_dict() for failure in failures],
             "steps": [self._step(step) for step in self._plan.steps],
             "engines": self._engines,

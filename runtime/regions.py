@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .frames import DROPPED, Frame, Reader, Stream
 from .program import NO_SLOT, Code, Instruction
-from .speculation import stopped
+from .speculation import Side, stopped, undecided
 
 if TYPE_CHECKING:
     from .state import RunState
@@ -91,6 +91,31 @@ class Loop:
             state.finish(self._frame, self._instruction)
 
 
+class Item(Side):
+    """One iteration of a map that goes on without it when it fails: a side that is never chosen."""
+
+    __slots__ = ("_map", "index", "yielded")
+
+    def __init__(self, outer: Side | None, run: MapRun, index: int) -> None:
+        """Begin with nothing yielded."""
+        super().__init__(outer)
+        self._map = run
+        self.index = index
+        self.yielded = False
+
+    def lost(self, state: RunState) -> None:
+        """Leave a gap."""
+        assert self.failure is not None  # that is why
+        state.lose(self.failure)
+        self._map.without(state, self)
+
+    def end(self) -> None:
+        """Leave what is around it: nothing of it can fail any more."""
+        around = undecided(self.outer)
+        if around is not None:
+            around.inner.pop(self, None)
+
+
 class MapRun:
     """A `map` or `filter` at work: at most `window` iterations at a time, in no fixed order.
 
@@ -155,12 +180,24 @@ class MapRun:
     def yielded(self, state: RunState, frame: Frame, values: tuple[Any, ...]) -> None:
         """Put an iteration's value, or for a filter the item or its gap, into the result."""
         value = values[0]
+        if type(frame.side) is Item:
+            frame.side.yielded = True
         if self._instruction.code is Code.FILTER:
             value = frame.values[0] if value else DROPPED
         self._out.put(state, frame.path[-1], value)
 
     def ended(self, state: RunState, frame: Frame) -> None:
         """An iteration is done: there is room for another."""
+        if type(frame.side) is Item:
+            frame.side.end()
+        self._live -= 1
+        state.advance(self)
+
+    def without(self, state: RunState, item: Item) -> None:
+        """Go on without an iteration that failed."""
+        item.end()
+        if not item.yielded:
+            self._out.put(state, item.index, DROPPED)
         self._live -= 1
         state.advance(self)
 
@@ -209,7 +246,10 @@ class MapRun:
     def _begin(self, state: RunState, index: int, value: Any) -> None:
         block = self._instruction.blocks[0]
         self._live += 1
-        child = state.spawn(block, self._frame, self, (value,), index)
+        side = None
+        if state.limits.keep_going and block.token_in == NO_SLOT:
+            side = Item(self._frame.side, self, index)
+        child = state.spawn(block, self._frame, self, (value,), index, side)
         if block.token_in != NO_SLOT:
             state.link(self._token, (child, block.token_in))
             self._token = (child, block.token_out)

@@ -33,6 +33,9 @@ class Side:
         if around is not None:
             around.inner[self] = None
 
+    def lost(self, state: RunState) -> None:
+        """Learn that a failure has stopped it: that counts once it is chosen."""
+
     def adopt(self, other: Side) -> None:
         """Take over what a side inside this one holds, which was chosen."""
         self.calls.update(other.calls)

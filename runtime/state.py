@@ -37,6 +37,7 @@ from .regions import Branch, Loop, MapRun, Root
 from .speculation import Ahead, Side, stopped, undecided
 
 Place = tuple[Frame, int]
+_LOST_TOLD = 100  # failures of items that are kept to be told; more are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,14 @@ class Limits:
     """`window`: iterations alive of one `for`. `attempts`: how often a step is tried in all.
 
     Of all calls, `repeats` and a tenth may be repeated: when more fail, repeating them would only
-    add to what ails their engines.
+    add to what ails their engines. With `keep_going`, an item of a `for` or `where` that fails is
+    left out, unless it holds an effect, and the rest goes on.
     """
 
     window: int = 64
     attempts: int = 3
     repeats: int = 64
+    keep_going: bool = False
 
 
 class RunState:
@@ -67,6 +70,8 @@ class RunState:
         self._calls: dict[int, tuple[Frame, Instruction, Submit]] = {}
         self._submitted = self._repeated = 0
         self._failures: list[Failure] = []
+        self._lost: list[Failure] = []
+        self._lost_items = 0
         self._complete = self._over = False
         self.closing = False  # nothing more begins: a step has failed, or
         self.interrupted = False  # the user wants it so, or
@@ -200,6 +205,7 @@ class RunState:
         elif not side.stopped:
             side.failure = failure
             self.stop(side)
+            side.lost(self)
 
     def stop(self, side: Side) -> None:
         """Let nothing more begin in a branch, and give up its calls."""
@@ -209,6 +215,12 @@ class RunState:
         for inner in side.inner:
             self.stop(inner)
         side.calls, side.inner = {}, {}
+
+    def lose(self, failure: Failure) -> None:
+        """Note an item that the run goes on without."""
+        self._lost_items += 1
+        if len(self._lost) < _LOST_TOLD:
+            self._lost.append(failure)
 
     def complete(self) -> None:
         """End the run once what was given up has ended: every instruction of its body is done."""
@@ -235,7 +247,8 @@ class RunState:
                 break
         if self._complete and not self._calls and not self._over:
             self._over = True
-            self._commands.append(Finish(self.result))
+            lost = tuple(self._lost)
+            self._commands.append(Finish(self.result, lost, self._lost_items))
         elif not self._calls and not self._over:
             assert self.closing, "nothing is ready and nothing in flight, but the run is not over"
             self._over = True

@@ -46,9 +46,9 @@ CREATE TABLE content (sha256 TEXT PRIMARY KEY, bytes BLOB NOT NULL);
 class Header:
     """What a journal says of its run.
 
-    `state` is `running` (also where a run was killed), `failed`, `interrupted`, `stopped` or
-    `done`; `why` tells more. `resumed` counts how often it was taken up again. `memo` is what
-    whoever began it wants to know when it is taken up, as JSON.
+    `state` is `running` (also where a run was killed), `failed`, `interrupted`, `stopped`,
+    `partial` or `done`; `why` tells more. `resumed` counts how often it was taken up again. `memo`
+    is what whoever began it wants to know when it is taken up, as JSON.
     """
 
     id: str

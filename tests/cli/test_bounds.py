@@ -1,4 +1,4 @@
-"""`mkb run --budget` and `--deadline`: the run stops in time, and can be taken up with more."""
+"""`mkb run --budget`, `--deadline`, `--keep-going`: how runs end early, and go on."""
 
 from __future__ import annotations
 
@@ -68,3 +68,27 @@ def test_a_budget(folder: Path, mkb: Mkb) -> None:
 )
 def test_what_is_no_bound(folder: Path, mkb: Mkb, words: tuple[str, ...], said: str) -> None:
     assert said in mkb(*BEGIN, *words, exit_code=2).stderr
+
+
+BROKEN = """from pathlib import Path
+def work(item):
+    with Path("log").open("a") as file:
+        file.write(item)
+    if item == "b" and not Path("mended").exists():
+        raise ValueError("broken")
+    return item.upper()
+"""
+
+
+def test_items_that_fail_are_left_out_and_tried_again_alone(folder: Path, mkb: Mkb) -> None:
+    (folder / "tools.py").write_text(BROKEN)
+    done = mkb(*BEGIN, "--keep-going", exit_code=3)
+    assert json.loads(done.stdout) == ["A", "C"]
+    assert "warning[item-left-out]: step `work[1]` failed" in done.stderr
+    assert "1 item was left out" in done.stderr
+    (run,) = json.loads(mkb("runs", "--json").stdout)["runs"]
+    assert (run["state"], run["completed"]) == ("partial", 2)
+    (folder / "mended").touch()
+    again = mkb("run", "--resume", run["run"])
+    assert json.loads(again.stdout) == ["A", "B", "C"]
+    assert sorted((folder / "log").read_text()) == ["a", "b", "b", "c"]
