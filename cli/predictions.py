@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -142,13 +143,13 @@ def _read(text: str, file: str) -> tuple[tuple[str, ...], list[_Row]]:
 def _bad_shape(
     header: tuple[str, ...], lines: Sequence[tuple[int, list[str]]], file: str
 ) -> Iterator[Diagnostic]:
-    column = 1
+    column, times = 1, Counter(header)
     for name in header:
         span = Span(file, 1, column, 1, column + max(1, len(name)))
         if name in ANSWERS:
             message = f"`{name}` is a column of the answers"
             yield Diagnostic("bad-value", message, span, help="leave it out")
-        elif header.count(name) > 1:
+        elif times[name] > 1:
             yield Diagnostic("bad-value", f"the column `{name}` is there twice", span)
         elif name not in COLUMNS and (hint := did_you_mean(name, COLUMNS)):
             message = f"no column `{name}` is read"

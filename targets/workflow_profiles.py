@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,6 +154,7 @@ def _normal(cell: str) -> str:
 class _Line:
     places: Mapping[str, Span]
     text: Mapping[str, str]
+    knobs: Mapping[str, Mapping[str, str]]  # of each step: by knob, the column
 
     def finding(self, column: str, message: str, help: str | None = None) -> Diagnostic:
         return Diagnostic("bad-profile", message, self.places[column], help=help)
@@ -171,10 +173,11 @@ def _read(text: str, file: str, needed: Sequence[str]) -> list[MeasuredConfigura
     if findings:
         raise InputError(findings)
     found = []
+    knobs = _knob_columns(header)
     for number, cells in lines[1:]:
         if not cells:
             continue
-        line = _line(header, cells, file, number)
+        line = _line(header, cells, file, number, knobs)
         if len(cells) != len(header):
             message = f"the row has {len(cells)} cells, the header {len(header)}"
             raise InputError(line.finding("workflow", message))
@@ -187,14 +190,14 @@ def _read(text: str, file: str, needed: Sequence[str]) -> list[MeasuredConfigura
 
 
 def _bad_header(header: tuple[str, ...], file: str, needed: Sequence[str]) -> Iterator[Diagnostic]:
-    known = ("workflow", *FIGURES, "source")
+    known, columns = ("workflow", *FIGURES, "source"), frozenset(header)
     for name, span in _places(header, header, file, 1).items():
         step, dot, knob = name.partition(".")
         hint = None
         if name in known or (dot and knob == "executor" and step):
             continue
         if dot and step and knob:
-            if f"{step}.executor" in header:
+            if f"{step}.executor" in columns:
                 continue
             message = f"column `{name}` without a column `{step}.executor`"
         else:
@@ -205,7 +208,7 @@ def _bad_header(header: tuple[str, ...], file: str, needed: Sequence[str]) -> It
     for name in needed:
         if name not in header:
             yield Diagnostic("bad-profile", f"no column `{name}`", start)
-    for name in sorted({name for name in header if header.count(name) > 1}):
+    for name in sorted(name for name, times in Counter(header).items() if times > 1):
         yield Diagnostic("bad-profile", f"column `{name}` stands there twice", start)
 
 
@@ -218,10 +221,25 @@ def _places(names: Sequence[str], cells: Sequence[str], file: str, line: int) ->
     return found
 
 
-def _line(header: tuple[str, ...], cells: Sequence[str], file: str, number: int) -> _Line:
+def _knob_columns(header: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for column in header:
+        step, dot, knob = column.partition(".")
+        if dot and knob != "executor":
+            found.setdefault(step, {})[knob] = column
+    return found
+
+
+def _line(
+    header: tuple[str, ...],
+    cells: Sequence[str],
+    file: str,
+    number: int,
+    knobs: Mapping[str, Mapping[str, str]],
+) -> _Line:
     places = {name: Span(file, number, 1, number, 2) for name in header}
     text = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
-    return _Line(places | _places(header, cells, file, number), text)
+    return _Line(places | _places(header, cells, file, number), text, knobs)
 
 
 def _steps_by_workflow(lines: Sequence[_Line]) -> dict[str, tuple[str, ...]]:
@@ -248,8 +266,8 @@ def _bad_line(
             message = f"`{step}.executor` is empty, and other rows have it"
             hint = f"optional work that was left out is `{LEFT_OUT}`"
             yield line.finding(f"{step}.executor", message, hint)
-        knobs = [c for c in line.text if c.startswith(f"{step}.") and c != f"{step}.executor"]
-        for column in knobs if executor in ("", LEFT_OUT) else ():
+        knobs = line.knobs.get(step, {}) if executor in ("", LEFT_OUT) else {}
+        for column in knobs.values():
             if line.text[column]:
                 message = f"`{column}` is set, and `{step}` has no executor"
                 yield line.finding(column, message)
@@ -292,12 +310,9 @@ def _choice(line: _Line, step: str) -> Choice:
     executor = line.text[f"{step}.executor"]
     if executor == LEFT_OUT:
         return Choice(None)
-    knobs = []
-    for column, cell in line.text.items():
-        owner, _, knob = column.partition(".")
-        if owner == step and knob != "executor" and cell:
-            knobs.append((knob, _normal(cell)))
-    return Choice(executor, tuple(sorted(knobs)))
+    cells = {knob: line.text[column] for knob, column in line.knobs.get(step, {}).items()}
+    knobs = sorted((knob, _normal(cell)) for knob, cell in cells.items() if cell)
+    return Choice(executor, tuple(knobs))
 
 
 def _repeated(rows: Iterable[MeasuredConfiguration]) -> Iterator[Diagnostic]:
