@@ -2,7 +2,8 @@
 
 Each reader of `tests/fuzz` gets mutations of good inputs, at most 64 KiB each. It may take them or
 refuse them with an error for the user; anything else is a crash, and more than a second of CPU time
-is a hang. Readers take turns, a process for each turn, until `--inputs` or `--seconds` are used up.
+is a hang. Readers take turns, a process for each turn, until `--inputs` or `--seconds` are used up;
+from the second turn on, fast readers have longer ones.
 Prints a table; the inputs that broke something stay in `--save`. Ends with 1 where there are any.
 
     python benchmarks/reliability/fuzz.py [--inputs N] [--seconds S] [--only READER] [--seed N]
@@ -94,7 +95,7 @@ def _run(options: argparse.Namespace) -> dict[str, Tally]:
     number = 0
     while left > 0 and time.monotonic() < ends and names:
         for name in names:
-            count = min(options.turn, left)
+            count = min(_share(tallies, name, options.turn), left)
             if count <= 0 or time.monotonic() >= ends:
                 break
             seed = options.seed * 1_000_000 + number
@@ -105,6 +106,16 @@ def _run(options: argparse.Namespace) -> dict[str, Tally]:
                 options.json.write_text(json.dumps(document, indent=1) + "\n")
         number += 1
     return tallies
+
+
+def _share(tallies: dict[str, Tally], name: str, turn: int) -> int:
+    """Return the inputs of a reader's turn: fast readers get more, up to four times as many."""
+    done = [tally for tally in tallies.values() if tally.cpu_s > 0.0]
+    own = tallies[name]
+    if own not in done:
+        return turn
+    mean_s = sum(tally.cpu_s for tally in done) / sum(tally.inputs for tally in done)
+    return round(turn * min(max(mean_s * own.inputs / own.cpu_s, 0.25), 4.0))
 
 
 def _apart(name: str, seed: int, count: int, save: Path) -> Tally:
