@@ -187,7 +187,8 @@ def compile_workflow(
         others = alternatives(formulation, placement.modes)
         service = formulation.service
     reference, notes = begun.reference()
-    if reference is not None and reference.may_replace(placed, begun.flow.sole()):
+    free = request.passes is None and not request.sequential  # else it is what was asked for
+    if free and reference is not None and reference.may_replace(placed, begun.flow.sole()):
         placed, others, service, remarks = reference.placed, {}, None, Remarks()
         notes = (*notes, "the reference configuration is the best found, so the plan is -O0's")
     elif reference is not None:

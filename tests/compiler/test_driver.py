@@ -181,6 +181,9 @@ def test_sequential_changes_only_the_placement(level: int) -> None:
     before, _, _ = LEVELS[level].rpartition("place")
     plan = made(level=level, sequential=True).plan
     assert plan.passes == before + 'place{policy="sequential"}'
+    # although -O0 is predicted to be faster: it is what was asked for
+    assert dict(plan.module().attrs)["sequential"] is True
+    assert {engine.concurrency for engine in plan.engines} == {1}
     spans = sorted((s.start_s, s.end_s) for s in plan.steps if s.executor)
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
