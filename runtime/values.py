@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from .media import Media, MediaKind
 
 Check = Callable[[Any], str | None]
 _MAX_INPUT_BYTES = 256 * 1024 * 1024
+_MAX_LEVELS = 100  # of Json: nobody needs more, and what reads values further on is recursive
 _SHOWN = 60  # characters of a wrong value that a message repeats
 
 
@@ -114,7 +115,8 @@ def _embedding(value: Any) -> str | None:
     return _wrong("Embedding (a list of numbers)", value)
 
 
-def _json(value: Any) -> str | None:
+def _json(value: Any, levels: int = _MAX_LEVELS) -> str | None:
+    parts: Iterable[Any] = ()
     match value:
         case None | bool():
             return None
@@ -123,11 +125,14 @@ def _json(value: Any) -> str | None:
         case int() | float():
             return _float(value)
         case list():
-            return next((p for p in map(_json, value) if p is not None), None)
+            parts = value
         case dict() if all(isinstance(key, str) for key in value):
             parts = (*value, *value.values())
-            return next((p for p in map(_json, parts) if p is not None), None)
-    return _wrong("Json", value)
+        case _:
+            return _wrong("Json", value)
+    if levels == 0:
+        return f"expected Json of at most {_MAX_LEVELS} levels"
+    return next((p for p in (_json(part, levels - 1) for part in parts) if p is not None), None)
 
 
 _CHECKS: Mapping[str, Check] = {
@@ -135,7 +140,7 @@ _CHECKS: Mapping[str, Check] = {
     "Int": _int,
     "Float": _float,
     "Bool": lambda v: None if isinstance(v, bool) else _wrong("Bool", v),
-    "Json": _json,
+    "Json": lambda v: _json(v),
     "Embedding": _embedding,
     "Index": lambda v: None if v is not None else _wrong("Index", v),
     "Never": lambda v: None if v is None else _wrong("no value", v),
