@@ -24,6 +24,7 @@ from .messages import (
     Fail,
     Failed,
     Finish,
+    HandOn,
     Interrupted,
     Partial,
     Retired,
@@ -36,6 +37,7 @@ from .outcomes import ended, is_sound
 from .program import Program
 from .progress import OnEvent, OnInterrupt
 from .recorder import Recorder
+from .results import ResultLines
 from .spending import Spending
 from .state import Limits, RunState
 from .tracing import RunTrace
@@ -63,9 +65,11 @@ class Dispatcher:
         trace: RunTrace | None = None,
         journal: Journal | None = None,
         spending: Spending | None = None,
+        results: ResultLines | None = None,
     ) -> None:
         """Prepare a run; the engines' workers have been started, and the journal is open."""
         self._state = RunState(program, limits)
+        self._results = results
         self._journal = journal
         self._spending = spending
         self._id = journal.header.id if journal is not None else os.urandom(16).hex()
@@ -143,6 +147,11 @@ class Dispatcher:
             self._cancel(command)
         elif type(command) is Retired:
             self._retire(command)
+        elif type(command) is HandOn:
+            assert self._results is not None  # the program was compiled for it
+            problem = self._results.take(command)
+            if problem is not None:
+                self._take(problem)
         elif self._outcome is not None and not self._outcome.done():
             assert isinstance(command, (Finish, Fail))
             self._outcome.set_result(command)

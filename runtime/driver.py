@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
+from ..ir.types import ListOf
 from ..ir.workflow import Workflow
 from ..targets.library import Executor, Library
 from ..targets.plan import EnginePlan, Plan
@@ -19,11 +20,12 @@ from .dispatch import Dispatcher
 from .engine_lane import EngineLane
 from .errors import CallFailed, Ending, RunError, StepFailure
 from .interrupts import Interrupts
-from .messages import Fail, Failure, Finish
+from .messages import Fail, Failure, Finish, NotTaken
 from .program import compile_program
 from .progress import OnEvent, OnInterrupt
 from .record import RunRecord
 from .recorder import Recorder
+from .results import ResultLines
 from .serving.fleet import Fleet, Serving
 from .spending import UNBOUNDED, Bounds, Spending
 from .state import Limits
@@ -73,6 +75,7 @@ async def run_plan(
     journal: Journal | None = None,
     bounds: Bounds = UNBOUNDED,
     keep_going: bool = False,
+    results: Path | None = None,
 ) -> RunResult:
     """Run a plan on values of its workflow's parameters, by name.
 
@@ -82,7 +85,9 @@ async def run_plan(
     spans. `workers` are by runner, the real ones unless given; `clock` belongs to them.
     `kept` keeps those that run in processes here for the next run of the plan. `journal` is of this
     plan and these inputs; it is closed when this returns or raises `RunError`. `bounds` end the run
-    before it uses up more. With `keep_going`, items of a `for` that fail are left out.
+    before it uses up more. With `keep_going`, items of a `for` that fail are left out. A result
+    that is a list goes to the JSON Lines file `results`, where one is named, and the value is then
+    a `ListFile`: with an input that is `JsonLines`, memory does not grow with the list.
     Raises `InputError` where the plan cannot be run here, `RunError` where inputs do not fit, or
     the run fails or is interrupted.
     """
@@ -98,10 +103,11 @@ async def run_plan(
         turn = Seats(1)  # one call at a time, whatever engine it is on
         for engine in engines.values():
             engine.seats = turn
-    program = compile_program(module, idempotent)
+    program = compile_program(module, idempotent, handed_on=results is not None)
     clock = clock if clock is not None else RealClock()
     spending = None if bounds == UNBOUNDED else Spending(plan, bounds, clock.now())
     recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
+    taking = None if results is None else _taking(workflow, results, recorder)
     window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
     limits = Limits(window=window, repeats=window, keep_going=keep_going)
     spans: AbstractContextManager[RunTrace | None] = nullcontext()
@@ -113,7 +119,16 @@ async def run_plan(
         async def work() -> Finish | Fail:
             fleet.begin(trace)
             dispatcher = Dispatcher(
-                program, engines, clock, recorder, limits, on_event, trace, journal, spending
+                program,
+                engines,
+                clock,
+                recorder,
+                limits,
+                on_event,
+                trace,
+                journal,
+                spending,
+                taking,
             )
             interrupt = partial(dispatcher.interrupt, on_interrupt)
             with listen(interrupt):
@@ -125,6 +140,8 @@ async def run_plan(
             journal.open()
         try:
             outcome, elapsed_s = await _carry_out(engines, fleet, recorder, clock, start, work)
+            if taking is not None and isinstance(outcome, Finish):
+                outcome = _named(outcome, taking)
             done = _report(outcome, recorder, record, elapsed_s)
             ended = "done" if not done.lost_items else "partial"
             return done
@@ -133,6 +150,8 @@ async def run_plan(
             error.journal = journal.path if journal is not None else None
             raise
         finally:
+            if taking is not None:
+                taking.leave()
             if journal is not None:
                 journal.close(ended, why)
 
@@ -195,6 +214,22 @@ def _recorder(plan: Plan, path: Path | None, clock: Clock, inputs: Mapping[str, 
     except OSError as error:
         raise RunError(f"an input cannot be read: {error}") from None
     return recorder
+
+
+def _taking(workflow: Workflow, path: Path, recorder: Recorder) -> ResultLines:
+    kind = workflow.result
+    if isinstance(kind, ListOf):
+        return ResultLines(kind.item, path, recorder.keep_media)
+    message = f"the result of `{workflow.name}` is {kind}, and only a list is written item by item"
+    hint = "without `--results` it is printed"
+    raise InputError(Diagnostic("result-not-list", message, help=hint))
+
+
+def _named(outcome: Finish, results: ResultLines) -> Finish | Fail:
+    value = results.finish()
+    if isinstance(value, NotTaken):
+        return Fail((Failure(value.place, None, value.error, 1, value.help),))
+    return outcome._replace(value=value)
 
 
 def bind_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -31,8 +31,23 @@ def streamed(body: Region) -> frozenset[str]:
     return frozenset(found)
 
 
-def streamed_once(region: Region) -> frozenset[str]:
-    """Return the values whose only use is as the list of one map or filter of this region."""
+def listed(body: Region) -> frozenset[str]:
+    """Return the values that maps and filters read as their list, and nothing uses otherwise."""
+    found: set[str] = set()
+    used: set[str] = set()
+    for op in [op for top in body.ops for op in top.walk()]:
+        names = [value.name for value in op.operands]
+        if op.kind in ("map", "filter"):
+            found.add(names.pop(0))
+        used.update(names)
+    return frozenset(found - used)
+
+
+def streamed_once(region: Region, *, handed_on: bool) -> frozenset[str]:
+    """Return the values whose only use is as the list of one map or filter of this region.
+
+    Where the region's own result is `handed_on` item by item, that reads a list as a map does.
+    """
     uses: dict[str, int] = {}
     streamed: set[str] = set()
     for op in region.ops:
@@ -41,4 +56,6 @@ def streamed_once(region: Region) -> frozenset[str]:
                 uses[value.name] = uses.get(value.name, 0) + 1
         if op.kind in ("map", "filter"):
             streamed.add(op.operands[0].name)
+    if handed_on:
+        streamed.add(region.terminator.operands[0].name)
     return frozenset(name for name in streamed if uses[name] == 1)

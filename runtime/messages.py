@@ -51,6 +51,12 @@ class Retired(NamedTuple):
     steps: tuple[Step, ...]
 
 
+class HandOn(NamedTuple):
+    """Take the next items of the result; apply `NotTaken` where they cannot be."""
+
+    items: Sequence[Any]
+
+
 class Failure(NamedTuple):
     """What ended a run: a step instance (or a place in the source), and the reason."""
 
@@ -84,7 +90,7 @@ class Fail(NamedTuple):
     stopped: str | None = None
 
 
-Command = Submit | Retry | Cancel | Retired | Finish | Fail
+Command = Submit | Retry | Cancel | Retired | HandOn | Finish | Fail
 
 
 # ---- events
@@ -140,4 +146,12 @@ class Stopped(NamedTuple):
     reason: str
 
 
-Event = Partial | Completed | Failed | Due | Dropped | Interrupted | Stopped
+class NotTaken(NamedTuple):
+    """Items of the result could not be taken: `place` is where they were to go."""
+
+    place: str
+    error: str
+    help: str
+
+
+Event = Partial | Completed | Failed | Due | Dropped | Interrupted | Stopped | NotTaken

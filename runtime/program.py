@@ -38,7 +38,7 @@ class Code(IntEnum):
     IF = 5
     LOOP = 6
     YIELD = 7
-    FORWARD = 8  # the yield of a branch: it may pass on a list that still grows
+    FORWARD = 8  # a yield that may pass on a list that still grows
     AHEAD = 9  # begins both branches of a speculative `if`; its result is for `CHOOSE`
     CHOOSE = 10
 
@@ -83,8 +83,8 @@ class Instruction:
 
     `token_in` and `token_out` are `NO_SLOT` where the operation holds no effect. `limit` is a
     loop's bound, or a map's `concurrency` (0: not stated). `steps` are those of a call and of all
-    blocks. `sole` says that the resulting list has
-    exactly one reader, a map or filter beside it, so its items need not be kept once read.
+    blocks. `sole` says that the resulting list has exactly one reader, a map or filter beside it or
+    whoever the result is handed on to, so its items need not be kept once read.
     """
 
     code: Code
@@ -123,15 +123,21 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A compiled workflow; its parameters are the first slots of `body`."""
+    """A compiled workflow; its parameters are the first slots of `body`.
+
+    A list that is its result is `handed_on` item by item, or else whole at the end.
+    """
 
     workflow: str
     params: tuple[str, ...]
     body: Block
     steps: tuple[Step, ...]
+    handed_on: bool = False
 
 
-def compile_program(module: Module, idempotent: Iterable[str] = ()) -> Program:
+def compile_program(
+    module: Module, idempotent: Iterable[str] = (), *, handed_on: bool = False
+) -> Program:
     """Compile a verified module's only workflow, at any level.
 
     `idempotent` names the executors whose effects may be repeated after a failure. The calls of a
@@ -139,7 +145,7 @@ def compile_program(module: Module, idempotent: Iterable[str] = ()) -> Program:
     """
     workflow = module.sole()
     compiler = _Compiler(module, frozenset(idempotent))
-    return compiler.program(workflow)
+    return compiler.program(workflow, handed_on)
 
 
 class _Compiler:
@@ -150,10 +156,10 @@ class _Compiler:
         self._streamed = streamed(module.sole().body)
         self.steps: list[Step] = []
 
-    def program(self, workflow: Workflow) -> Program:
+    def program(self, workflow: Workflow, handed_on: bool) -> Program:
         names = tuple(value.name for value in workflow.params)
-        body = _BlockBuilder(self, None, names).build(workflow.body)
-        return Program(workflow.name, names, body, tuple(self.steps))
+        body = _BlockBuilder(self, None, names, handed_on=handed_on).build(workflow.body)
+        return Program(workflow.name, names, body, tuple(self.steps), handed_on)
 
     def has_effect(self, op: Op) -> bool:
         """Tell whether an operation, or one nested in it, changes the world."""
@@ -225,6 +231,7 @@ class _BlockBuilder:
         parent: _BlockBuilder | None,
         args: Sequence[str],
         forwards: bool = False,
+        handed_on: bool = False,
     ) -> None:
         self._compiler = compiler
         self._parent = parent
@@ -233,7 +240,8 @@ class _BlockBuilder:
         self._captures: list[tuple[int, int]] = []
         self._instructions: list[Instruction] = []
         self._known: set[int] = set()  # slots that hold a value from the start
-        self._end = Code.FORWARD if forwards else Code.YIELD
+        self._handed_on = handed_on
+        self._end = Code.FORWARD if forwards or handed_on else Code.YIELD
         self._before: dict[str, str] = {}
         for name in args:
             slot = self._new_slot(PENDING)
@@ -258,7 +266,10 @@ class _BlockBuilder:
         token_in = token = NO_SLOT
         if any(self._compiler.has_effect(op) for op in region.ops):
             token_in = token = self._new_slot(PENDING)
-        sole = streamed_once(region)
+        sole = streamed_once(region, handed_on=self._handed_on)
+        # An effect of a list's own makes later effects wait for the whole of it: slowing it down
+        # until they have read would be a deadlock. What the result is handed on to has none.
+        free = {region.terminator.operands[0].name} if self._handed_on else set()
         self._before = chained(region)
         for op in region.body:
             if op.kind == "const":
@@ -269,9 +280,9 @@ class _BlockBuilder:
             token_out = NO_SLOT
             if self._compiler.has_effect(op):
                 token_out = self._new_slot(PENDING)
-            self._instructions.append(
-                self._instruction(op, token, token_out, op.out().name in sole)
-            )
+            name = op.out().name
+            alone = name in sole and (token_out == NO_SLOT or name in free)
+            self._instructions.append(self._instruction(op, token, token_out, alone))
             token = token_out if token_out != NO_SLOT else token
         operands = tuple(self.slot(value.name) for value in region.terminator.operands)
         self._instructions.append(Instruction(self._end, operands))
@@ -302,9 +313,7 @@ class _BlockBuilder:
             token_in=token if token_out != NO_SLOT else NO_SLOT,
             token_out=token_out,
             limit=limit,
-            # An effect of this list's own makes later effects wait for the whole of it: slowing
-            # it down until they have read would be a deadlock.
-            sole=sole and token_out == NO_SLOT,
+            sole=sole,
             place=str(op.locs[0]) if op.locs else f"`{op.out().name}`",
             steps=tuple(self._compiler.steps[known:]),
         )

@@ -81,6 +81,8 @@ class RunRecord:
         """
         if "value" in kept:
             return kept["value"]
+        if "lines" in kept:
+            return {name: kept[name] for name in ("lines", "sha256", "count")}
         assert self.path is not None  # without a folder every value is inline or left out
         name = f"{kept['sha256']}.json"
         try:
@@ -105,7 +107,8 @@ class RunRecord:
 def load_record(path: Path) -> RunRecord:
     """Read and validate a record; raises InputError saying what is wrong with it."""
     try:
-        text = path.read_bytes()[: _MAX_RECORD_BYTES + 1]
+        with path.open("rb") as file:
+            text = file.read(_MAX_RECORD_BYTES + 1)
     except OSError as error:
         raise _refused(path, error.strerror or "it cannot be read") from None
     if len(text) > _MAX_RECORD_BYTES:

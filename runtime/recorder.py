@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from ..targets.plan import Plan, StepPlan
 from .errors import StepFailure
+from .list_file import ListFile
 from .media import Media
 from .messages import Completed, Dropped, Failed, Submit
 from .nvml import EnergyShares, GpuUse, share_by_tokens
@@ -310,27 +311,30 @@ class Recorder:
 
     def _kept(self, value: Any) -> dict[str, Any]:
         """Return a value's reference, inline where it is small, kept beside the record if not."""
+        if isinstance(value, ListFile):
+            return {"sha256": value.sha256, "lines": value.path, "count": value.count}
         encoded = encode(value)
         text = canonical(encoded)
         sha256 = digest_encoded(encoded, text)
-        if self._path is not None and isinstance(value, (Media, list, dict)):
-            self._keep_media(value)
+        if isinstance(value, (Media, list, dict)):
+            self.keep_media(value)
         if len(text) <= _INLINE_CHARACTERS:
             return {"sha256": sha256, "value": encoded}
         if self._path is not None:
             self._keep(f"{sha256}.json", text.encode())
         return {"sha256": sha256}
 
-    def _keep_media(self, value: Any) -> None:
+    def keep_media(self, value: Any) -> None:
+        """Keep the content of media without a file that a value holds, with a path."""
         match value:
-            case Media(data=bytes() as data):
+            case Media(data=bytes() as data) if self._path is not None:
                 self._keep(value.digest(), data)
             case list():
                 for item in value:
-                    self._keep_media(item)
+                    self.keep_media(item)
             case dict():
                 for item in value.values():
-                    self._keep_media(item)
+                    self.keep_media(item)
 
     def _keep(self, name: str, content: bytes) -> None:
         assert self._path is not None

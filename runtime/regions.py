@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from .frames import DROPPED, Frame, Reader, Stream
+from .messages import Failure
 from .program import NO_SLOT, Code, Instruction
 from .speculation import Side, stopped, undecided
 
@@ -14,15 +16,73 @@ if TYPE_CHECKING:
 
 
 class Root:
-    """Owns the frame of the workflow's body."""
+    """Owns the frame of the workflow's body; hands the result on to `sink` where there is one."""
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        """Keep nothing yet."""
+        self._sink = sink
 
     def yielded(self, state: RunState, frame: Frame, values: tuple[Any, ...]) -> None:
-        """Keep the workflow's result."""
-        state.result = values[0]
+        """Keep the workflow's result, or hand it on."""
+        if self._sink is None:
+            state.result = values[0]
+        else:
+            self._sink.take(state, values[0])
 
     def ended(self, state: RunState, frame: Frame) -> None:
         """Every step is done."""
         state.complete()
+
+
+class Sink:
+    """Hands the items of the workflow's result on in their order, as they come.
+
+    What has come out of order waits here. Where this is the list's one reader, the list grows no
+    faster than that allows: an item that takes long holds back those far behind it.
+    """
+
+    __slots__ = ("_next", "_pending", "_producer", "_window", "queued")
+
+    def __init__(self, window: int) -> None:
+        """Begin with the first item; about `window` may wait."""
+        self._window = window
+        self._next = 0
+        self._pending: dict[int, Any] = {}
+        self._producer: Reader | None = None
+        self.queued = False
+
+    def take(self, state: RunState, result: Any) -> None:
+        """Take the result: a list, or one that still grows."""
+        if type(result) is not Stream:
+            state.hand_on(result)
+            return
+        self._producer = result.producer if result.sole else None
+        result.follow(state, self)
+
+    def offer(self, state: RunState, index: int, value: Any) -> None:
+        """Take an item, or its gap."""
+        self._pending[index] = value
+        if index == self._next:
+            state.advance(self)
+
+    def close(self, state: RunState, total: int) -> None:
+        """Learn that all has been offered: what is left is handed on without this."""
+
+    def has_room(self, index: int) -> bool:
+        """Tell whether an item may be begun; the one that others wait for always may."""
+        return len(self._pending) < self._window or index <= self._next
+
+    def advance(self, state: RunState) -> None:
+        """Hand on what stands in a row."""
+        items = []
+        while self._next in self._pending:
+            item = self._pending.pop(self._next)
+            self._next += 1
+            if item is not DROPPED:
+                items.append(item)
+        state.hand_on(items)
+        if self._producer is not None:
+            state.advance(self._producer)
 
 
 class Branch:
@@ -137,7 +197,7 @@ class MapRun:
         self._low = 0  # the lowest index not begun, and those begun above it
         self._ahead: set[int] = set()
         self._concluded = False
-        self._items: list[Any] = []  # a source that is complete
+        self._items: Sequence[Any] = ()  # a source that is complete
         self._pending: list[tuple[int, Any]] = []  # a heap: offered by a growing one, not begun
         self._total: int | None = None
         self._token = (frame, instruction.token_in)
@@ -211,7 +271,8 @@ class MapRun:
             index = self._next()
             if index is None or not self._reader_has_room(index):
                 break
-            self._take(state, index)
+            if not self._take(state, index):
+                return
         if self._producer is not None:
             state.advance(self._producer)
         if self._begun == self._total:
@@ -231,8 +292,13 @@ class MapRun:
         out = self._out
         return not out.sole or not out.readers or out.readers[0].has_room(index)
 
-    def _take(self, state: RunState, index: int) -> None:
-        value = heappop(self._pending)[1] if self._pending else self._items[index]
+    def _take(self, state: RunState, index: int) -> bool:
+        """Begin an item, or leave its gap; False where it could not be read."""
+        try:
+            value = heappop(self._pending)[1] if self._pending else self._items[index]
+        except OSError as error:  # a list that stays in its file
+            state.fail(self._frame, Failure(self._instruction.place, None, str(error), 1))
+            return False
         self._begun += 1
         self._ahead.add(index)
         while self._low in self._ahead:
@@ -242,6 +308,7 @@ class MapRun:
             self._out.put(state, index, DROPPED)
         else:
             self._begin(state, index, value)
+        return True
 
     def _begin(self, state: RunState, index: int, value: Any) -> None:
         block = self._instruction.blocks[0]

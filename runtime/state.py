@@ -25,7 +25,9 @@ from .messages import (
     Failed,
     Failure,
     Finish,
+    HandOn,
     Interrupted,
+    NotTaken,
     Partial,
     Retired,
     Retry,
@@ -33,7 +35,7 @@ from .messages import (
     Submit,
 )
 from .program import NO_SLOT, PENDING, Block, Instruction, Program
-from .regions import Branch, Loop, MapRun, Root
+from .regions import Branch, Loop, MapRun, Root, Sink
 from .speculation import Ahead, Side, stopped, undecided
 
 Place = tuple[Frame, int]
@@ -103,7 +105,8 @@ class RunState:
     def start(self, inputs: Sequence[Any]) -> list[Command]:
         """Begin with these values of the workflow's parameters, in their order."""
         body = self._program.body
-        frame = Frame(body, Root(), ())
+        sink = Sink(self.limits.window) if self._program.handed_on else None
+        frame = Frame(body, Root(sink), ())
         self._begin(frame, inputs)
         if body.token_in != NO_SLOT:
             self.resolve(frame, body.token_in, True)
@@ -126,6 +129,9 @@ class RunState:
                 self.closing = self.interrupted = True
             case Stopped(reason) if not self.closing:
                 self.closing, self.stopped = True, reason
+            case NotTaken(place, error, help) if not self.closing:
+                self._failures.append(Failure(place, None, error, 1, help))
+                self.closing = True
         return self._settle()
 
     # ---- events
@@ -221,6 +227,11 @@ class RunState:
         self._lost_items += 1
         if len(self._lost) < _LOST_TOLD:
             self._lost.append(failure)
+
+    def hand_on(self, items: Sequence[Any]) -> None:
+        """Give the next items of the result away."""
+        if items:
+            self._commands.append(HandOn(items))
 
     def complete(self) -> None:
         """End the run once what was given up has ended: every instruction of its body is done."""

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from ..ir.types import MEDIA_TYPES, Base, Enum, ListOf, Option, Record, Type
 from .evaluate import INT_LIMIT
+from .list_file import ListFile
 from .media import Media, MediaKind
 
 Check = Callable[[Any], str | None]
@@ -47,7 +48,7 @@ def checker(kind: Type) -> Check:
             inner = checker(item)
             return lambda value: None if value is None else inner(value)
         case ListOf(item):
-            return _list(checker(item), str(kind))
+            return _list(checker(item), item, str(kind))
     return _record({name: checker(item) for name, item in kind.fields}, str(kind))
 
 
@@ -151,8 +152,10 @@ def _enum(values: frozenset[str], wanted: str) -> Check:
     return lambda v: None if isinstance(v, str) and v in values else _wrong(f"one of {wanted}", v)
 
 
-def _list(item: Check, wanted: str) -> Check:
+def _list(item: Check, kind: Type, wanted: str) -> Check:
     def check(value: Any) -> str | None:
+        if isinstance(value, ListFile) and value.kind == kind:
+            return None  # its items were checked when it was opened
         if not isinstance(value, list):
             return _wrong(wanted, value)
         for index, element in enumerate(value):
@@ -239,13 +242,14 @@ def _checked(kind: Type, value: Any) -> Any:
 
 def _media(name: str, text: str, base_dir: Path) -> Media:
     path = base_dir / text
-    reason = _unreadable(path)
+    reason = unreadable(path)
     if reason is not None:
         raise ValueProblem(f"expected {name}: `{text}` {reason}")
     return Media(cast(MediaKind, name.lower()), path=str(path.absolute()))
 
 
-def _unreadable(path: Path) -> str | None:
+def unreadable(path: Path) -> str | None:
+    """Return what keeps a path from being a file that can be read, to follow its name, or None."""
     if "\0" in str(path):
         return "is not a path"
     try:
@@ -260,7 +264,7 @@ def _unreadable(path: Path) -> str | None:
 
 def _file_text(name: str, base_dir: Path) -> str:
     path = base_dir / name
-    reason = _unreadable(path)
+    reason = unreadable(path)
     if reason is None and path.stat().st_size > _MAX_INPUT_BYTES:
         reason = f"is over {_MAX_INPUT_BYTES // 2**20} MiB"
     if reason is not None:
@@ -277,8 +281,9 @@ def _file_text(name: str, base_dir: Path) -> str:
 def encode(value: Any) -> Any:
     """Return a value as JSON can hold it; media become `{"media", "sha256", "path" or "bytes"}`.
 
-    `bytes` is the size; the content itself stands apart, under its digest. A value that JSON has
-    no form for becomes `{"python": type}`. Raises `OSError` where a medium cannot be read.
+    `bytes` is the size; the content itself stands apart, under its digest. A list in a file becomes
+    `{"lines": path, "sha256", "count"}`, a value that JSON has no form for `{"python": type}`.
+    Raises `OSError` where a medium cannot be read.
     """
     match value:
         case None | bool() | int() | float() | str():
@@ -290,6 +295,8 @@ def encode(value: Any) -> Any:
         case Media():
             where = {"path": value.path} if value.path else {"bytes": len(value.data or b"")}
             return {"media": value.kind, "sha256": media_digest(value), **where}
+        case ListFile():
+            return {"lines": value.path, "sha256": value.sha256, "count": value.count}
     if hasattr(value, "tolist"):
         return encode(value.tolist())
     return {"python": type(value).__name__}
@@ -319,16 +326,43 @@ _canonical = json.JSONEncoder(
 
 
 def digest(value: Any) -> str:
-    """Return the SHA-256 of a value's content; where media are kept does not matter."""
+    """Return the SHA-256 of a value's content; where it is kept does not matter."""
+    if isinstance(value, ListFile):
+        return value.sha256
     encoded = encode(value)
     return digest_encoded(encoded, canonical(encoded))
 
 
 def digest_encoded(encoded: Any, text: str) -> str:
     """Return the digest of a value that is encoded already, and written as `canonical` does."""
-    if '"media"' in text:
-        text = canonical(_placeless(encoded))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_without_places(encoded, text).encode()).hexdigest()
+
+
+class ListDigest:
+    """Computes `digest` of a list that comes item by item."""
+
+    def __init__(self) -> None:
+        """Begin with no item."""
+        self.count = 0
+        self._hash = hashlib.sha256(b"[")
+
+    def add(self, item: Any) -> None:
+        """Take the next item."""
+        encoded = encode(item)
+        text = _without_places(encoded, canonical(encoded))
+        self._hash.update(f",{text}".encode() if self.count else text.encode())
+        self.count += 1
+
+    def hexdigest(self) -> str:
+        """Return the digest of the list so far."""
+        whole = self._hash.copy()
+        whole.update(b"]")
+        return whole.hexdigest()
+
+
+def _without_places(encoded: Any, text: str) -> str:
+    """Return the text of an encoded value without the paths of media."""
+    return canonical(_placeless(encoded)) if '"media"' in text else text
 
 
 def _placeless(encoded: Any) -> Any:
