@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -123,14 +125,17 @@ def shipped_toml(folder: str, only: Collection[str] | None = None) -> tuple[Toml
 def read_text(path: Path) -> str:
     """Return the text of a file the user named; InputError where it cannot be read as text."""
     try:
-        size = path.stat().st_size
-        raw = path.read_bytes() if size <= MAX_BYTES else b""
-    except OSError as e:
-        reason = (e.strerror or str(e)).lower()
+        with path.open("rb") as file:
+            # devices have no end; a pipe may be what a shell made of `<(…)`
+            device = stat.S_ISCHR(os.fstat(file.fileno()).st_mode)
+            raw = b"" if device else file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as e:  # such as a name with a NUL
+        reason = (getattr(e, "strerror", None) or str(e)).lower()
         message = f"cannot read `{path}`: {reason}"
         raise InputError(Diagnostic("unreadable-file", message, _start(path))) from None
-    if size > MAX_BYTES:
-        message = f"`{path}` has {size} bytes; at most {MAX_BYTES} are read"
+    if device or len(raw) > MAX_BYTES:
+        why = "it is a device" if device else f"it has more than {MAX_BYTES} bytes"
+        message = f"cannot read `{path}`: {why}"
         raise InputError(Diagnostic("unreadable-file", message, _start(path)))
     try:
         return raw.decode("utf-8-sig").replace("\r\n", "\n")

@@ -130,7 +130,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 def test_a_file_of_many_megabytes_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "#" * 5_000_000)
-    with pytest.raises(InputError, match="at most 4000000 are read"):
+    with pytest.raises(InputError, match="more than 4000000 bytes"):
         load_toml(path, "cluster")
 
 
