@@ -61,7 +61,7 @@ def list_of(cx: Context, node: ast.ListExpr, hint: str | None) -> Typed:
     kinds = [item.type for item in items]
     if cx.findings.failed and NEVER in kinds:
         del kinds[kinds.index(NEVER) :]  # nothing is known beside an error
-        kind = NEVER if join_all(kinds) is not None else None
+        kind: Type | None = NEVER if join_all(kinds) is not None else None
     else:
         kind = join_all(kinds)
     if kind is not None:
