@@ -165,22 +165,22 @@ def _turn(name: str, seed: int, count: int, folder: Path, save: Path) -> Tally:
         data = mutator.input(rng)
         (folder / "input").write_bytes(data)
         tally.inputs += 1
-        began = time.process_time()
+        began, fault = time.process_time(), None
         signal.setitimer(signal.ITIMER_PROF, HANG_S)
         try:
-            if outcome(reader, data, own) == "accepted":
-                tally.accepted += 1
-            else:
-                tally.refused += 1
-        except Hang as error:
-            tally.hangs += 1
-            _keep(tally, _place(error), save, name, data)
-        except Exception as error:
-            tally.crashes += 1
-            _keep(tally, _place(error), save, name, data)
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            try:
+                found = outcome(reader, data, own)
+                tally.accepted += found == "accepted"
+                tally.refused += found == "refused"
+            finally:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+        except (Exception, Hang) as error:
+            fault = error
         tally.slowest_ms = max(tally.slowest_ms, 1e3 * (time.process_time() - began))
+        if fault is not None:
+            tally.hangs += isinstance(fault, Hang)
+            tally.crashes += not isinstance(fault, Hang)
+            _keep(tally, _place(fault), save, name, data)
     tally.cpu_s = time.process_time() - started
     return tally
 
