@@ -78,6 +78,10 @@ class Replicas:
             self._changed.clear()
             await self._changed.wait()
 
+    def idle(self) -> Replica | None:
+        """Return a server that has nothing to do, if there is one."""
+        return next((r for r in self.all if r.up and not r.doubted and not r.in_flight), None)
+
     @staticmethod
     def suspect(replica: Replica) -> None:
         """Send no more calls to a server whose connections break, until it answers again.

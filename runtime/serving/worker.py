@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -12,6 +13,8 @@ from ..messages import Submit
 from ..tracing import RunTrace
 from ..worker import Offer, Seats
 from .asking import Asker
+from .hedging import Tail, hedged
+from .replica import Replica
 from .replicas import Replicas
 from .turns import Turns
 
@@ -30,6 +33,7 @@ class ServedWorker:
         self._idle_since_s = monotonic()
         self._in_flight: set[asyncio.Task[Any]] = set()
         self.retired = False
+        self._tail = Tail()
         turns.enlist(engine.name, self)
 
     # ---- as a worker
@@ -155,6 +159,17 @@ class ServedWorker:
             replica = await self._replicas.pick()
         except CallFailed as error:
             raise CallFailed(error.message, help=error.help) from None
+        began_s = monotonic()
+        after_s = self._tail.after_s(call.step.name)
+        ask = partial(self._ask, call, offer)
+        if after_s is None or offer is not None or call.step.task.effect:
+            value = await ask(replica)  # what is handed over twice, or done twice, is wrong
+        else:
+            value = await hedged(ask, replica, after_s, self._replicas.idle)
+        self._tail.note(call.step.name, monotonic() - began_s)
+        return value
+
+    async def _ask(self, call: Submit, offer: Offer | None, replica: Replica) -> Any:
         replica.in_flight += 1
         try:
             return await self._asker.ask(replica, call, offer)

@@ -70,6 +70,8 @@ class Handler(BaseHTTPRequestHandler):
         """Say the prompt, or what it asks for."""
         prompt = asked["messages"][-1]["content"]
         said = str(os.getpid()) if prompt == "pid" else prompt
+        while self.flags.stuck is not None and self.flags.stuck.exists():
+            time.sleep(0.01)
         if prompt.startswith("wait "):
             while not Path(prompt.removeprefix("wait ")).exists():
                 time.sleep(0.01)
@@ -114,6 +116,7 @@ def main() -> None:
     parser.add_argument("--starts", type=Path, help="a line is added to this file at each start")
     parser.add_argument("--alone", type=Path, help="fail if a server of this `--starts` runs")
     parser.add_argument("--late", type=Path, help="healthy if first, else when this file exists")
+    parser.add_argument("--stuck", type=Path, help="answers no chat while this file exists")
     parser.add_argument("--lingering", type=float, help="seconds a child takes to end")
     flags, _ = parser.parse_known_args()
     if flags.alone is not None and _company(flags.alone):

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,80 @@ def test_a_call_takes_the_server_with_the_fewest(tmp_path: Path) -> None:
         assert [r.in_flight for r in found.replicas.all] == [0, 0]
 
     run(tmp_path, work, [], [])
+
+
+async def known(found: Servers) -> None:
+    """Make so many calls that it is known what they take."""
+    for _ in range(20):
+        await found.pid()
+
+
+def test_a_call_that_takes_longer_than_most_is_asked_of_an_idle_server_too(
+    tmp_path: Path,
+) -> None:
+    stuck = tmp_path / "stuck"
+
+    async def work(found: Servers) -> None:
+        await found.worker.start()
+        await known(found)
+        stuck.touch()  # the first of them, which every call takes while both are idle
+        assert await found.pid() == server_pid(found.replicas.all[1])
+        assert [one.in_flight for one in found.replicas.all] == [0, 0]
+
+    run(tmp_path, work, ["--stuck", str(stuck)], [])
+
+
+def test_no_second_request_goes_to_a_server_that_has_calls(tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck"
+
+    async def work(found: Servers) -> None:
+        await found.worker.start()
+        await known(found)
+        stuck.touch()
+        one, other = found.replicas.all
+        other.in_flight += 1  # as if it had a call
+        late = found.worker.submit(asking("pid"))
+        await asyncio.sleep(0.3)
+        assert [one.in_flight, other.in_flight] == [1, 1]
+        stuck.unlink()
+        assert int((await late).value) == server_pid(one)
+
+    run(tmp_path, work, ["--stuck", str(stuck)], [])
+
+
+def test_an_effect_is_asked_for_once(tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck"
+
+    async def work(found: Servers) -> None:
+        await found.worker.start()
+        await known(found)
+        stuck.touch()
+        call = asking("pid")
+        task = replace(call.step.task, effect=True)
+        effect = call._replace(step=replace(call.step, task=task))
+        asked = found.worker.submit(effect)
+        await asyncio.sleep(0.3)
+        assert [one.in_flight for one in found.replicas.all] == [1, 0]
+        stuck.unlink()
+        assert int((await asked).value) == server_pid(found.replicas.all[0])
+
+    run(tmp_path, work, ["--stuck", str(stuck)], [])
+
+
+def test_a_call_that_is_given_up_leaves_no_request(tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck"
+
+    async def work(found: Servers) -> None:
+        await found.worker.start()
+        await known(found)
+        stuck.touch()
+        asked = found.worker.submit(asking("pid"))
+        await until_soon(lambda: found.replicas.all[1].in_flight == 1)
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert [one.in_flight for one in found.replicas.all] == [0, 0]
+
+    run(tmp_path, work, ["--stuck", str(stuck)], ["--stuck", str(stuck)])
 
 
 def test_calls_of_a_server_that_dies_may_be_tried_again_and_go_to_the_other(
