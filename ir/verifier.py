@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from .diagnostics import CompileError, Diagnostic
 from .inference import call_type, result_type
 from .ops import OPS, Op, Region, Symbol, Value
-from .types import Record, Type, assignable
+from .template import Placeholder, TemplateError, parse_template
+from .types import Option, Record, Type, assignable
 from .workflow import Module, Task, Workflow, scored_result
 
 LEAST_FACTOR = 1e-6  # of quality: the logarithm is taken of it
@@ -173,6 +174,35 @@ def _holds(kind: Type, answers: int) -> bool:
     return isinstance(kind, Record) and len(kind.fields) == answers
 
 
+def _prompts(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]]:
+    called = {op.symbol for op in workflow.calls()}
+    for task in module.tasks:
+        for text in (task.system, task.prompt) if task.name in called else ():
+            if text is not None:
+                yield from ((None, f"`@{task.name}`: {fault}") for fault in _template(task, text))
+
+
+def _template(task: Task, text: str) -> Iterator[str]:
+    try:
+        parts = parse_template(text)
+    except TemplateError as error:
+        yield str(error)
+        return
+    known = {param.name: param.type for param in task.params}
+    for part in parts:
+        if isinstance(part, Placeholder) and _inserted(part, known) is None:
+            yield f"`{part}` names no parameter, or no field of one"
+
+
+def _inserted(placeholder: Placeholder, known: Mapping[str, Type]) -> Type | None:
+    """Return the type of what is inserted; a field of an absent record is absent."""
+    kind = known.get(placeholder.name)
+    for name in placeholder.path[1:]:
+        inner = kind.item if isinstance(kind, Option) else kind
+        kind = inner.field(name) if isinstance(inner, Record) else None
+    return kind
+
+
 def _speculation(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]]:
     effects = {task.name for task in module.tasks if task.effect}
     for op in workflow.walk():
@@ -231,6 +261,7 @@ RULES: tuple[Rule, ...] = (
     Rule("scopes", "every value is defined once, before its uses, in an enclosing region", _scopes),
     Rule("types", "every result has the type its operands give", _types),
     Rule("calls", "every call fits its task; no effect is optional", _calls),
+    Rule("prompts", "placeholders of prompts name parameters, or fields of them", _prompts),
     Rule("speculation", "an `if` whose branches run ahead holds no effect", _speculation),
     Rule(
         "chances",

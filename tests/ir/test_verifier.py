@@ -51,6 +51,24 @@ BROKEN = {
         .replace("workflow", 'task @g(%a: Text) -> {b: Text} {answers = ["b", "c"]} workflow')
         .replace("{ return", "{ %x = call @g(%q) : {b: Text} return"),
     ),
+    "placeholder of no parameter": (
+        "prompts",
+        flow("%x = call @g(%q) : Text return(%x)").replace(
+            "workflow", 'task @g(%a: Text) -> Text {prompt = "{b}"} workflow'
+        ),
+    ),
+    "placeholder of no field": (
+        "prompts",
+        flow("%x = call @g(%q) : Text return(%x)").replace(
+            "workflow", 'task @g(%a: Text) -> Text {system = "{a.b}"} workflow'
+        ),
+    ),
+    "prompt with a stray brace": (
+        "prompts",
+        flow("%x = call @g(%q) : Text return(%x)").replace(
+            "workflow", 'task @g(%a: Text) -> Text {prompt = "{"} workflow'
+        ),
+    ),
     "factor of quality": (
         "chances",
         flow("%x = call @f(%q) {factor = 0.0} : Text return(%x)"),
