@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,16 +74,25 @@ def create(path: Path, header: Header, contents: Mapping[str, bytes]) -> None:
 
     Raises `InputError` where there is a file already, or none can be.
     """
-    if path.exists():
-        message = f"there is a journal `{path}` already"
-        hint = "go on with it by `--resume`, or name another file"
-        raise InputError(Diagnostic("journal-exists", message, help=hint))
+    unfinished = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, isolation_level=None)
+        remove(unfinished)
+        _write(unfinished, header, contents)
+        os.link(unfinished, path)  # whole from the first moment on, and never over another
+        remove(unfinished)
+        _sync(path.parent)
+    except FileExistsError:
+        remove(unfinished)
+        message = f"there is a journal `{path}` already"
+        hint = "go on with it by `--resume`, or name another file"
+        raise InputError(Diagnostic("journal-exists", message, help=hint)) from None
     except (OSError, sqlite3.Error) as error:
         raise unusable(path, f"cannot be written: {error}") from None
-    try:
+
+
+def _write(path: Path, header: Header, contents: Mapping[str, bytes]) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.executescript(f"BEGIN; {_TABLES}")
         columns = ", ".join(Header.__slots__)
@@ -94,10 +103,15 @@ def create(path: Path, header: Header, contents: Mapping[str, bytes]) -> None:
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={VERSION}")
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise unusable(path, f"cannot be written: {error}") from None
+
+
+def _sync(folder: Path) -> None:
+    """Have a new name in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        connection.close()
+        os.close(descriptor)
 
 
 def read_header(path: Path) -> Header:
