@@ -65,6 +65,11 @@ def _step(step: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def in_file(encoded: Mapping[str, Any]) -> str:
+    """Return where a list is that stands in a file, and how many items it has."""
+    return f"{figures.several(encoded['count'], 'item')} in `{safe(encoded['lines'])}`"
+
+
 def readable(encoded: Any) -> str:
     """Return an encoded value as text: Text verbatim, anything else as JSON."""
     if isinstance(encoded, str):

@@ -40,6 +40,7 @@ _OF_PLANS = ("--library", "--endpoint")
 @click.option("--input", "pairs", metavar="N=V", multiple=True, help="A parameter's value.")
 @click.option("--inputs", "inputs_file", metavar="F", help="A JSON object of inputs.")
 @click.option("--dry-run", is_flag=True, help="Say what would be called; call nothing.")
+@click.option("--results", metavar="F", type=_FILE, help="Write the resulting list here.")
 @click.option("--record", metavar="F", type=_FILE, help="Keep the record here.")
 @click.option("--journal", metavar="F", type=_FILE, help="Keep the journal here, and keep it.")
 @click.option("--no-journal", is_flag=True, help="Write none: faster where steps take no time.")
@@ -59,6 +60,7 @@ def command(
     pairs: tuple[str, ...],
     inputs_file: str | None,
     dry_run: bool,
+    results: Path | None,
     record: Path | None,
     journal: Path | None,
     no_journal: bool,
@@ -73,9 +75,10 @@ def command(
 
     A FILE.mkb is compiled first, with the flags of `compile`. A value is read by the declared type
     of its parameter: text as it is, a path for media, JSON for lists and records, `@FILE` for the
-    content of a file. The result goes to stdout, progress and a report to stderr; the record is
-    kept under `.murakkab/runs` for `mkb show`. A plan for target `sim` runs in virtual time, on
-    made-up values where none are given.
+    content of a file. A list given as `@FILE.jsonl` has an item on each line, and `--results`
+    writes one so: neither is held in memory. The result goes to stdout, progress and a report to
+    stderr; the record is kept under `.murakkab/runs` for `mkb show`. A plan for target `sim` runs
+    in virtual time, on made-up values where none are given.
 
     What a run has completed is in its journal before anything else goes on with it. `--resume`
     goes on with a run that ended early, however it did, and does nothing of that again. It needs
@@ -83,7 +86,7 @@ def command(
     """
     stated = {"--dry-run": dry_run, "--journal": journal, "--no-journal": no_journal}
     _refuse_contradictions(file, resume, settled, stated)
-    given = Given(pairs, inputs_file, record)
+    given = Given(pairs, inputs_file, record, results)
     most = bounds(budgets, deadline)
     run = partial(_run, most=most, output=output, keep_going=keep_going)
     if dry_run:
@@ -116,11 +119,12 @@ def _refuse_contradictions(
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the command line gives a run: inputs, and where its record goes."""
+    """What the command line gives a run: inputs, and where its record and its result go."""
 
     pairs: Sequence[str]
     file: str | None
     record: Path | None
+    results: Path | None
 
     def values(self, plan: Plan, output: Output, *, needed: bool) -> dict[str, Any] | None:
         """Return the inputs; None where there are none, and none are needed."""
@@ -141,6 +145,7 @@ class Prepared:
     libraries: Sequence[Path]
     endpoints: Mapping[str, str]
     journal: Journal | None
+    results: Path | None
 
 
 def _new(
@@ -160,6 +165,12 @@ def _new(
         refuse_changed_weights(file, plan, flags["libraries"])
     elif journal is not None:
         raise click.UsageError("a simulation keeps no journal: it loses nothing")
+    elif given.results is not None:
+        raise click.UsageError("a simulation has no results to write: its values are made up")
+    if given.results is not None:
+        from ..runtime.results import refuse_unfit
+
+        refuse_unfit(plan.module().sole(), values or {}, given.results)
     fresh = _fresh_record(plan.workflow)
     endpoints = _endpoints(dict(flags["endpoints"]), plan, compiled=file.endswith(".mkb"))
     found = None
@@ -170,9 +181,11 @@ def _new(
             "libraries": [str(library.absolute()) for library in flags["libraries"]],
             "endpoints": dict(endpoints),
             "disposable": journal is None,
+            "results": None if given.results is None else str(given.results.absolute()),
         }
         found = begun(journal, fresh, plan, values or {}, memo, output)
-    return Prepared(plan, values, given.record or fresh, flags["libraries"], endpoints, found)
+    record, libraries = given.record or fresh, flags["libraries"]
+    return Prepared(plan, values, record, libraries, endpoints, found, given.results)
 
 
 def _resumed(
@@ -195,6 +208,7 @@ def _resumed(
             **_endpoints(dict(flags["endpoints"]), plan, compiled=False),
         },
         journal=journal,
+        results=given.results or (Path(memo["results"]) if memo.get("results") else None),
     )
 
 
@@ -207,7 +221,8 @@ def _run(prepared: Prepared, most: Bounds, output: Output, *, keep_going: bool) 
         output.report(_left_out(done, prepared.journal))
     result = encode(done.value)
     document = done.record.document
-    output.result(report.readable(result), {"result": result, "run": document})
+    text = report.readable(result) if prepared.results is None else report.in_file(result)
+    output.result(text, {"result": result, "run": document})
     if _simulated(prepared.plan):
         output.aside("\nsimulated in virtual time: the values are made up")
     output.aside(f"\n{report.totals(document)}\n\n{report.steps(document)}\n")
@@ -281,6 +296,7 @@ def _carried_out(
             journal=prepared.journal,
             bounds=most,
             keep_going=keep_going,
+            results=prepared.results,
         )
         try:
             return asyncio.run(running)

@@ -97,6 +97,8 @@ def _position(call: Mapping[str, Any]) -> tuple[list[int], int]:
 def _brief(record: RunRecord, kept: Mapping[str, Any]) -> str:
     from . import report
 
+    if "lines" in kept:
+        return report.in_file(kept)
     return _cut(report.readable(record.value(kept)))
 
 

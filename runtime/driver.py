@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
-from ..ir.types import ListOf
 from ..ir.workflow import Workflow
 from ..targets.library import Executor, Library
 from ..targets.plan import EnginePlan, Plan
@@ -25,7 +24,7 @@ from .program import compile_program
 from .progress import OnEvent, OnInterrupt
 from .record import RunRecord
 from .recorder import Recorder
-from .results import ResultLines
+from .results import ResultLines, lines_of
 from .serving.fleet import Fleet, Serving
 from .spending import UNBOUNDED, Bounds, Spending
 from .state import Limits
@@ -107,7 +106,9 @@ async def run_plan(
     clock = clock if clock is not None else RealClock()
     spending = None if bounds == UNBOUNDED else Spending(plan, bounds, clock.now())
     recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
-    taking = None if results is None else _taking(workflow, results, recorder)
+    taking = None
+    if results is not None:
+        taking = lines_of(workflow, inputs, results, recorder.keep_media)
     window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
     limits = Limits(window=window, repeats=window, keep_going=keep_going)
     spans: AbstractContextManager[RunTrace | None] = nullcontext()
@@ -214,15 +215,6 @@ def _recorder(plan: Plan, path: Path | None, clock: Clock, inputs: Mapping[str, 
     except OSError as error:
         raise RunError(f"an input cannot be read: {error}") from None
     return recorder
-
-
-def _taking(workflow: Workflow, path: Path, recorder: Recorder) -> ResultLines:
-    kind = workflow.result
-    if isinstance(kind, ListOf):
-        return ResultLines(kind.item, path, recorder.keep_media)
-    message = f"the result of `{workflow.name}` is {kind}, and only a list is written item by item"
-    hint = "without `--results` it is printed"
-    raise InputError(Diagnostic("result-not-list", message, help=hint))
 
 
 def _named(outcome: Finish, results: ResultLines) -> Finish | Fail:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..ir.diagnostics import Diagnostic, InputError
-from ..ir.types import Type
+from ..ir.types import ListOf, Type
+from ..ir.workflow import Workflow
 from .list_file import ListFile
 from .messages import HandOn, NotTaken
 from .values import ListDigest, encode
@@ -88,3 +89,28 @@ class ResultLines:
     def _not_taken(self, error: OSError) -> NotTaken:
         why = (error.strerror or str(error)).lower()
         return NotTaken(f"`{self.path}`", f"cannot be written: {why}", _HELP)
+
+
+def refuse_unfit(workflow: Workflow, inputs: Mapping[str, Any], path: Path) -> None:
+    """Raise `InputError` where a workflow's result is no list, or would take an input's place.
+
+    A run that is taken up reads its inputs again.
+    """
+    if not isinstance(workflow.result, ListOf):
+        wanted = "only a list is written to a file"
+        message = f"the result of `{workflow.name}` is {workflow.result}, and {wanted}"
+        hint = "without `--results` it is printed"
+        raise InputError(Diagnostic("result-not-list", message, help=hint))
+    for name, value in inputs.items():
+        if isinstance(value, ListFile) and Path(value.path).resolve() == path.resolve():
+            message = f"the results would take the place of input `{name}`: `{path}`"
+            raise InputError(Diagnostic("results-in-use", message, help="name another file"))
+
+
+def lines_of(
+    workflow: Workflow, inputs: Mapping[str, Any], path: Path, keep: Callable[[Any], None]
+) -> ResultLines:
+    """Open the file for a workflow's result; raises `InputError` where that cannot be."""
+    refuse_unfit(workflow, inputs, path)
+    assert isinstance(workflow.result, ListOf)  # or else it was refused
+    return ResultLines(workflow.result.item, path, keep)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from ...ir.types import MEDIA_TYPES, Base, Enum, ListOf, Option, Type
+from ..json_lines import open_lines
 from ..media import Media, MediaKind
-from ..values import check_value, encode, media_digest
+from ..values import ValueProblem, check_value, encode, media_digest
 
 # Takes the digest of content and the content.
 Keep = Callable[[str, bytes], None]
@@ -72,6 +73,22 @@ def read(kind: Type, text: str, find: Find) -> Any:
     if problem is not None:
         raise ValueLost(problem)
     return value
+
+
+def read_input(kind: Type, text: str, find: Find) -> Any:
+    """Return an input that `written` wrote; a list in a file stays there. Raises `ValueLost`."""
+    item = kind.item if isinstance(kind, Option) else kind
+    document = json.loads(text)
+    if not isinstance(item, ListOf) or not isinstance(document, dict):
+        return read(kind, text, find)
+    path = document["lines"]
+    try:
+        found = open_lines(item.item, Path(path))
+    except ValueProblem as problem:
+        raise ValueLost(str(problem)) from None
+    if found.sha256 != document["sha256"]:
+        raise ValueLost(f"`{path}` has changed")
+    return found
 
 
 def _revived(kind: Type, document: Any, find: Find) -> Any:

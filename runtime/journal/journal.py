@@ -72,7 +72,7 @@ class Journal:
         self._left = 0  # completed calls that have not been asked for yet
         self._parts: set[str] = set()
         self._counts: dict[int, int] = {}  # items handed over, by the calls that are at it
-        self._effects: dict[str, Begun] = {}
+        self._has_effects = False
 
     # ---- before the run
 
@@ -93,7 +93,7 @@ class Journal:
             texts: dict[str, Any] = json.loads(self.header.inputs)
             with reading(self.path) as connection:
                 for name, kind in kinds.items():
-                    found[name] = codec.read(kind, texts[name], _Contents(connection))
+                    found[name] = codec.read_input(kind, texts[name], _Contents(connection))
         except (codec.ValueLost, ValueError, KeyError, TypeError) as error:
             hint = "put it back as it was, or begin the run anew"
             raise unusable(self.path, f"an input cannot be had: {error}", hint) from None
@@ -104,9 +104,9 @@ class Journal:
 
         Raises `InputError` where its outcome is not in question.
         """
-        unknown = {name for name, effect in self._begun().items() if not effect.done}
+        unknown = self._in_question()
         if instance not in unknown:
-            known = ", ".join(f"`{name}`" for name in sorted(unknown)) or "there is none"
+            known = ", ".join(f"`{name}`" for name in unknown) or "there is none"
             raise unusable(self.path, f"the outcome of `{instance}` is not in question: {known}")
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -116,10 +116,10 @@ class Journal:
                 connection.execute(_RESULT, (instance, text, None))
             connection.execute("COMMIT")
 
-    def _begun(self) -> dict[str, Begun]:
+    def _in_question(self) -> list[str]:
         with reading(self.path) as connection:
-            rows = connection.execute("SELECT instance, state, why FROM effect")
-            return {instance: Begun(state == "done", why) for instance, state, why in rows}
+            query = "SELECT instance FROM effect WHERE state <> 'done' ORDER BY instance"
+            return [instance for (instance,) in connection.execute(query)]
 
     # ---- the run
 
@@ -128,9 +128,11 @@ class Journal:
         self._writer = Writer(self.path, asyncio.get_running_loop())
         if not self.resumed:
             return
-        self._effects = self._begun()
         self._reader = sqlite3.connect(self.path, isolation_level=None)
         (self._left,) = self._reader.execute("SELECT count(*) FROM step").fetchone()
+        (self._has_effects,) = self._reader.execute(
+            "SELECT EXISTS (SELECT 1 FROM effect)"
+        ).fetchone()
         rows = self._reader.execute("SELECT DISTINCT instance FROM part")
         self._parts = {instance for (instance,) in rows}
 
@@ -169,7 +171,12 @@ class Journal:
 
     def begun(self, call: Submit) -> Begun | None:
         """Return what is known of an effect that began before, None where it did not."""
-        return self._effects.get(call.instance)
+        if not self._has_effects or self._reader is None:
+            return None
+        row = self._reader.execute(
+            "SELECT state, why FROM effect WHERE instance = ?", (call.instance,)
+        ).fetchone()
+        return None if row is None else Begun(row[0] == "done", row[1])
 
     def keep(self, call: Submit, value: Any, usage: Usage | None, then: Then) -> None:
         """Write down that a call is completed; `then` is told when that is safe."""
@@ -333,5 +340,5 @@ def resume(path: Path) -> Journal:
 
 
 def inputs_digest(inputs: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of inputs; where media are kept does not matter."""
-    return digest({name: inputs[name] for name in sorted(inputs)})
+    """Return the SHA-256 of inputs; where media and lists are kept does not matter."""
+    return digest({name: digest(inputs[name]) for name in sorted(inputs)})
