@@ -17,6 +17,7 @@ from ..ir.diagnostics import Diagnostic, InputError
 from .render import render, summary
 
 _MAX_SHOWN = 4 << 20  # a bigger file is not read again only to quote a line of it
+_MOST_SHOWN = 200  # findings of one report: nobody reads more, and a document has them all
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -50,10 +51,11 @@ class Output:
         self.kept += found
         if self.as_json:
             return
-        for diagnostic in found:
+        for diagnostic in found[:_MOST_SHOWN]:
             self.aside(render(diagnostic, self.lines) + "\n")
         if len(found) > 1:
-            self.aside(f"found {summary(found)}")
+            cut = f"; these are the first {_MOST_SHOWN}" if len(found) > _MOST_SHOWN else ""
+            self.aside(f"found {summary(found)}{cut}")
 
     def result(self, text: str, document: Mapping[str, Any]) -> None:
         """Print a command's result: the text, or the document with the findings kept so far."""

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from .toml_places import Place, line_column, line_starts, scan
 
 MAX_BYTES = 4_000_000  # far above any file a person writes
 MAX_INTEGER = 2**63 - 1
+MAX_FINDINGS = 200  # of one file against its schema
 MAX_KEY_PARTS = 64  # `tomllib` takes the square of a key's parts, and worse
 _LONG_KEY = re.compile(
     r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
@@ -103,10 +105,11 @@ EXAMPLES = {"bytes": "80 GB", "bytes/s": "2039 GB / s", "USD/s": "$27.20 / h", "
 def load_toml(path: Path, schema: str) -> TomlSource:
     """Read a user's TOML file and check it against one of the published schemas.
 
-    `schema` names a file of `targets/schemas`. Raises InputError with every finding.
+    `schema` names a file of `targets/schemas`. Raises InputError with the first findings.
     """
     source = parse_toml(read_text(path), str(path))
-    findings = (*_violations(source, load_schema(schema)), *_bad_numbers(source, (), source.data))
+    wrong = chain(_violations(source, load_schema(schema)), _bad_numbers(source, (), source.data))
+    findings = tuple(islice(wrong, MAX_FINDINGS))
     if findings:
         raise InputError(findings)
     return source

@@ -37,6 +37,14 @@ def test_several_findings_are_counted(mkb: Mkb, tmp_path: Path) -> None:
     assert "found 2 errors" in mkb("check", "a.mkb", exit_code=1).stderr
 
 
+def test_of_hundreds_of_findings_the_first_are_shown(mkb: Mkb, tmp_path: Path) -> None:
+    lines = "".join(f" x{n} = y{n}\n" for n in range(300))
+    (tmp_path / "a.mkb").write_text(f"workflow a() -> Int {{\n{lines} return 1 }}")
+    said = mkb("check", "a.mkb", exit_code=1).stderr
+    assert said.count("error[unknown-name]") == 200
+    assert "found 300 errors; these are the first 200" in said
+
+
 def test_sources_that_are_no_text(mkb_json: MkbJson, tmp_path: Path) -> None:
     wrong = {
         "nul.mkb": b"workflow\0",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from murakkab.ir.diagnostics import InputError
-from murakkab.targets.toml_source import load_toml, parse_toml, shipped_toml
+from murakkab.targets.toml_source import MAX_FINDINGS, load_toml, parse_toml, shipped_toml
 
 TEXT = '''\
 name = "x" # a comment with [brackets] = "and quotes"
@@ -132,6 +132,13 @@ def test_a_file_of_many_megabytes_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "#" * 5_000_000)
     with pytest.raises(InputError, match="more than 4000000 bytes"):
         load_toml(path, "cluster")
+
+
+def test_the_first_of_many_findings_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path, 'name = "x"\npool = []\n' + "".join(f"k{n} = 1\n" for n in range(999)))
+    with pytest.raises(InputError) as caught:
+        load_toml(path, "cluster")
+    assert len(caught.value.diagnostics) == MAX_FINDINGS
 
 
 def test_windows_line_ends_do_not_shift_places(tmp_path: Path) -> None:
