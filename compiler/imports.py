@@ -143,7 +143,8 @@ class _Loader:
         assert self.root is not None
         try:
             real = (folder / name).resolve()
-        except (OSError, ValueError, RuntimeError):  # a NUL, or a loop of symbolic links
+            real.exists()
+        except (OSError, ValueError, RuntimeError):  # a NUL, too long, a loop of symbolic links
             real = folder / "\N{REPLACEMENT CHARACTER}"
         if PurePosixPath(wanted).is_absolute() or not real.is_relative_to(self.root):
             self.findings.error(
