@@ -38,7 +38,8 @@ class ResultLines:
         try:
             if path.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
-            descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._part, flags, 0o666)
             self._file = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
         except OSError as error:
             message = f"cannot write `{path}`: {(error.strerror or str(error)).lower()}"
