@@ -76,9 +76,9 @@ _BRACKETS = (
     *((b"not ", b""), (b"-", b""), (b"optional ", b""), (b"1+(", b")"), (b'"', b'"'), (b"a.", b"")),
     *((b"if a {", b"}"), (b"for x in [", b"] {}"), (b"? ", b""), (b"a ?? ", b""), (b"{a=", b"}")),
 )
-_DEPTHS = (2, 10, 70, 130, 310, 1100, 4000, 15000)
+_DEPTHS = (2, 2, 3, 10, 30, 70, 130, 130, 310, 310, 1100, 4000, 15000)
 _DEEPEST = 400  # levels of JSON: its encoder recurses, so what is deeper is made of text (`_nest`)
-_TIMES = (2, 3, 10, 100, 2000)
+_TIMES = (2, 2, 3, 3, 10, 10, 30, 100, 2000)  # large inputs are slow: most are small
 
 
 class Mutator:

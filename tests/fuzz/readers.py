@@ -84,7 +84,7 @@ def _shown(found: Sequence[Diagnostic], data: bytes) -> None:
     """Show diagnostics as `mkb` does: for people, and as JSON."""
     assert found, "an error without a finding"
     lines = data.decode("utf-8-sig", "replace").split("\n")
-    for one in found[:20]:
+    for one in found[:5]:
         text = render(one, lambda file: lines)
         assert safe(text.replace("\x1b", "")) == text.replace("\x1b", ""), "an unsafe character"
         json.dumps(one.as_dict())

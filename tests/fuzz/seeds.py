@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "benchmarks" / "osdi26" / "data" / "study.toml"
 _CLUSTERS = ROOT / "examples" / "clusters"
 _COMPOSED = "compositions"
-_MOST = 4000  # bytes of a seed: small ones are read more often in the same time
+_MOST = 2500  # bytes of a seed: small ones are read more often in the same time
 
 MANY_KINDS = """
 type Part = { name: Text, at: Float?, tags: ["a" | "b"], raw: Json, seen: Bool, n: Int }
