@@ -17,6 +17,7 @@ from ..ir.diagnostics import Diagnostic, InputError
 from .render import render, summary
 
 _MAX_SHOWN = 4 << 20  # a bigger file is not read again only to quote a line of it
+_MOST_READ = 256 << 20  # bytes of an input; devices have no end
 _MOST_SHOWN = 200  # findings of one report: nobody reads more, and a document has them all
 _PACKAGE = Path(__file__).parent.parent
 
@@ -133,7 +134,10 @@ def read_input(name: str, output: Output) -> str:
         if name == "-":
             output.sources["<stdin>"] = sys.stdin.read()
             return output.sources["<stdin>"]
-        return Path(name).read_bytes().decode("utf-8-sig")
+        with open(name, "rb") as file:
+            content = file.read(_MOST_READ + 1)
+        if len(content) <= _MOST_READ:
+            return content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(Diagnostic("no-such-file", f"there is no file `{name}`")) from error
     except (OSError, ValueError) as error:
@@ -141,3 +145,5 @@ def read_input(name: str, output: Output) -> str:
         reason = strerror.lower() if strerror else "it is not UTF-8 text"
         message = f"cannot read `{name}`: {reason}"
         raise InputError(Diagnostic("unreadable-file", message)) from error
+    message = f"cannot read `{name}`: it has more than {_MOST_READ >> 20} MiB"
+    raise InputError(Diagnostic("unreadable-file", message))
