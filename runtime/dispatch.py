@@ -14,6 +14,7 @@ from .backoff import wait_s
 from .clock import Clock, Timer
 from .engine_lane import EngineLane
 from .journal.keeping import in_question, intended, is_untouched, write_down
+from .journal.restoring import Restoring
 from .messages import (
     Cancel,
     Command,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # How long calls at work may take to end once another step has failed the run.
 _GRACE_S = 10.0
-_RESTORED_AT_ONCE = 256  # calls answered from a journal before others have a turn
+_NOT_RECORDED = "what it returned cannot be recorded: {}"
 
 
 class Dispatcher:
@@ -75,7 +76,8 @@ class Dispatcher:
         self._id = journal.header.id if journal is not None else os.urandom(16).hex()
         self._commands: deque[Command] = deque()
         self._obeying = False
-        self._restored: deque[tuple[Submit, Restored]] = deque()
+        self._restoring = Restoring(self._restore_call, self._broken)
+        self._ending: set[int] = set()  # have ended, which is being written down, or is restored
         self._engines = engines
         self._sharing: dict[int, list[EngineLane]] = {}
         for step in program.steps:
@@ -175,9 +177,8 @@ class Dispatcher:
         """Answer a call from the journal, and return None, or what is left of it to be done."""
         found = journal.restored(call)
         if found is not None:
-            if not self._restored:
-                asyncio.get_running_loop().call_soon(self._restore)
-            self._restored.append((call, found))
+            self._restoring.add(call, found)
+            self._ending.add(call.id)
             return None
         begun = journal.begun(call) if not call.step.repeatable else None
         if begun is not None:
@@ -191,22 +192,20 @@ class Dispatcher:
         self._obey(self._state.apply(Partial(call.id, items)))
         return call._replace(given=tuple(items))
 
-    def _restore(self) -> None:
-        """Give the state machine what the journal has, a stretch at a time: others have turns."""
+    def _restore_call(self, call: Submit, found: Restored) -> None:
         at_s = self._clock.now() - self._began_s
-        for _ in range(min(len(self._restored), _RESTORED_AT_ONCE)):
-            call, found = self._restored.popleft()
-            engine = self._engines[call.step.engine or ""]
-            event = Completed(call.id, found.value)
-            if self._spending is not None:
-                self._spending.add(call.step.name, found.usage, completed=True)
-            self._recorder.restored(call, engine.name, at_s, event)
-            self._observers.restored(call, engine.name, at_s)
-            self._obey(self._state.apply(event))
-        if self._restored:
-            asyncio.get_running_loop().call_soon(self._restore)
-        if self._state.closing:
-            self._wind_up()
+        engine = self._engines[call.step.engine or ""]
+        if self._spending is not None:
+            self._spending.add(call.step.name, found.usage, completed=True)
+        done = Completed(call.id, found.value)
+        event: Completed | Failed = done
+        try:
+            self._recorder.restored(call, engine.name, at_s, done)
+        except OSError as error:
+            event = Failed(call.id, _NOT_RECORDED.format(error), False)
+        self._observers.restored(call, engine.name, at_s)
+        self._ending.discard(call.id)
+        self._take(event)
 
     def _retire(self, command: Retired) -> None:
         for step in command.steps:
@@ -217,6 +216,8 @@ class Dispatcher:
 
     def _cancel(self, command: Cancel) -> None:
         call, engine = command.id, self._engines[command.step.engine or ""]
+        if call in self._ending:
+            return  # the state machine hears of it, and knows that it is not wanted
         if call in self._at_work:
             self._cancelled.add(call)
             self._at_work[call][0].cancel()
@@ -340,7 +341,7 @@ class Dispatcher:
         try:
             self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
         except OSError as error:  # a medium that is not there, a full disk
-            event = Failed(call.id, f"what it returned cannot be recorded: {error}", False)
+            event = Failed(call.id, _NOT_RECORDED.format(error), False)
             self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
         what = None if type(event) is Completed else class_of(future, timed_out=timed_out)
         settle = partial(self._settle, engine, call, ended_s, what)
@@ -348,6 +349,7 @@ class Dispatcher:
             settle(event)
         else:
             lost = is_untouched(future)
+            self._ending.add(call.id)
             write_down(self._journal, call, event, usage, self._guarded(settle), lost)
         self._launch_waiting(engine)
 
@@ -371,6 +373,7 @@ class Dispatcher:
         event: Completed | Failed | Dropped,
     ) -> None:
         """Tell the state machine how a call ended, and everybody else; do what follows."""
+        self._ending.discard(call.id)
         failures = self._state.failures
         commands = self._state.apply(event)
         counts = self._state.failures > failures

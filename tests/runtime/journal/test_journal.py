@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,17 @@ def tell(x, *, idempotency_key=None):
 INPUTS = {"xs": [1, 2, 3, 4]}
 
 
-def project(folder: Path, source: str, code: str, **names: str) -> tuple[Plan, Library]:
+def project(
+    folder: Path, source: str, code: str, passes: str | None = None, **names: str
+) -> tuple[Plan, Library]:
     """Return a plan and its library: the executors of `names`, with more lines for each."""
     (folder / "w.mkb").write_text(source)
     (folder / "code.py").write_text(code)
     path = folder / "library.toml"
     path.write_text("\n".join(ENTRY.format(name=n, more=more) for n, more in names.items()))
-    request = Request(source=folder / "w.mkb", target="local", libraries=(path,), level=0)
+    request = Request(
+        source=folder / "w.mkb", target="local", libraries=(path,), level=0, passes=passes
+    )
     plan = compile_workflow(request).plan
     return plan, load_named(plan.executors(), (path,))
 
@@ -398,3 +403,36 @@ def test_a_list_that_was_being_written_goes_on_behind_the_items_it_had(tmp_path:
     assert go(again, resume(path)).value == [10, 20, 30, 70, 80]
     assert again.given == [(1, 2, 3)]
     assert set(again.worked) <= {3, 7, 8}  # at most the last one was not written down
+
+
+BRANCHES = """task is_hard(x: Int) -> Bool "Takes longest."
+task one(x: Int) -> Int "One way."
+task other(x: Int) -> Int "Another."
+
+workflow w(xs: [Int]) -> [Int] {
+    done = for x in xs { yield if is_hard(x) { yield one(x) } else { yield other(x) } }
+    return done
+}
+"""
+BRANCHES_CODE = """
+import time
+def is_hard(x):
+    time.sleep(0.05)
+    return x % 2 == 0
+def one(x):
+    return x
+def other(x):
+    return -x
+"""
+
+
+def test_branches_that_ran_ahead_are_given_up_again(tmp_path: Path) -> None:
+    passes = 'bind,speculate,place{policy="reference"}'
+    names = {"is_hard": "", "one": "", "other": ""}
+    plan, library = project(tmp_path, BRANCHES, BRANCHES_CODE, passes, **names)
+    path, given = tmp_path / "run.db", {"xs": list(range(6))}
+    for make in (partial(begin, path, plan, given), partial(resume, path)):
+        done = asyncio.run(run_plan(plan, given, library=library, journal=make()))
+        assert done.value == [0, -1, 2, -3, 4, -5]
+    steps = {step["step"]: step for step in done.record.document["steps"]}
+    assert sum(step["calls"] for step in steps.values()) > 12  # both branches did run
