@@ -36,14 +36,11 @@ class ResultLines:
         self._digest = ListDigest()
         self._part = path.with_name(path.name + ".part")
         try:
-            if path.is_dir():
-                raise IsADirectoryError(0, "it is a folder")
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self._part, flags, 0o666)
             self._file = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
         except OSError as error:
-            message = f"cannot write `{path}`: {(error.strerror or str(error)).lower()}"
-            raise InputError(Diagnostic("unwritable-file", message)) from None
+            raise _unwritable(path, (error.strerror or str(error)).lower()) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -93,9 +90,10 @@ class ResultLines:
 
 
 def refuse_unfit(workflow: Workflow, inputs: Mapping[str, Any], path: Path) -> None:
-    """Raise `InputError` where a workflow's result is no list, or would take an input's place.
+    """Raise `InputError` where a workflow's result cannot go to a file, before it is begun.
 
-    A run that is taken up reads its inputs again.
+    It is no list, there is no such folder, or an input stands there, which is read again when the
+    run is taken up.
     """
     if not isinstance(workflow.result, ListOf):
         wanted = "only a list is written to a file"
@@ -106,6 +104,14 @@ def refuse_unfit(workflow: Workflow, inputs: Mapping[str, Any], path: Path) -> N
         if isinstance(value, ListFile) and Path(value.path).resolve() == path.resolve():
             message = f"the results would take the place of input `{name}`: `{path}`"
             raise InputError(Diagnostic("results-in-use", message, help="name another file"))
+    if path.is_dir():
+        raise _unwritable(path, "it is a folder")
+    if not path.parent.is_dir():
+        raise _unwritable(path, f"there is no folder `{path.parent}`")
+
+
+def _unwritable(path: Path, why: str) -> InputError:
+    return InputError(Diagnostic("unwritable-file", f"cannot write `{path}`: {why}"))
 
 
 def lines_of(
