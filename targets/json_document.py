@@ -66,7 +66,8 @@ def built(kind: Any, value: Any) -> Any:
         return tuple(built(k, v) for k, v in zip(kinds, value, strict=True))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {k: _frozen(v) for k, v in value.items()}
-    return float(value) if kind is float else value
+    # to JSON Schema, `1.0` is an integer
+    return kind(value) if kind in (int, float) else value
 
 
 @cache
