@@ -8,7 +8,9 @@ from typing import Literal, NamedTuple
 
 from ..targets.plan import Plan
 
-EventKind = Literal["started", "completed", "failed", "retried", "cancelled", "restored"]
+_FAILURES_KEPT = 100  # a run that goes on without what fails may have a million
+Known = Literal["restored", "cached"]
+EventKind = Literal["started", "completed", "failed", "retried", "cancelled"] | Known
 
 
 class RunEvent(NamedTuple):
@@ -16,7 +18,7 @@ class RunEvent(NamedTuple):
 
     `items` is the length of a completed list; `reason` says why an attempt failed. A call is
     `cancelled` where its result is not wanted, or the run is ending, and `restored` where the
-    journal that a run goes on with had its result.
+    journal that a run goes on with had its result, `cached` where the cache had it.
     """
 
     kind: EventKind
@@ -57,7 +59,7 @@ class Progress:
     """Where a run stands: calls done, running and expected, list items made, seconds.
 
     `expected` starts as the plan's estimate and never falls behind what was really begun; calls
-    that were cancelled are no longer expected.
+    that were cancelled are no longer expected. `failures` are the first that there were.
     `remaining_s` is None until something is done.
     """
 
@@ -86,7 +88,7 @@ class ProgressTracker:
         """Take one event."""
         if event.kind == "started":
             self._begun += event.attempt == 1
-        elif event.kind == "restored":
+        elif event.kind in ("restored", "cached"):
             self._begun += 1
             self._done += 1
         elif event.kind == "completed":
@@ -98,7 +100,8 @@ class ProgressTracker:
             self._cancelled += 1
         else:
             self._failed += 1
-            self._failures.append(f"{event.instance}: {event.reason}")
+            if len(self._failures) < _FAILURES_KEPT:
+                self._failures.append(f"{event.instance}: {event.reason}")
 
     def snapshot(self, elapsed_s: float) -> Progress:
         """Return where the run stands `elapsed_s` seconds after its start.
