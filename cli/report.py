@@ -52,6 +52,7 @@ def _step(step: Mapping[str, Any]) -> list[str]:
     if executor is None:
         return [safe(name), "left out", *[""] * 6]
     calls, attempts = step["calls"], step["attempts"]
+    known = step.get("restored", 0) + step.get("cached", 0)
     each = figures.seconds(step["busy_s"] / attempts) if attempts else ""
     return [
         safe(name),
@@ -60,7 +61,7 @@ def _step(step: Mapping[str, Any]) -> list[str]:
         str(step["items"] or ""),
         each,
         figures.seconds(step["predicted"]["call_s"]["p50"]),
-        str(attempts - (calls - step.get("restored", 0)) or ""),
+        str(attempts - (calls - known) or ""),
         str(step["failed"] or ""),
     ]
 

@@ -44,6 +44,7 @@ from .state import Limits, RunState
 from .tracing import RunTrace
 
 if TYPE_CHECKING:
+    from .cache.recalling import Recalling
     from .journal.journal import Journal, Restored
 
 T = TypeVar("T")
@@ -67,12 +68,14 @@ class Dispatcher:
         journal: Journal | None = None,
         spending: Spending | None = None,
         results: ResultLines | None = None,
+        recalling: Recalling | None = None,
     ) -> None:
         """Prepare a run; the engines' workers have been started, and the journal is open."""
         self._state = RunState(program, limits)
         self._results = results
         self._journal = journal
         self._spending = spending
+        self._recalling = recalling
         self._id = journal.header.id if journal is not None else os.urandom(16).hex()
         self._commands: deque[Command] = deque()
         self._obeying = False
@@ -167,6 +170,10 @@ class Dispatcher:
             if earlier is None:
                 return
             call = earlier
+        if self._recalling is None or not self._recalling.ask(call, self._go_on, self._broken):
+            self._line_up(call)
+
+    def _line_up(self, call: Submit) -> None:
         engine = self._engines[call.step.engine or ""]
         if engine.free:
             self._launch(engine, call)
@@ -192,18 +199,39 @@ class Dispatcher:
         self._obey(self._state.apply(Partial(call.id, items)))
         return call._replace(given=tuple(items))
 
+    def _go_on(self, call: Submit, found: Restored | None) -> None:
+        """Go on with a call that the cache was asked for; a journal keeps what was found too."""
+        if found is None and self._state.closing:
+            self._take(Dropped(call.id))
+        elif found is None:
+            self._line_up(call)
+        elif self._journal is None:
+            self._ending.add(call.id)
+            self._restoring.add(call, found)
+        else:
+            self._ending.add(call.id)
+            give = self._guarded(partial(self._given, call, found))
+            write_down(self._journal, call, Completed(call.id, found.value), None, give, False)
+
+    def _given(self, call: Submit, found: Restored, event: Completed | Failed | Dropped) -> None:
+        if type(event) is Completed:
+            self._restoring.add(call, found)
+        else:
+            engine, at_s = self._engines[call.step.engine or ""], self._clock.now() - self._began_s
+            self._settle(engine, call, at_s, "_OTHER", event)
+
     def _restore_call(self, call: Submit, found: Restored) -> None:
         at_s = self._clock.now() - self._began_s
         engine = self._engines[call.step.engine or ""]
-        if self._spending is not None:
+        if self._spending is not None and found.how == "restored":
             self._spending.add(call.step.name, found.usage, completed=True)
         done = Completed(call.id, found.value)
         event: Completed | Failed = done
         try:
-            self._recorder.restored(call, engine.name, at_s, done)
+            self._recorder.restored(call, engine.name, at_s, done, found.how)
         except OSError as error:
             event = Failed(call.id, _NOT_RECORDED.format(error), False)
-        self._observers.restored(call, engine.name, at_s)
+        self._observers.restored(call, engine.name, at_s, found.how)
         self._ending.discard(call.id)
         self._take(event)
 
@@ -218,6 +246,9 @@ class Dispatcher:
         call, engine = command.id, self._engines[command.step.engine or ""]
         if call in self._ending:
             return  # the state machine hears of it, and knows that it is not wanted
+        if self._recalling is not None and self._recalling.give_up(call):
+            self._obey(self._state.apply(Dropped(call)))
+            return
         if call in self._at_work:
             self._cancelled.add(call)
             self._at_work[call][0].cancel()
@@ -343,6 +374,8 @@ class Dispatcher:
         except OSError as error:  # a medium that is not there, a full disk
             event = Failed(call.id, _NOT_RECORDED.format(error), False)
             self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
+        if self._recalling is not None and type(event) is Completed:
+            self._recalling.keep(call, event.value)
         what = None if type(event) is Completed else class_of(future, timed_out=timed_out)
         settle = partial(self._settle, engine, call, ended_s, what)
         if self._journal is None:

@@ -33,6 +33,7 @@ from .values import check_value
 from .worker import Seats, WorkerFactory
 
 if TYPE_CHECKING:
+    from .cache.recalling import Cache, Recalling
     from .journal.journal import Journal
     from .kept import KeptWorkers
 
@@ -75,6 +76,7 @@ async def run_plan(
     bounds: Bounds = UNBOUNDED,
     keep_going: bool = False,
     results: Path | None = None,
+    cache: Cache | None = None,
 ) -> RunResult:
     """Run a plan on values of its workflow's parameters, by name.
 
@@ -86,7 +88,8 @@ async def run_plan(
     plan and these inputs; it is closed when this returns or raises `RunError`. `bounds` end the run
     before it uses up more. With `keep_going`, items of a `for` that fail are left out. A result
     that is a list goes to the JSON Lines file `results`, where one is named, and the value is then
-    a `ListFile`: with an input that is `JsonLines`, memory does not grow with the list.
+    a `ListFile`: with an input that is `JsonLines`, memory does not grow with the list. What
+    `cache` has is not done again, and what it may keep goes there; it needs the real workers.
     Raises `InputError` where the plan cannot be run here, `RunError` where inputs do not fit, or
     the run fails or is interrupted.
     """
@@ -94,7 +97,8 @@ async def run_plan(
     workflow = module.sole()
     values = bind_inputs(workflow, inputs)
     executors = plan_executors(plan, library) if workers is None else {}
-    fleet = Fleet(plan, executors, serving if serving is not None else Serving())
+    serving = serving if serving is not None else Serving()
+    fleet = Fleet(plan, executors, serving)
     factories = workers if workers is not None else _factories(plan, fleet, kept)
     idempotent = [e.name for e in executors.values() if e.idempotent]
     engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
@@ -111,6 +115,7 @@ async def run_plan(
         taking = lines_of(workflow, inputs, results, recorder.keep_media)
     window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
     limits = Limits(window=window, repeats=window, keep_going=keep_going)
+    recalling = _recalling(cache, plan, executors, serving) if cache is not None else None
     spans: AbstractContextManager[RunTrace | None] = nullcontext()
     if tracing is not None:
         spans = tracing.run(plan.workflow, plan.target, recorder.plan_sha256, clock.now)
@@ -130,6 +135,7 @@ async def run_plan(
                 journal,
                 spending,
                 taking,
+                recalling,
             )
             interrupt = partial(dispatcher.interrupt, on_interrupt)
             with listen(interrupt):
@@ -153,6 +159,8 @@ async def run_plan(
         finally:
             if taking is not None:
                 taking.leave()
+            if recalling is not None:
+                await recalling.close()
             if journal is not None:
                 journal.close(ended, why)
 
@@ -181,6 +189,17 @@ async def _carry_out(
         await asyncio.gather(*(engine.worker.stop() for engine in engines.values()))
         await fleet.close()
         recorder.engines(fleet.report(), fleet.gpus())
+
+
+def _recalling(
+    cache: Cache, plan: Plan, executors: Mapping[str, Executor], serving: Serving
+) -> Recalling:
+    from .cache.key import Surroundings
+    from .cache.recalling import Recalling
+
+    engines = {engine.name: engine for engine in plan.engines}
+    met = Surroundings(engines, executors, serving.endpoints, serving.environ)
+    return Recalling(cache, met)
 
 
 def _factories(plan: Plan, fleet: Fleet, kept: KeptWorkers | None) -> dict[str, WorkerFactory]:

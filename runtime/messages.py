@@ -15,6 +15,7 @@ class Submit(NamedTuple):
 
     `given` are the items that earlier attempts at a list have handed over: the list begins so.
     An effect has a `key`, the same at every attempt, by which its receiver knows a repetition.
+    `digest` is what the cache is to keep its result under, empty where it is not to.
     """
 
     id: int
@@ -24,6 +25,7 @@ class Submit(NamedTuple):
     attempt: int
     given: tuple[Any, ...] = ()
     key: str = ""
+    digest: str = ""
 
 
 class Retry(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import CallFailed
 from .messages import Command, Completed, Dropped, Failed, Retry, Submit
-from .progress import EventKind, OnEvent, RunEvent
+from .progress import EventKind, Known, OnEvent, RunEvent
 from .tracing import RunTrace
 
 
@@ -25,9 +25,9 @@ class Observers:
         if self._trace is not None:
             self._trace.begin(call, now_s)
 
-    def restored(self, call: Submit, engine: str, at_s: float) -> None:
-        """Tell that a call was done by an earlier run, whose journal this one goes on with."""
-        self._tell("restored", at_s, call, engine)
+    def restored(self, call: Submit, engine: str, at_s: float, how: Known) -> None:
+        """Tell that a call was done by an earlier run, and how its result is known."""
+        self._tell(how, at_s, call, engine)
 
     def ended(
         self,

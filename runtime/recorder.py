@@ -18,6 +18,7 @@ from .media import Media
 from .messages import Completed, Dropped, Failed, Submit
 from .nvml import EnergyShares, GpuUse, share_by_tokens
 from .power import CpuEnergy, cpu_energy
+from .progress import Known
 from .record import SCHEMA, values_folder
 from .values import canonical, digest_encoded, encode
 from .worker import Usage
@@ -33,6 +34,7 @@ class _Tally:
 
     calls: int = 0
     restored: int = 0
+    cached: int = 0
     failed: int = 0
     cancelled: int = 0
     cancelled_s: float = 0.0
@@ -123,8 +125,10 @@ class Recorder:
             self._sampled_s = ended_s
             self._energy.sample()
 
-    def restored(self, call: Submit, engine: str, at_s: float, event: Completed) -> None:
-        """Note a call that an earlier run has done, whose journal this one goes on with."""
+    def restored(
+        self, call: Submit, engine: str, at_s: float, event: Completed, how: Known
+    ) -> None:
+        """Note a call that an earlier run has done, known from the journal or the cache."""
         if self._calls is not None:
             line = {
                 "instance": call.instance,
@@ -134,12 +138,13 @@ class Recorder:
                 "start_s": round(at_s, 6),
                 "end_s": round(at_s, 6),
                 "result": self._kept(event.value),
-                "restored": True,
+                how: True,
             }
             self._calls.write(_LINE(line) + "\n")
         tally = self._steps.setdefault(call.step.name, _Tally())
         tally.calls += 1
-        tally.restored += 1
+        tally.restored += how == "restored"
+        tally.cached += how == "cached"
         tally.items += len(event.value) if isinstance(event.value, list) else 0
 
     def _write_call(
@@ -246,6 +251,7 @@ class Recorder:
             "failed": tally.failed,
             "cancelled": tally.cancelled,
             **({"restored": tally.restored} if tally.restored else {}),
+            **({"cached": tally.cached} if tally.cached else {}),
             "items": tally.items,
             "start_s": tally.start_s,
             "end_s": tally.end_s,

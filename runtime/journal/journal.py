@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from ...targets.plan import Plan, plan_from_json
 from ..messages import Submit
+from ..progress import Known
 from ..values import digest
 from ..worker import Usage
 from . import codec
@@ -42,10 +43,14 @@ _CLOSE = "UPDATE run SET state = ?, why = ?"
 
 
 class Restored(NamedTuple):
-    """A call that was completed before: its value, and what it consumed then."""
+    """A call that was completed before: its value, and what it consumed then.
+
+    It was `restored` from the journal, or `cached` by another run, which paid for it.
+    """
 
     value: Any
     usage: Usage | None
+    how: Known = "restored"
 
 
 @dataclass(frozen=True, slots=True)
