@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from murakkab.ir.reader import read_module
-from murakkab.runtime.messages import Completed, Fail, Finish, HandOn, NotTaken, Submit
+from murakkab.runtime.messages import Completed, Fail, Failed, Finish, HandOn, NotTaken, Submit
 from murakkab.runtime.program import compile_program
 from murakkab.runtime.state import Limits, RunState
 
@@ -40,7 +40,7 @@ CALL = "%{0} = invoke @list(%n) $AT : [Int]"
 FORMS = {"map": MAP, "filter": FILTER, "effect": EFFECT, "if": EITHER, "call": CALL}
 
 
-def state_of(*forms: str) -> RunState:
+def state_of(*forms: str, keep_going: bool = False) -> RunState:
     """Return a run of lists, each made of the one before in one of the `FORMS`."""
     names = ["xs", *"abcd"]
     ops = [FORMS[form].format(names[n + 1], names[n]) for n, form in enumerate(forms)]
@@ -50,7 +50,8 @@ def state_of(*forms: str) -> RunState:
         + "\n}\n"
     )
     module = read_module(TASKS + text.replace("$AT", AT), "test.mkir")
-    return RunState(compile_program(module, handed_on=True), Limits(window=WINDOW))
+    limits = Limits(window=WINDOW, keep_going=keep_going)
+    return RunState(compile_program(module, handed_on=True), limits)
 
 
 class Taker:
@@ -81,6 +82,10 @@ class Taker:
         if call.step.task.name == "list":
             made = list(range(made))
         self.take(self.state.apply(Completed(call.id, made)))
+
+    def fail(self, instance: str) -> None:
+        call = self.open.pop(instance)
+        self.take(self.state.apply(Failed(call.id, "no", retryable=False)))
 
 
 def expected(forms: list[str], items: list[int], p: bool) -> list[int]:
@@ -130,6 +135,19 @@ def test_nothing_of_a_long_list_is_kept() -> None:
     while hand.end is None:
         hand.complete(next(iter(hand.open)))
     assert state.result is None and hand.end == Finish(None)
+
+
+@given(st.sets(st.integers(0, 19)), st.randoms(use_true_random=False))
+def test_items_that_are_left_out_leave_no_gap(failing: set[int], chance: Any) -> None:
+    hand = Taker(state_of("map", "map", keep_going=True), list(range(20)))
+    while hand.end is None:
+        name = chance.choice(sorted(hand.open))
+        if name.startswith("yb") and hand.open[name].args[0] - 1 in failing:
+            hand.fail(name)
+        else:
+            hand.complete(name)
+    assert hand.taken == [item + 2 for item in range(20) if item not in failing]
+    assert isinstance(hand.end, Finish) and hand.end.lost_items == len(failing)
 
 
 def test_a_result_that_cannot_be_taken_ends_the_run() -> None:
