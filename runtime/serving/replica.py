@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from ..errors import CallFailed
 from .attach import check
@@ -18,6 +19,7 @@ from .metrics import ServerMetrics, read_metrics
 from .server import Server, failure, start_server
 from .sleep import fall_asleep, is_asleep, wake_up
 
+T = TypeVar("T")
 # A server that does not answer for so long hangs; one that is only busy answers.
 HANGS_AFTER_S = 20.0
 
@@ -56,6 +58,32 @@ class Replica:
     first: ServerMetrics | None = None  # of this run
     metrics: ServerMetrics | None = None
     _answered_s: float = 0.0
+    _asking: set[asyncio.Task[Any]] = field(default_factory=set)  # at work on it
+    _abandoned: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    async def answer(self, request: Awaitable[T]) -> T:
+        """Wait for a request to this server; raises `CallFailed` where that is abandoned."""
+        task = asyncio.current_task()
+        assert task is not None  # this is a coroutine
+        self.in_flight += 1
+        self._asking.add(task)
+        try:
+            return await request
+        except asyncio.CancelledError:
+            if task not in self._abandoned or task.uncancel():
+                raise  # whoever asked has given up
+            message = f"the server at `{self.endpoint.url}` answers no more"
+            raise CallFailed(message, retryable=True, kind="connection") from None
+        finally:
+            self.in_flight -= 1
+            self._asking.discard(task)
+            self._abandoned.discard(task)
+
+    def abandon(self) -> None:
+        """Fail the requests at work: a server that hangs, and is not ours to end, keeps them."""
+        self._abandoned |= self._asking
+        for task in self._asking:
+            task.cancel()
 
     async def rise(self) -> None:
         """Make it take calls; raises `CallFailed` where that cannot be."""

@@ -114,6 +114,7 @@ class Replicas:
     async def _revive(self, replica: Replica, why: CallFailed) -> bool:
         """Start a server again, later each time; tell whether that was given up."""
         replica.up = False
+        replica.abandon()
         while replica.restarts < _RESTARTS:
             replica.restarts += 1
             self._on_change(f"restarting ({why.message})")

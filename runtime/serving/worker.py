@@ -170,17 +170,14 @@ class ServedWorker:
         return value
 
     async def _ask(self, call: Submit, offer: Offer | None, replica: Replica) -> Any:
-        replica.in_flight += 1
         try:
-            return await self._asker.ask(replica, call, offer)
+            return await replica.answer(self._asker.ask(replica, call, offer))
         except CallFailed as error:
             if error.kind in ("connection", "cut"):
                 self._replicas.suspect(replica)
             if replica.log is not None and error.retryable:
                 error.message += f" (the server's log is `{replica.log}`)"
             raise
-        finally:
-            replica.in_flight -= 1
 
 
 def _seen(task: asyncio.Task[None]) -> None:

@@ -317,6 +317,30 @@ def test_a_server_that_hangs_is_started_again(
     run(tmp_path, work, [])
 
 
+def test_calls_of_a_kept_server_that_hangs_go_to_the_one_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not this run's to end, so its connections stay open for as long as it hangs."""
+    monkeypatch.setattr(replica, "HANGS_AFTER_S", 0.2)
+    monkeypatch.setattr(client, "_PROBE_S", 0.2)
+
+    async def work(found: Servers) -> None:
+        await found.worker.start()
+        (one,) = found.replicas.all
+        first, kept = server_pid(one), one.server
+        assert kept is not None
+        one.origin, one.server = "warm", None  # as one that another command has started
+        os.kill(first, signal.SIGSTOP)
+        with pytest.raises(CallFailed, match="answers no more") as caught:
+            await found.worker.submit(asking("wait /nowhere"))
+        assert caught.value.retryable and one.in_flight == 0
+        assert await found.pid() != first
+        assert runs(first)
+        await kept.stop()
+
+    run(tmp_path, work, [])
+
+
 def test_servers_that_sleep_are_woken(tmp_path: Path) -> None:
     async def work(found: Servers) -> None:
         await found.worker.start()
