@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -91,6 +92,7 @@ quality = {{ value = 1.0, metric = "m", source = "s" }}
 settings = {{ url = "{url}" }}
 """
 LIBRARY_FLAG = ("--library", "library.toml")
+_GONE_WITHIN_S = 15.0
 _ENGINES = Path(".murakkab/engines")
 # Weights three times as large as usual, so that answers differ between prompts and the likeliest
 # token leads by more than what another batch changes; texts that never end by themselves.
@@ -246,6 +248,16 @@ class Stage:
                 if fields[0] != "Z" and where.is_relative_to(self.folder):
                     found.setdefault(int(fields[3]), []).append(int(entry.name))
         return found
+
+    def left_of_runs(self) -> int:
+        """Return how many processes there are beside kept servers, once those that end have."""
+        until_s = time.monotonic() + _GONE_WITHIN_S
+        while True:
+            kept, sessions = set(self.kept()), self.sessions()
+            left = sum(len(each) for leader, each in sessions.items() if leader not in kept)
+            if not left or time.monotonic() > until_s:
+                return left
+            time.sleep(0.2)
 
     def servers(self) -> list[list[int]]:
         """Return the processes of each server, its keeper's first."""

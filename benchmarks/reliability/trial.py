@@ -22,7 +22,6 @@ from kills import mkb
 from stage import ITEMS, LIBRARY_FLAG, STEPS, Stage, Weather
 
 _STARTS_WITHIN_S = 30.0  # of which a moment is drawn, for servers that are killed while they start
-_GONE_WITHIN_S = 15.0  # processes of what was killed
 _TAKEN_UP_WITHIN_S = 300.0
 
 
@@ -69,7 +68,7 @@ class Trial:
         if code is None:
             found.wrong.append(f"still at work after {trouble.within_s:g} s")
         self._count_calls(found, frozenset())
-        found.left = self._left()
+        found.left = stage.left_of_runs()
         over()
         stage.storm(Weather())
         if trouble.ends and code is not None:
@@ -126,7 +125,7 @@ class Trial:
         run = self._started("--resume", str(self.folder / "run.db"))
         ended = _ended(run, time.monotonic() + _TAKEN_UP_WITHIN_S)
         self._count_calls(found, known)
-        found.left += self._left()
+        found.left += self.stage.left_of_runs()
         return ended
 
     # ---- what is counted
@@ -159,17 +158,6 @@ class Trial:
         found.unlike = sum(rows[text] != self.answers[text] for text in self.answers.keys() & rows)
         if list(rows) != list(self.answers):
             found.wrong.append("the result has other items, or another order")
-
-    def _left(self) -> int:
-        """Return how many processes are left of the run, and of what was killed."""
-        until_s = time.monotonic() + _GONE_WITHIN_S
-        while True:
-            alive = set(self.stage.kept())
-            sessions = self.stage.sessions()
-            left = [p for leader, each in sessions.items() if leader not in alive for p in each]
-            if not left or time.monotonic() > until_s:
-                return len(left)
-            time.sleep(0.2)
 
 
 def _until(true: Callable[[], bool], run: subprocess.Popen[str]) -> None:
