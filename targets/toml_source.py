@@ -232,7 +232,9 @@ def _worded(
             )
             yield source.finding("missing-key", f"{name} has no `{missing}`", path)
         case "type":
-            message = f"{name} must be {_TYPES[str(value)]}, not {_kind(error.instance)}"
+            names = value if isinstance(value, list) else [value]
+            wanted = " or ".join(_TYPES[str(kind)] for kind in names)
+            message = f"{name} must be {wanted}, not {_kind(error.instance)}"
             yield source.finding("wrong-type", message, path)
         case "enum":
             choices = ", ".join(f"`{v}`" for v in value)
