@@ -131,7 +131,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise unusable(path, f"cannot be opened: {error}") from None
     try:
         yield connection
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # what damage looks like to it
         raise unusable(path, f"is not a journal, or is damaged: {error}") from None
     finally:
         connection.close()
@@ -150,7 +150,11 @@ def header_of(connection: sqlite3.Connection, path: Path) -> Header:
     row = connection.execute(f"SELECT {columns} FROM run").fetchone()
     if row is None:
         raise unusable(path, "holds no run")
-    return Header(*row)
+    found = Header(*row)
+    texts = [getattr(found, name) for name in Header.__slots__ if name not in ("why", "resumed")]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(found.resumed, int):
+        raise unusable(path, "is damaged: its header is not as it was written")
+    return found
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:
