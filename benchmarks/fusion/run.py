@@ -1,7 +1,7 @@
 """What fusion, concurrency and substitution give, on real vLLM servers, all sides in one run.
 
-    .venv-vllm/bin/python benchmarks/fusion/run.py [--repeats 5] [--only WORKFLOW ...] [--no-passes]
-        [--docetl PYTHON] [--json FILE]
+    .venv-vllm/bin/python benchmarks/fusion/run.py [--repeats 5] [--one-by-one 3]
+        [--only WORKFLOW ...] [--no-passes] [--docetl PYTHON] [--json FILE]
 
 Two models with random weights, parameters 4 : 1, on one core; clients on the other. Each workflow
 is run as it is written (-O0), optimised (-O2) with the large model alone and with both, in
@@ -29,7 +29,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "typings")]
 
 from corpus import INPUTS  # noqa: E402  # beside this file
-from measure import Sample, Suite  # noqa: E402
+from measure import SEQUENTIAL, Sample, Suite  # noqa: E402
 from report import print_workflow, report  # noqa: E402
 from serving import (  # noqa: E402
     CLIENT_CORE,
@@ -62,9 +62,9 @@ def profile(models: Models, folder: Path) -> tuple[Path, ...]:
 
 
 def measured(
-    suite: Suite, name: str, repeats: int, passes: bool, docetl: str | None
+    suite: Suite, name: str, repeats: int, one_by_one: int, passes: bool, docetl: str | None
 ) -> list[Sample]:
-    """Run every side of a workflow so often, in turns."""
+    """Run every side so often, in turns; one call at a time takes long: that less often."""
     source, inputs = HERE / "workflows" / f"{name}.mkb", INPUTS[name]
     sides = list(suite.sides(source))
     sides += suite.passes(source) if passes else []
@@ -72,6 +72,7 @@ def measured(
     found = []
     for n in range(repeats):
         order = sides[n % len(sides) :] + sides[: n % len(sides)]
+        order = [side for side in order if side.name != SEQUENTIAL or n < one_by_one]
         found += [suite.sample(name, side, inputs) for side in order]
         if docetl is not None and name == "reviews":
             found.append(suite.sample_docetl(docetl))
@@ -83,6 +84,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its servers end with it
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--one-by-one", metavar="N", type=int, default=3, help="repeats of -O0 --sequential (3)"
+    )
     parser.add_argument("--only", nargs="*", choices=list(INPUTS), default=list(INPUTS))
     parser.add_argument("--no-passes", action="store_true", help="leave the passes alone out")
     parser.add_argument("--docetl", metavar="PYTHON", help="a Python that has docetl")
@@ -103,7 +107,12 @@ def main() -> None:
             samples: list[Sample] = []
             for workflow in options.only:
                 found = measured(
-                    suite, workflow, options.repeats, not options.no_passes, options.docetl
+                    suite,
+                    workflow,
+                    options.repeats,
+                    options.one_by_one,
+                    not options.no_passes,
+                    options.docetl,
                 )
                 print_workflow(found, models.parameters)
                 samples += found
