@@ -33,18 +33,22 @@ def bounds(budgets: Sequence[str], deadline: str | None) -> Bounds:
 
     found: dict[str, float] = {}
     for text in budgets:
-        unit, value = _quantity("--budget", text, {"USD": "usd", "J": "joules"}, _FORMS)
+        unit, value = quantity_of_flag("--budget", text, {"USD": "usd", "J": "joules"}, _FORMS)
         if unit in found:
             raise click.UsageError(f"`--budget {text}`: there is one of that kind already")
         found[unit] = value
     if deadline is not None:
         units = {"s": "seconds", "": "seconds"}
-        unit, value = _quantity("--deadline", deadline, units, "`90 s`, `10 min`, `2 h`")
+        unit, value = quantity_of_flag("--deadline", deadline, units, "`90 s`, `10 min`, `2 h`")
         found[unit] = value
     return Bounds(**found)
 
 
-def _quantity(flag: str, text: str, units: dict[str, str], forms: str) -> tuple[str, float]:
+def quantity_of_flag(flag: str, text: str, units: dict[str, str], forms: str) -> tuple[str, float]:
+    """Return the name that `units` have for a quantity's base unit, and its value, at least 0.
+
+    `forms` are examples for the message. Raises click's usage errors.
+    """
     try:
         found = parse_quantity(text)
     except ValueError as error:

@@ -43,7 +43,12 @@ def totals(document: Mapping[str, Any]) -> str:
 def steps(document: Mapping[str, Any]) -> str:
     """Return the steps of a run record as a table: calls, and a call's time beside predicted."""
     rows = [_step(step) for step in document["steps"]]
-    header = ("step", "executor", "calls", "items", "a call", "predicted", "repeated", "failed")
+    header = ["step", "executor", "calls", "items", "a call", "predicted", "repeated", "failed"]
+    for known in ("restored", "cached"):  # calls that were not made: most runs have none
+        if any(step.get(known) for step in document["steps"]):
+            header.append(known)
+            for row, step in zip(rows, document["steps"], strict=True):
+                row.append(str(step.get(known) or ""))
     return table(header, rows, left=2)
 
 

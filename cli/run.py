@@ -18,12 +18,14 @@ import click
 from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from ..targets.endpoint import unusable_url
 from .bounds import bound_flags, bounds
+from .caching import cache, cache_flags
 from .failures import RUN_FAILED
 from .options import common, compile_flags
 from .output import Output
 from .plans import plan_of, refuse_changed_weights
 
 if TYPE_CHECKING:
+    from ..runtime.cache.recalling import Cache
     from ..runtime.driver import RunResult
     from ..runtime.journal.journal import Journal
     from ..runtime.spending import Bounds
@@ -50,6 +52,7 @@ _OF_PLANS = ("--library", "--endpoint")
 )
 @click.option("--keep-going", is_flag=True, help="Leave items of a `for` out that fail.")
 @bound_flags
+@cache_flags
 @compile_flags
 @common
 @click.pass_obj
@@ -69,6 +72,9 @@ def command(
     keep_going: bool,
     budgets: tuple[str, ...],
     deadline: str | None,
+    folder: Path | None,
+    cache_size: str | None,
+    cache_sampled: bool,
     **flags: Any,
 ) -> None:
     """Run a plan or a workflow.
@@ -88,7 +94,8 @@ def command(
     _refuse_contradictions(file, resume, settled, stated)
     given = Given(pairs, inputs_file, record, results)
     most = bounds(budgets, deadline)
-    run = partial(_run, most=most, output=output, keep_going=keep_going)
+    kept = cache(folder, cache_size, output, sampled=cache_sampled)
+    run = partial(_run, most=most, kept=kept, output=output, keep_going=keep_going)
     if dry_run:
         plan = plan_of(str(file), output, flags, of_plans=_OF_PLANS)
         given.values(plan, output, needed=False)
@@ -212,8 +219,10 @@ def _resumed(
     )
 
 
-def _run(prepared: Prepared, most: Bounds, output: Output, *, keep_going: bool) -> None:
-    done = _carried_out(prepared, most, output, keep_going=keep_going)
+def _run(
+    prepared: Prepared, most: Bounds, kept: Cache | None, output: Output, *, keep_going: bool
+) -> None:
+    done = _carried_out(prepared, most, kept, output, keep_going=keep_going)
     from ..runtime.values import encode
     from . import report
 
@@ -254,9 +263,11 @@ def _simulated(plan: Plan) -> bool:
 
 
 def _carried_out(
-    prepared: Prepared, most: Bounds, output: Output, *, keep_going: bool
+    prepared: Prepared, most: Bounds, kept: Cache | None, output: Output, *, keep_going: bool
 ) -> RunResult:
     """Run the plan on its target."""
+    if kept is not None and _simulated(prepared.plan):
+        raise click.UsageError("a simulation has no results to keep: its values are made up")
     from .live import shown_progress
 
     plan, record = prepared.plan, prepared.record
@@ -297,6 +308,7 @@ def _carried_out(
             bounds=most,
             keep_going=keep_going,
             results=prepared.results,
+            cache=kept,
         )
         try:
             return asyncio.run(running)

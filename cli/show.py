@@ -74,7 +74,8 @@ def _step(record: RunRecord, wanted: str, output: Output) -> None:
     parts = [f"step `{name}` with executor `{entry['executor']}`: {called}"]
     for call in calls:
         took = figures.seconds(call["end_s"] - call["start_s"])
-        head = f"{call['instance']}  at {figures.seconds(call['start_s'])}, took {took}"
+        how = next((known for known in ("restored", "cached") if known in call), f"took {took}")
+        head = f"{call['instance']}  at {figures.seconds(call['start_s'])}, {how}"
         if "error" in call:
             parts.append(safe(f"{head}, attempt {call['attempt']} failed: {call['error']}"))
             continue

@@ -6,14 +6,15 @@ import asyncio
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from .backoff import wait_s
 from .clock import Clock, Timer
-from .engine_lane import EngineLane
-from .journal.keeping import in_question, intended, is_untouched, write_down
+from .engine_lane import EngineLane, next_ready
+from .faults import guarded
+from .journal.keeping import in_question, intended, is_untouched, pass_on, write_down
 from .journal.restoring import Restoring
 from .messages import (
     Cancel,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from .cache.recalling import Recalling
     from .journal.journal import Journal, Restored
 
-T = TypeVar("T")
 # How long calls at work may take to end once another step has failed the run.
 _GRACE_S = 10.0
 _NOT_RECORDED = "what it returned cannot be recorded: {}"
@@ -201,34 +201,25 @@ class Dispatcher:
 
     def _go_on(self, call: Submit, found: Restored | None) -> None:
         """Go on with a call that the cache was asked for; a journal keeps what was found too."""
-        if found is None and self._state.closing:
+        if self._state.closing:
             self._take(Dropped(call.id))
         elif found is None:
             self._line_up(call)
-        elif self._journal is None:
-            self._ending.add(call.id)
-            self._restoring.add(call, found)
         else:
             self._ending.add(call.id)
-            give = self._guarded(partial(self._given, call, found))
-            write_down(self._journal, call, Completed(call.id, found.value), None, give, False)
-
-    def _given(self, call: Submit, found: Restored, event: Completed | Failed | Dropped) -> None:
-        if type(event) is Completed:
-            self._restoring.add(call, found)
-        else:
             engine, at_s = self._engines[call.step.engine or ""], self._clock.now() - self._began_s
-            self._settle(engine, call, at_s, "_OTHER", event)
+            fail = guarded(partial(self._settle, engine, call, at_s, "_OTHER"), self._broken)
+            give = partial(self._restoring.add, call, found)
+            pass_on(self._journal, call, found.value, give, fail)
 
     def _restore_call(self, call: Submit, found: Restored) -> None:
         at_s = self._clock.now() - self._began_s
         engine = self._engines[call.step.engine or ""]
         if self._spending is not None and found.how == "restored":
             self._spending.add(call.step.name, found.usage, completed=True)
-        done = Completed(call.id, found.value)
-        event: Completed | Failed = done
+        event: Completed | Failed = Completed(call.id, found.value)
         try:
-            self._recorder.restored(call, engine.name, at_s, done, found.how)
+            self._recorder.restored(call, engine.name, at_s, found.value, found.how)
         except OSError as error:
             event = Failed(call.id, _NOT_RECORDED.format(error), False)
         self._observers.restored(call, engine.name, at_s, found.how)
@@ -246,9 +237,6 @@ class Dispatcher:
         call, engine = command.id, self._engines[command.step.engine or ""]
         if call in self._ending:
             return  # the state machine hears of it, and knows that it is not wanted
-        if self._recalling is not None and self._recalling.give_up(call):
-            self._obey(self._state.apply(Dropped(call)))
-            return
         if call in self._at_work:
             self._cancelled.add(call)
             self._at_work[call][0].cancel()
@@ -256,7 +244,7 @@ class Dispatcher:
         wait = self._waits.pop(call, None)
         if wait is not None:
             wait.cancel()
-        else:
+        elif self._recalling is None or not self._recalling.give_up(call):
             engine.waiting = deque(submit for submit in engine.waiting if submit.id != call)
         self._obey(self._state.apply(Dropped(call)))
 
@@ -307,7 +295,8 @@ class Dispatcher:
         if engine.timeout_s is not None:
             timer = self._clock.later(engine.timeout_s, partial(self._time_out, call.id, future))
         self._at_work[call.id] = (future, timer)
-        future.add_done_callback(partial(self._done, engine, call, started_s))
+        end = partial(self._end_call, engine, call, started_s)
+        future.add_done_callback(guarded(end, self._broken))
 
     def _begun(self, engine: EngineLane, call: Submit) -> asyncio.Future[Any]:
         if call.step.task.effect:
@@ -327,7 +316,8 @@ class Dispatcher:
         if self._journal is None:
             self._take(event)
         else:
-            self._journal.keep_items(call, items, self._guarded(partial(self._take_kept, event)))
+            taken = guarded(partial(self._take_kept, event), self._broken)
+            self._journal.keep_items(call, items, taken)
 
     def _take_kept(self, event: Partial, error: Exception | None) -> None:
         if error is None:  # else what is not written down fails with its call
@@ -336,14 +326,6 @@ class Dispatcher:
     def _time_out(self, call: int, future: asyncio.Future[Any]) -> None:
         self._timed_out.add(call)
         future.cancel()
-
-    def _done(
-        self, engine: EngineLane, call: Submit, started_s: float, future: asyncio.Future[Any]
-    ) -> None:
-        try:
-            self._end_call(engine, call, started_s, future)
-        except Exception as error:
-            self._broken(error)
 
     def _broken(self, error: Exception) -> None:
         """End the run by a fault of this program: else it would hang."""
@@ -383,19 +365,8 @@ class Dispatcher:
         else:
             lost = is_untouched(future)
             self._ending.add(call.id)
-            write_down(self._journal, call, event, usage, self._guarded(settle), lost)
+            write_down(self._journal, call, event, usage, guarded(settle, self._broken), lost)
         self._launch_waiting(engine)
-
-    def _guarded(self, action: Callable[[T], None]) -> Callable[[T], None]:
-        """Return an action whose faults, where nobody waits for it, end the run."""
-
-        def guarded(argument: T) -> None:
-            try:
-                action(argument)
-            except Exception as fault:
-                self._broken(fault)
-
-        return guarded
 
     def _settle(
         self,
@@ -422,12 +393,6 @@ class Dispatcher:
 
     def _launch_waiting(self, engine: EngineLane) -> None:
         """Begin what an engine's free place allows, there or where the same seats are shared."""
-        if engine.seats is None:
-            while engine.waiting and engine.free:
-                self._launch(engine, engine.waiting.popleft())
-            return
-        sharing = self._sharing[id(engine.seats)]
-        while ready := [e for e in sharing if e.waiting and e.free]:
-            # what has waited longest goes first: items move on instead of piling up
-            oldest = min(ready, key=lambda e: e.waiting[0].id)
-            self._launch(oldest, oldest.waiting.popleft())
+        lanes = [engine] if engine.seats is None else self._sharing[id(engine.seats)]
+        while (ready := next_ready(lanes)) is not None:
+            self._launch(ready, ready.waiting.popleft())

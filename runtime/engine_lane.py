@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from .breaker import Breaker
 from .messages import Submit
@@ -38,3 +39,12 @@ class EngineLane:
         if not self.breaker.lets_through:
             return False
         return self.running < self.concurrency and (seats is None or seats.taken < seats.size)
+
+
+def next_ready(lanes: Sequence[EngineLane]) -> EngineLane | None:
+    """Return which of the lanes that share their seats begins a call next; None: none can.
+
+    What has waited longest goes first: items move on instead of piling up.
+    """
+    ready = [lane for lane in lanes if lane.waiting and lane.free]
+    return min(ready, key=lambda lane: lane.waiting[0].id) if ready else None

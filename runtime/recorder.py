@@ -125,9 +125,7 @@ class Recorder:
             self._sampled_s = ended_s
             self._energy.sample()
 
-    def restored(
-        self, call: Submit, engine: str, at_s: float, event: Completed, how: Known
-    ) -> None:
+    def restored(self, call: Submit, engine: str, at_s: float, value: Any, how: Known) -> None:
         """Note a call that an earlier run has done, known from the journal or the cache."""
         if self._calls is not None:
             line = {
@@ -137,7 +135,7 @@ class Recorder:
                 "attempt": call.attempt,
                 "start_s": round(at_s, 6),
                 "end_s": round(at_s, 6),
-                "result": self._kept(event.value),
+                "result": self._kept(value),
                 how: True,
             }
             self._calls.write(_LINE(line) + "\n")
@@ -145,7 +143,7 @@ class Recorder:
         tally.calls += 1
         tally.restored += how == "restored"
         tally.cached += how == "cached"
-        tally.items += len(event.value) if isinstance(event.value, list) else 0
+        tally.items += len(value) if isinstance(value, list) else 0
 
     def _write_call(
         self,

@@ -29,7 +29,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from ...ir.diagnostics import InputError
 from ...ir.types import Base, ListOf, Option, Record, Type
 from ...targets.endpoint import base_url
@@ -117,7 +116,7 @@ class Keys:
         task = step.task
         return {
             "form": _FORM,
-            "murakkab": __version__,
+            "murakkab": _version(),
             "python": platform.python_version(),
             "packages": _packages(executor),
             "executor": [executor.name, executor.runner, executor.digest],
@@ -185,6 +184,13 @@ def _loaded(executor: Executor) -> Any:
     if folder is None:
         raise Unkeyed(f"`{executor.model}` is not in the hub's cache")
     return folder.name  # the commit
+
+
+def _version() -> str:
+    try:
+        return metadata.version("murakkab")
+    except metadata.PackageNotFoundError as error:
+        raise Unkeyed("Murakkab is not installed as a package") from error
 
 
 def _packages(executor: Executor) -> list[tuple[str, str]]:

@@ -80,3 +80,27 @@ def write_down(
         journal.after(call, lambda error: settle(event))
     else:
         settle(event)
+
+
+def pass_on(
+    journal: Journal | None,
+    call: Submit,
+    value: Any,
+    give: Callable[[], None],
+    fail: Callable[[Ended], None],
+) -> None:
+    """Have a result that another run has made written down, if there is a journal; then `give` it.
+
+    `fail` gets how the call ends where it cannot be written.
+    """
+    if journal is None:
+        give()
+        return
+
+    def settle(event: Ended) -> None:
+        if type(event) is Completed:
+            give()
+        else:
+            fail(event)
+
+    write_down(journal, call, Completed(call.id, value), None, settle, False)

@@ -68,9 +68,14 @@ def record_rows(
 def _calls_by_engine(record: RunRecord) -> dict[str, list[Mapping[str, Any]]]:
     found: dict[str, list[Mapping[str, Any]]] = {}
     for call in record.calls():
-        if "error" not in call:
+        if _was_made(call):
             found.setdefault(call["engine"], []).append(call)
     return found
+
+
+def _was_made(call: Mapping[str, Any]) -> bool:
+    """Tell whether a call has a result that it took its time for: not one known before."""
+    return not any(word in call for word in ("error", "restored", "cached"))
 
 
 def _add_starts(starts: dict[Key, dict[str, list[float]]], engine: Mapping[str, Any]) -> None:
@@ -115,7 +120,7 @@ def _add_used(used: dict[str, _Used], record: RunRecord, executors: Mapping[str,
         items = None if executor is None else _stated_items(executor)
         if executor is None or items is None:
             continue
-        calls = [call for call in record.calls(step["step"]) if "error" not in call]
+        calls = [call for call in record.calls(step["step"]) if _was_made(call)]
         if not calls:
             continue
         tool = used.setdefault(executor.name, _Used())
