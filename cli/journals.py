@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,41 @@ if TYPE_CHECKING:
 _AGAIN = "again"
 
 
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What `mkb run` wants to know of a run that it takes up.
+
+    A `disposable` journal is deleted once the result is told; `results` is the file that it goes
+    to, None where it goes to stdout.
+    """
+
+    libraries: tuple[str, ...]
+    endpoints: Mapping[str, str]
+    disposable: bool
+    results: str | None
+
+
+def memo_of(journal: Journal) -> Memo:
+    """Return what was noted; raises `InputError` where that is damaged."""
+    from ..runtime.journal.database import unusable
+
+    damaged = unusable(journal.path, "what it says of libraries and endpoints is damaged")
+    try:
+        found = Memo(**json.loads(journal.header.memo))
+        texts = [*found.libraries, *found.endpoints, *found.endpoints.values()]
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise damaged from None
+    if not all(isinstance(text, str) for text in [*texts, found.results or ""]):
+        raise damaged
+    return found
+
+
 def begun(
     asked: Path | None,
     record: Path,
     plan: Plan,
     values: Mapping[str, Any],
-    memo: Mapping[str, Any],
+    memo: Memo,
     output: Output,
 ) -> Journal | None:
     """Begin the journal that is `asked` for, or one beside the record, deleted when all is done.
@@ -33,7 +63,7 @@ def begun(
     """
     from ..runtime.journal.journal import begin
 
-    text = json.dumps(memo)
+    text = json.dumps(asdict(memo))
     if asked is not None:
         return begin(asked, plan, values, memo=text)
     try:
@@ -77,7 +107,7 @@ def dispose(journal: Journal) -> None:
     """Delete the journal of a run whose result has been told, unless it is to be kept."""
     from ..runtime.journal.database import remove
 
-    if json.loads(journal.header.memo).get("disposable"):
+    if memo_of(journal).disposable:
         remove(journal.path)
 
 

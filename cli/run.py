@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -182,14 +181,11 @@ def _new(
     endpoints = _endpoints(dict(flags["endpoints"]), plan, compiled=file.endswith(".mkb"))
     found = None
     if journaled and not simulated:
-        from .journals import begun
+        from .journals import Memo, begun
 
-        memo = {
-            "libraries": [str(library.absolute()) for library in flags["libraries"]],
-            "endpoints": dict(endpoints),
-            "disposable": journal is None,
-            "results": None if given.results is None else str(given.results.absolute()),
-        }
+        noted = tuple(str(library.absolute()) for library in flags["libraries"])
+        results = None if given.results is None else str(given.results.absolute())
+        memo = Memo(noted, dict(endpoints), journal is None, results)
         found = begun(journal, fresh, plan, values or {}, memo, output)
     record, libraries = given.record or fresh, flags["libraries"]
     return Prepared(plan, values, record, libraries, endpoints, found, given.results)
@@ -199,23 +195,23 @@ def _resumed(
     file: str | None, journal: Journal, given: Given, flags: Mapping[str, Any], output: Output
 ) -> Prepared:
     """Prepare to go on with a run; a plan or inputs that are given must be those of its journal."""
-    from .journals import refuse_other
+    from .journals import memo_of, refuse_other
 
     again = plan_of(file, output, flags, of_plans=_OF_PLANS) if file is not None else None
     plan = journal.plan()
     refuse_other(journal, again, given.values(plan, output, needed=False))
-    memo = json.loads(journal.header.memo)
+    memo = memo_of(journal)
     return Prepared(
         plan=plan,
         values=journal.inputs(),
         record=given.record or _fresh_record(plan.workflow),
-        libraries=flags["libraries"] or [Path(name) for name in memo["libraries"]],
+        libraries=flags["libraries"] or [Path(name) for name in memo.libraries],
         endpoints={
-            **memo["endpoints"],
+            **memo.endpoints,
             **_endpoints(dict(flags["endpoints"]), plan, compiled=False),
         },
         journal=journal,
-        results=given.results or (Path(memo["results"]) if memo.get("results") else None),
+        results=given.results or (Path(memo.results) if memo.results is not None else None),
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,7 @@ quality = {{ value = 1.0, metric = "m", source = "s" }}
 )
 # `tell` of the second item waits for as long as there is a file `wait`
 TOOLS = """import time
+from contextlib import closing
 from pathlib import Path
 def note(line):
     with Path("log").open("a") as file:
@@ -134,6 +137,11 @@ def test_what_does_not_fit_is_refused(folder: Path, killed: Path) -> None:
         code, _, err = ran(folder, "run", "--resume", str(killed), *words)
         assert code == 2 and said in err
         assert "Traceback" not in err
+    for memo in ("", "[]", '{"libraries": 1}', '{"libraries": [1], "endpoints": {}}'):
+        with closing(sqlite3.connect(folder / killed / "run.db")) as connection, connection:
+            connection.execute("UPDATE run SET memo = ?", (memo,))
+        code, _, err = ran(folder, "run", "--resume", str(killed))
+        assert code == 2 and "what it says of libraries and endpoints is damaged" in err
 
 
 def test_past_runs_are_deleted_but_not_those_that_can_be_taken_up(
