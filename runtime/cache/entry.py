@@ -32,11 +32,15 @@ def unpacked(key: str, kind: Type, data: bytes) -> Any:
     if digest != _digest(key, body):
         raise codec.ValueLost("it is damaged")
     head, _, rest = body.partition(b"\n")
-    document = json.loads(head)
     contents: dict[str, bytes] = {}
-    for sha256, size in document["contents"]:
-        contents[sha256], rest = rest[:size], rest[size:]
-    return codec.read(kind, document["result"], contents.__getitem__)
+    try:
+        document = json.loads(head)
+        text = document["result"]
+        for sha256, size in document["contents"]:
+            contents[sha256], rest = rest[:size], rest[size:]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise codec.ValueLost(f"it was not written here: {error}") from error
+    return codec.read(kind, text, contents.__getitem__)
 
 
 def _digest(key: str, body: bytes) -> bytes:

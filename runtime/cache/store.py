@@ -49,7 +49,8 @@ class Store:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with open(descriptor, "rb") as file:
-                data = file.read() if os.fstat(file.fileno()).st_size <= self._limit else b""
+                small = os.fstat(file.fileno()).st_size <= self._limit
+                data = (file.read() or b"") if small else b""
         except OSError:
             return None
         with suppress(OSError):  # evicted meanwhile, or a folder that may only be read
