@@ -17,6 +17,7 @@ class Breaker:
     calls at work, and five at least, it opens: nothing begins, so that repetitions do not keep a
     server down, and calls keep their attempts for when it is back. After a pause one call may try:
     when that fails it opens again, for longer. A call that succeeds closes it, whichever it is.
+    Once the pauses are at their longest its `patience` is over: waiting has not helped.
     """
 
     __slots__ = ("_failures", "_pause_s", "_state", "_tolerated", "_trying")
@@ -33,6 +34,11 @@ class Breaker:
     def lets_through(self) -> bool:
         """Whether a call may begin."""
         return self._state == "closed" or (self._state == "half" and self._trying is None)
+
+    @property
+    def patience(self) -> bool:
+        """Whether calls may still be spared: an engine may be away for about half a minute."""
+        return self._state == "closed" or self._pause_s < _LONGEST_PAUSE_S
 
     def begun(self, call: int) -> None:
         """Learn that a call begins."""

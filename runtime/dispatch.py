@@ -395,4 +395,4 @@ class Dispatcher:
         """Begin what an engine's free place allows, there or where the same seats are shared."""
         lanes = [engine] if engine.seats is None else self._sharing[id(engine.seats)]
         while (ready := next_ready(lanes)) is not None:
-            self._launch(ready, ready.waiting.popleft())
+            self._launch(ready, ready.take())

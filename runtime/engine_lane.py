@@ -40,6 +40,18 @@ class EngineLane:
             return False
         return self.running < self.concurrency and (seats is None or seats.taken < seats.size)
 
+    def take(self) -> Submit:
+        """Take the call that begins next from those that wait: that which has waited longest.
+
+        On an engine that stays away, that which was tried most: it fails for good after its last
+        attempt, and with it the run, which else would end once each of many calls had tried twice.
+        """
+        if self.breaker.patience:
+            return self.waiting.popleft()
+        call = max(self.waiting, key=lambda waiting: waiting.attempt)
+        self.waiting.remove(call)
+        return call
+
 
 def next_ready(lanes: Sequence[EngineLane]) -> EngineLane | None:
     """Return which of the lanes that share their seats begins a call next; None: none can.

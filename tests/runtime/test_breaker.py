@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from murakkab.runtime import breaker as breaking
 from murakkab.runtime.breaker import Breaker
 from murakkab.runtime.driver import run_plan
+from murakkab.runtime.errors import RunError
 from murakkab.runtime.progress import RunEvent
 
 from .conftest import MakeLibrary, MakePlan
@@ -111,3 +115,19 @@ def test_a_run_outlasts_an_engine_that_is_away_for_a_while(
     # without a pause every one of the forty would have met the failure, and some three times
     assert (tmp_path / "tried").stat().st_size == 46
     assert max(event.attempt for event in events) <= 3
+
+
+def test_a_run_ends_where_an_engine_stays_away_however_many_calls_it_has(
+    make_plan: MakePlan,
+    make_library: MakeLibrary,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The call that was tried most goes first then: else each of them would try a second time."""
+    monkeypatch.setattr(breaking, "_FIRST_PAUSE_S", 0.6)
+    monkeypatch.setattr(breaking, "_LONGEST_PAUSE_S", 1.0)
+    plan = make_plan(TEXT, concurrency=40)
+    library = make_library(CODE.replace("<= 6", "< 10_000"), f={})
+    with pytest.raises(RunError, match="nobody is there"):
+        asyncio.run(run_plan(plan, {"xs": list(range(40))}, library=library))
+    assert (tmp_path / "tried").stat().st_size < 60
