@@ -25,6 +25,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -196,16 +197,33 @@ def _version() -> str:
 def _packages(executor: Executor) -> list[tuple[str, str]]:
     """Return the versions of the packages that an executor's code needs, and comes from."""
     found: set[tuple[str, str]] = set()
-    if executor.requires:
-        owners = metadata.packages_distributions()
-        for module in executor.requires:
-            for name in owners.get(module.partition(".")[0], ()):
-                found.add((name, metadata.version(name)))
+    for module in executor.requires:
+        top = module.partition(".")[0]
+        found.update((name, metadata.version(name)) for name in _distributions(top))
     if executor.runner == "python" and executor.file is None:
         for point in metadata.entry_points(group=ENTRY_POINTS, name=executor.entry or ""):
             if point.dist is not None:
                 found.add((point.dist.name, point.dist.version))
     return sorted(found)
+
+
+def _distributions(module: str) -> list[str]:
+    """Return the distributions that a module is from.
+
+    The one of its name is tried first: to look through all that are installed may take seconds.
+    """
+    try:
+        files = metadata.distribution(module).files or []
+    except metadata.PackageNotFoundError:
+        files = []
+    if any(file.parts[0].partition(".")[0] == module for file in files):
+        return [module]
+    return list(_owners().get(module, []))
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
 
 
 def _content(kind: Type, value: Any) -> str:

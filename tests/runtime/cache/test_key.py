@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from murakkab.ir.types import Base, ListOf, Type
@@ -97,6 +97,7 @@ def typed(value: Any) -> Any:
     return type(value).__name__, value
 
 
+@settings(deadline=None)
 @given(KNOBS, KNOBS)
 def test_keys_differ_as_knobs_do(one: dict[str, Any], other: dict[str, Any]) -> None:
     same = keys().of(call(**one)) == keys().of(call(**other))
@@ -113,6 +114,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON, JSON)
 def test_keys_differ_as_arguments_do(one: Any, other: Any) -> None:
     task = of_type(Base("Json"))
@@ -139,7 +141,7 @@ def test_media_count_by_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runner", "interface", "prompt", "settings", "sampled"),
+    ("runner", "interface", "prompt", "stated", "sampled"),
     [
         ("python", "work", None, {}, False),
         ("python", "work", None, {"temperature": 0.5}, True),
@@ -151,11 +153,9 @@ def test_media_count_by_content(tmp_path: Path) -> None:
     ],
 )
 def test_draws_are_known(
-    runner: Any, interface: str, prompt: str | None, settings: dict[str, Any], sampled: bool
+    runner: Any, interface: str, prompt: str | None, stated: dict[str, Any], sampled: bool
 ) -> None:
-    executor = replace(
-        EXECUTOR, runner=runner, interface=interface, settings=tuple(settings.items())
-    )
+    executor = replace(EXECUTOR, runner=runner, interface=interface, settings=tuple(stated.items()))
     asked = call(task=replace(TASK, prompt=prompt))
     assert is_sampled(asked.step, executor) == sampled
     assert keys(executor).wanted(asked) == (not sampled)
