@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -103,6 +104,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     found: list[Outcome] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # kept servers must not stay
     with tempfile.TemporaryDirectory() as name:
         stage = Stage(Path(name).resolve())
         with stage.background():

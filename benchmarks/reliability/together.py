@@ -1,8 +1,9 @@
-"""Eight runs at once that share servers, a folder of journals, and one of records.
+"""Eight runs at once that share servers, a folder of journals, one of records, and a cache.
 
     python benchmarks/reliability/together.py [--rounds 5] [--json FILE]
 
-Each has its own questions; what it must give is what it gives alone. While they are at work, each
+Each has ten questions of its own and ten that all have; what it must give is what it gives alone.
+In every second round they share a result cache, empty at first. While they are at work, each
 journal is tried to be taken up by another process, which must be refused. Counted are answers that
 are not those of the run alone, rows of another run, what was lost or told twice, and what is left.
 """
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ class Round:
     doubled: int = 0
     stuck: int = 0
     left: int = 0  # processes
+    cached: int = 0  # calls that the cache answered
     seconds: float = 0.0
 
 
@@ -53,45 +56,48 @@ class Eight:
         self.stage = stage
         (stage.folder / "journals").mkdir()
         self.questions = [
-            [f"Run {run}, question {n}?" for n in range(ITEMS)] for run in range(RUNS)
+            [f"{'All' if n % 2 else f'Run {run}'}, question {n}?" for n in range(ITEMS)]
+            for run in range(RUNS)
         ]
         for run, asked in enumerate(self.questions):
             text = json.dumps({"questions": asked})
             (stage.folder / f"inputs{run}.json").write_text(text)
-        self.alone = [_result(self.started(run, "alone"), _ALONE_WITHIN_S) for run in range(RUNS)]
+        self.alone = []
         for run, asked in enumerate(self.questions):
-            assert [row["text"] for row in self.alone[run]] == asked
+            document = _document(self.started(run, "alone"), _ALONE_WITHIN_S)
+            if not document or [row["text"] for row in document["result"]] != asked:
+                raise SystemExit("a run that was alone gave no result")
+            self.alone.append(document["result"])
 
-    def started(self, run: int, name: str) -> subprocess.Popen[str]:
+    def started(self, run: int, name: str, *flags: str) -> subprocess.Popen[str]:
         """Start one; its record goes where records go, its journal beside the others."""
         journal = ("--journal", f"journals/{name}-{run}.db")
-        inputs = ("--inputs", f"inputs{run}.json")
-        return mkb(
-            self.stage.folder, "run", "plan.json", *LIBRARY_FLAG, *inputs, *journal, "--json"
-        )
+        what = ("run", "plan.json", *LIBRARY_FLAG, "--inputs", f"inputs{run}.json", "--json")
+        return mkb(self.stage.folder, *what, *journal, *flags)
 
-    def at_once(self, name: str) -> Round:
-        """Run all of them at the same time."""
-        found, stage = Round(), self.stage
+    def at_once(self, number: int) -> Round:
+        """Run all of them at the same time, with a cache where the number is odd."""
+        found, stage, name = Round(), self.stage, f"round{number}"
+        flags = ("--cache", f"cache{number}") if number % 2 else ()
         stage.receiver.deliveries.clear()
         began_s = time.monotonic()
-        runs = [self.started(run, name) for run in range(RUNS)]
+        runs = [self.started(run, name, *flags) for run in range(RUNS)]
         journals = [stage.folder / "journals" / f"{name}-{run}.db" for run in range(RUNS)]
         while not all(map(Path.exists, journals)) and any(run.poll() is None for run in runs):
             time.sleep(0.05)
         self.intrude(found, runs, journals)
         for run, process in enumerate(runs):
-            rows = _result(process, WITHIN_S - (time.monotonic() - began_s))
-            found.stuck += rows is None
-            found.completed += bool(rows)
+            document = _document(process, WITHIN_S - (time.monotonic() - began_s))
+            rows = document["result"] if document else []
+            found.stuck += document is None
+            found.completed += bool(document)
             found.right += rows == self.alone[run]
-            found.foreign += sum(row["text"] not in self.questions[run] for row in rows or [])
+            found.foreign += sum(row["text"] not in self.questions[run] for row in rows)
+            found.cached += sum(s.get("cached", 0) for s in document["run"]["steps"]) if rows else 0
         found.seconds = time.monotonic() - began_s
-        told = stage.receiver.texts()
-        asked = [text for questions in self.questions for text in questions]
-        found.lost = sum(told[text] == 0 for text in asked)
-        found.doubled = sum(n - 1 for n in told.values() if n > 1)
-        found.doubled += sum(n - 1 for n in stage.receiver.deliveries.values())
+        told = Counter(text for _, text in stage.receiver.deliveries.elements())
+        wanted = Counter(text for questions in self.questions for text in questions)
+        found.lost, found.doubled = (wanted - told).total(), (told - wanted).total()
         found.left = stage.left_of_runs()
         return found
 
@@ -107,8 +113,8 @@ class Eight:
                 found.let_in += taker.returncode == 0
 
 
-def _result(process: subprocess.Popen[str], within_s: float) -> list[dict[str, Any]] | None:
-    """Return what a run gives: nothing where it fails, None where it goes on for too long."""
+def _document(process: subprocess.Popen[str], within_s: float) -> dict[str, Any] | None:
+    """Return what a run tells: nothing where it fails, None where it goes on for too long."""
     try:
         out, err = process.communicate(timeout=max(within_s, 0.1))
     except subprocess.TimeoutExpired:
@@ -117,9 +123,9 @@ def _result(process: subprocess.Popen[str], within_s: float) -> list[dict[str, A
         return None
     if process.returncode:
         print(f"exit code {process.returncode}: {out[-2000:]} {err[-1000:]}", file=sys.stderr)
-        return []
-    rows: list[dict[str, Any]] = json.loads(out)["result"]
-    return rows
+        return {}
+    document: dict[str, Any] = json.loads(out)
+    return document
 
 
 def main() -> None:
@@ -128,12 +134,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # kept servers must not stay
     with tempfile.TemporaryDirectory() as name:
         stage = Stage(Path(name).resolve())
         with stage.background():
             stage.up()
             eight = Eight(stage)
-            found = [eight.at_once(f"round{number}") for number in range(asked.rounds)]
+            found = [eight.at_once(number) for number in range(asked.rounds)]
     expected = RUNS * asked.rounds
     print(f"| of {expected} runs, {RUNS} at once | |\n|---|---|")
     rows = [
@@ -146,6 +153,7 @@ def main() -> None:
         ("effects done twice", "doubled"),
         (f"still at work after {WITHIN_S:g} s", "stuck"),
         ("processes left", "left"),
+        ("calls answered from the cache", "cached"),
     ]
     for title, field in rows:
         print(f"| {title} | {sum(getattr(each, field) for each in found)} |")
