@@ -117,12 +117,12 @@ def test_a_key_is_written_nowhere(
     code, written = mkb(tmp_path, url, "compile", "w.mkb", *flags, "-o", "plan.json")
     assert code == 0, written.decode()
     begin = ("run", "plan.json", "--library", "library.toml", "--input", "text=x")
-    for words in (begin, (*begin, "--json", "--debug"), (*begin, "--journal", "run.db")):
-        code, more = mkb(tmp_path, url, *words)
+    for more_flags in ((), ("--json", "--debug"), ("--journal", "run.db")):
+        code, more = mkb(tmp_path, url, *begin, *more_flags)
         assert code == (3 if refuses else 0), more.decode(errors="replace")
         written += more
-    for words in (("runs",), ("inspect", "plan.json"), ("explain", "plan.json")):
-        code, more = mkb(tmp_path, url, *words)
+    for command in (("runs",), ("inspect", "plan.json"), ("explain", "plan.json")):
+        code, more = mkb(tmp_path, url, *command)
         assert code == 0
         written += more
     assert Echo.seen  # it did reach the server
