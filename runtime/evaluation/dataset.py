@@ -12,6 +12,7 @@ from typing import Any
 from ...ir.diagnostics import Diagnostic, InputError, Span, nearest
 from ...ir.types import Option
 from ...ir.workflow import Workflow
+from ...targets.json_document import strict_json
 from ..values import ValueProblem, canonical, digest, from_json
 
 _MAX_BYTES = 1 << 30
@@ -87,7 +88,7 @@ def _item(
 ) -> Item | list[Diagnostic]:
     place = _place(path, number, line)
     try:
-        document = json.loads(line)
+        document = strict_json(line)
     except json.JSONDecodeError as error:
         at = Span(str(path), number, error.colno, number, error.colno + 1)
         return [Diagnostic("bad-item", f"not JSON: {error.msg.lower()}", at)]
