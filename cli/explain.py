@@ -92,6 +92,7 @@ def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
             f"  runs on   {steps.executor(step)}",
             f"  stands    {steps.standing(steps.engine(plan, step))}",
             *_started(plan, step),
+            *_stands_by(step),
             f"  takes     {figures.several(step.calls, 'call')} of {each}, "
             f"{figures.joules(step.energy_j)}, {figures.dollars(step.cost_usd)}",
             f"  quality   {figures.share(step.quality)}",
@@ -108,6 +109,19 @@ def explained(plan: Plan, workflow: Workflow, step: StepPlan) -> str:
     notes = [note for note in plan.notes if f"`{step.task}`" in note or f"`{step.step}`" in note]
     lines += [f"  note: {safe(note)}" for note in notes]
     return "\n".join(lines)
+
+
+def _stands_by(step: StepPlan) -> list[str]:
+    """Return a line where something else does the step's calls should its engine stay away."""
+    from . import figures
+
+    other = step.substitute
+    if other is None:
+        return []
+    knobs = figures.knobs(other.knobs)
+    what = safe(other.executor + (f" [{knobs}]" if knobs else ""))
+    share, each = figures.share(other.quality), figures.dollars(other.cost_usd)
+    return [f"  else      {what} on `{safe(other.engine)}`, quality {share}, {each} a call"]
 
 
 def _started(plan: Plan, step: StepPlan) -> list[str]:

@@ -104,6 +104,7 @@ compile_flags = together(
     click.option("-O1", "level", type=int, flag_value=1, help="Rewrite, keep reference executors."),
     click.option("-O2", "level", type=int, flag_value=2, default=2, help="Everything (default)."),
     click.option("--sequential", is_flag=True, help="One call at a time."),
+    click.option("--failover", is_flag=True, help="Plan substitutes for when a server stays away."),
     click.option("--passes", metavar="SPEC", help="Run this pipeline instead of the level's."),
     click.option(
         "--minimize", metavar="M", help="Minimise this first: `cost`, `energy then cost`, …"

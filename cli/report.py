@@ -49,7 +49,15 @@ def steps(document: Mapping[str, Any]) -> str:
             header.append(known)
             for row, step in zip(rows, document["steps"], strict=True):
                 row.append(str(step.get(known) or ""))
-    return table(header, rows, left=2)
+    told = [_instead(step) for step in document["steps"] if step.get("substituted")]
+    return "\n".join([table(header, rows, left=2), *told])
+
+
+def _instead(step: Mapping[str, Any]) -> str:
+    """Return how many calls of a step its substitute did, and how good that is."""
+    calls, other = figures.several(step["substituted"], "call"), step["substitute"]
+    by = f"{calls} of `{step['step']}` by its substitute `{other['executor']}`"
+    return safe(f"{by}, quality {figures.share(other['quality'])}")
 
 
 def _step(step: Mapping[str, Any]) -> list[str]:

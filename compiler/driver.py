@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..ir.diagnostics import CompileError, Diagnostic, InputError
 from ..ir.remarks import Remarks
@@ -48,9 +49,9 @@ class Request:
     `source` is a file, or the program itself as text. `target` left out is `local`, `sim` where
     a cluster is described, or else `vllm` where there are endpoints. `minimize` comes before,
     `require` in addition to, what the file says. `passes` overrides the pipeline of `level`.
-    `effort` is the solver's deterministic time. `endpoints` are addresses at which executors run
-    already, by executor; they come before the cluster's. `locked` has the lock beside a source file
-    say which commits of models are meant.
+    `failover` gives steps substitutes. `effort` is the solver's deterministic time. `endpoints` are
+    addresses at which executors run already, by executor; they come before the cluster's. `locked`
+    has the lock beside a source file say which commits of models are meant.
     """
 
     source: Path | str
@@ -62,6 +63,7 @@ class Request:
     catalogs: tuple[Path, ...] = ()
     level: int = 2
     sequential: bool = False
+    failover: bool = False
     passes: str | None = None
     minimize: str | None = None
     require: tuple[str, ...] = ()
@@ -113,6 +115,8 @@ class Begun:
     def reference(self) -> tuple[Reference | None, tuple[str, ...]]:
         """Return `-O0` of the same program, or why there is none."""
         passes = parse_pipeline(LEVELS[0])
+        if any(isinstance(step, Place) and step.failover for step in self.passes):
+            passes = _with_substitutes(passes)
         module = with_places(self.flow, self.checked.pin_spans, passes)
         try:
             placed = run_pipeline(module, passes, self.context)
@@ -324,9 +328,18 @@ def _pipeline(request: Request) -> tuple[Pass, ...]:
         known = ", ".join(map(str, LEVELS))
         raise InputError(Diagnostic("usage", f"no level {request.level}: there are {known}"))
     passes = parse_pipeline(LEVELS[request.level])
-    if not request.sequential:
-        return passes
-    return tuple(Place(policy="sequential") if isinstance(step, Place) else step for step in passes)
+    if request.sequential:
+        passes = _with(passes, Place, policy="sequential")
+    return _with_substitutes(passes) if request.failover else passes
+
+
+def _with_substitutes(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+    """Have a placement name substitutes: what no plan needs must be there to choose from."""
+    return _with(_with(passes, Substitute, prune=False), Place, failover=True)
+
+
+def _with(passes: tuple[Pass, ...], kind: type[Pass], **options: Any) -> tuple[Pass, ...]:
+    return tuple(replace(p, **options) if isinstance(p, kind) else p for p in passes)
 
 
 def _checked(request: Request, sources: dict[str, str]) -> Checked:

@@ -154,7 +154,7 @@ OPS: Mapping[str, OpSpec] = {
     "call": OpSpec(None, _CALL_ATTRS, symbol=True, levels=("flow", "logical"), pure=False),
     "invoke": OpSpec(
         None,
-        (*_CALL_ATTRS, "engine", "executor", "knob.*", "predicted.*", "skip"),
+        (*_CALL_ATTRS, "engine", "executor", "knob.*", "predicted.*", "skip", "substitute.*"),
         symbol=True,
         levels=("placed",),
         pure=False,

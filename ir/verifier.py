@@ -240,8 +240,11 @@ def _placement(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, 
         if op.flag("skip"):
             if not op.flag("optional"):
                 yield op, "only optional work can be left out"
-        elif op.attr("engine") not in engines or not isinstance(op.attr("executor"), Symbol):
-            yield op, "names no engine of the module, or no executor"
+            continue
+        for role in ("", "substitute.") if op.attr("substitute.engine") is not None else ("",):
+            engine, executor = op.attr(f"{role}engine"), op.attr(f"{role}executor")
+            if engine not in engines or not isinstance(executor, Symbol):
+                yield op, f"its `{role}engine` is none of the module's, or it has no executor"
 
 
 def _binding(module: Module, workflow: Workflow) -> Iterator[tuple[Op | None, str]]:

@@ -19,6 +19,7 @@ from .schedule import TOLERANCE
 
 if TYPE_CHECKING:
     from .frontier import Axis
+    from .modes import Way
 
 POLICIES = ("optimal", "reference", "sequential")
 # Where the value of a strict requirement must lie, given the best that can be had.
@@ -33,12 +34,14 @@ class Place(Pass):
     the best executor of every step, engines of its own for each, up to 32 items of a `for` at
     once: what an idiomatic asynchronous framework does (`-O0`); `"sequential"` is that, one call at
     a time. Both ignore requirements. Refuses, in the author's words, a program whose requirements
-    cannot be met.
+    cannot be met. With `failover`, steps on servers get substitutes, where there are any
+    (passes/failover.py); run `substitute{prune=false}` before it, which keeps what no plan needs.
     """
 
     name: ClassVar[str] = "place"
     needs: ClassVar[Level] = "logical"
     policy: str = "optimal"
+    failover: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a policy that does not exist."""
@@ -55,7 +58,19 @@ class Place(Pass):
             formulation, placement = _fixed(module, context, self.policy)
         if context.decided is not None:
             context.decided(formulation, placement)
-        placed = read_out(module, formulation, placement)
+        spare: Mapping[str, Way] = {}
+        if self.failover:
+            from .failover import failovers
+
+            spare = failovers(
+                module,
+                context,
+                formulation,
+                placement,
+                context.reporter(self),
+                reference=self.policy != "optimal",
+            )
+        placed = read_out(module, formulation, placement, spare)
         if self.policy != "sequential":
             return placed
         return replace(placed, attrs=attributes({**dict(placed.attrs), "sequential": True}))

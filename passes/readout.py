@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
+from types import MappingProxyType
 
 from ..ir.ops import Attr, Attrs, Op, Region, Symbol, attributes
 from ..ir.workflow import PERCENTILES, Engine, Module
@@ -20,21 +21,35 @@ from .work import StepWork
 _DIGITS = 9  # significant digits of predictions: more than any model can mean
 
 
-def read_out(module: Module, formulation: Formulation, placement: Placement) -> Module:
-    """Return the placed module: engines, invocations with predictions, and the proof."""
+def read_out(
+    module: Module,
+    formulation: Formulation,
+    placement: Placement,
+    spare: Mapping[str, Way] = MappingProxyType({}),
+) -> Module:
+    """Return the placed module: engines, invocations with predictions, and the proof.
+
+    `spare` are the ways that stand by for steps, by step.
+    """
     workflow = module.sole()
     ways = [listed[index] for listed, index in zip(formulation.ways, placement.modes, strict=True)]
-    names = _engine_names(ways)
+    names = _engine_names([*ways, *spare.values()])
     shares = _shares(formulation, placement, ways)
     invokes = {
         step.op.out().name: _invocation(
-            step, way, names, (placement.starts_s[i], placement.ends_s[i]), shares[i]
+            step,
+            way,
+            names,
+            (placement.starts_s[i], placement.ends_s[i]),
+            shares[i],
+            spare.get(step.op.out().name),
         )
         for i, (step, way) in enumerate(zip(formulation.steps, ways, strict=True))
     }
     holds = {formulation.problem.engines[h.engine].label: h for h in placement.holds}
     engines = tuple(
-        Engine(name, _engine_attrs(label, holds.get(label), ways)) for label, name in names.items()
+        Engine(name, _engine_attrs(label, holds.get(label), ways, spare.values()))
+        for label, name in names.items()
     )
     return Module(
         "placed",
@@ -99,6 +114,7 @@ def _invocation(
     names: Mapping[str, str],
     span_s: tuple[float, float],
     share: tuple[float, float],
+    spare: Way | None,
 ) -> Op:
     op = step.op
     kept = {k: v for k, v in op.attrs if k != "candidates" and not k.startswith("at.")}
@@ -126,12 +142,36 @@ def _invocation(
     }
     if size.item is not None:
         attrs["predicted.items"] = _short(size.length)
+    if spare is not None:
+        attrs |= _substitute_attrs(spare, names)
     return Op("invoke", op.operands, op.result, op.symbol, attributes(attrs), (), op.locs)
 
 
-def _engine_attrs(label: str, hold: Hold | None, ways: list[Way]) -> Attrs:
-    """Return an engine's attributes; a hosted service is held by nobody."""
+def _substitute_attrs(way: Way, names: Mapping[str, str]) -> dict[str, Attr]:
+    executor, engine, estimate = way.configuration.executor, way.engine, way.estimate
+    if executor is None or engine is None or estimate is None:
+        raise ValueError("what does nothing cannot stand by")
+    return {
+        "substitute.engine": Symbol(names[engine.label]),
+        "substitute.executor": Symbol(executor.name),
+        "substitute.quality": _short(way.quality),
+        "substitute.call_s": _short(estimate.latency.at("p50")),
+        "substitute.energy_j": _short(way.energy_j / way.count.calls if way.count.calls else 0.0),
+        "substitute.cost_usd": _short(way.usd / way.count.calls if way.count.calls else 0.0),
+        **{f"substitute.knob.{name}": value for name, value in way.configuration.knobs},
+    }
+
+
+def _engine_attrs(
+    label: str, hold: Hold | None, ways: Iterable[Way], spare: Iterable[Way] = ()
+) -> Attrs:
+    """Return an engine's attributes; a hosted service is held by nobody.
+
+    One that only stands by has none but spare users.
+    """
     users = [way for way in ways if way.engine is not None and way.engine.label == label]
+    if not users:
+        users = [way for way in spare if way.engine is not None and way.engine.label == label]
     option, executor, slot = users[0].engine, users[0].configuration.executor, users[0].slot
     estimate = max(
         (way.estimate for way in users if way.estimate is not None),

@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .attempts import Limits
 from .backoff import wait_s
 from .clock import Clock, Timer
-from .engine_lane import EngineLane, next_ready
+from .engine_lane import EngineLane, expect_calls, expect_no_calls, next_ready
 from .faults import guarded
 from .journal.keeping import in_question, intended, is_untouched, pass_on, write_down
 from .journal.restoring import Restoring
 from .messages import (
+    Away,
     Cancel,
     Command,
     Completed,
@@ -41,7 +43,7 @@ from .progress import OnEvent, OnInterrupt
 from .recorder import Recorder
 from .results import ResultLines
 from .spending import Spending
-from .state import Limits, RunState
+from .state import RunState
 from .tracing import RunTrace
 
 if TYPE_CHECKING:
@@ -83,8 +85,7 @@ class Dispatcher:
         self._ending: set[int] = set()  # have ended, which is being written down, or is restored
         self._engines = engines
         self._sharing: dict[int, list[EngineLane]] = {}
-        for step in program.steps:
-            engines[step.engine or ""].coming.add(step.name)
+        expect_calls(program.steps, engines)
         for engine in engines.values():
             self._sharing.setdefault(id(engine.seats), []).append(engine)
         self._clock = clock
@@ -146,12 +147,12 @@ class Dispatcher:
         if type(command) is Submit:
             self._submit(command)
         elif type(command) is Retry:
-            pause_s = max(wait_s(command.submit.attempt), command.after_s)
+            pause_s = max(wait_s(command.submit.attempt - command.submit.spent), command.after_s)
             self._waits[command.id] = self._clock.later(pause_s, partial(self._due, command.id))
         elif type(command) is Cancel:
             self._cancel(command)
         elif type(command) is Retired:
-            self._retire(command)
+            expect_no_calls(command.steps, self._engines)
         elif type(command) is HandOn:
             assert self._results is not None  # the program was compiled for it
             problem = self._results.take(command)
@@ -165,7 +166,8 @@ class Dispatcher:
         if self._state.closing:
             self._obey(self._state.apply(Dropped(call.id)))
             return
-        if self._journal is not None and self._journal.resumed and call.attempt == 1:
+        first = call.attempt == 1 and not call.instead
+        if self._journal is not None and self._journal.resumed and first:
             earlier = self._taken_up(self._journal, call)
             if earlier is None:
                 return
@@ -177,6 +179,8 @@ class Dispatcher:
         engine = self._engines[call.step.engine or ""]
         if engine.free:
             self._launch(engine, call)
+        elif call.step.substitute is not None and not engine.breaker.patience:
+            self._take(Away(call.id, f"engine `{engine.name}` stays away"))
         else:
             engine.waiting.append(call)
 
@@ -216,7 +220,7 @@ class Dispatcher:
         at_s = self._clock.now() - self._began_s
         engine = self._engines[call.step.engine or ""]
         if self._spending is not None and found.how == "restored":
-            self._spending.add(call.step.name, found.usage, completed=True)
+            self._spending.add(call.step, found.usage, completed=True)
         event: Completed | Failed = Completed(call.id, found.value)
         try:
             self._recorder.restored(call, engine.name, at_s, found.value, found.how)
@@ -225,13 +229,6 @@ class Dispatcher:
         self._observers.restored(call, engine.name, at_s, found.how)
         self._ending.discard(call.id)
         self._take(event)
-
-    def _retire(self, command: Retired) -> None:
-        for step in command.steps:
-            engine = self._engines[step.engine or ""]
-            engine.coming.discard(step.name)
-            if not engine.coming:
-                engine.worker.retire()
 
     def _cancel(self, command: Cancel) -> None:
         call, engine = command.id, self._engines[command.step.engine or ""]
@@ -278,16 +275,13 @@ class Dispatcher:
 
     def _launch(self, engine: EngineLane, call: Submit) -> None:
         if self._spending is not None:
-            why = self._spending.refusal(call.step.name, self._clock.now())
+            why = self._spending.refusal(call.step, self._clock.now())
             if why is not None:
                 self._take(Stopped(why))
                 self._take(Dropped(call.id))
                 return
-            self._spending.begin(call.step.name)
-        engine.running += 1
-        engine.breaker.begun(call.id)
-        if engine.seats is not None:
-            engine.seats.taken += 1
+            self._spending.begin(call.step)
+        engine.begin(call.id)
         started_s = self._clock.now() - self._began_s
         self._observers.began(call, engine.name, started_s, self._began_s + started_s)
         future = self._begun(engine, call)
@@ -335,9 +329,7 @@ class Dispatcher:
     def _end_call(
         self, engine: EngineLane, call: Submit, started_s: float, future: asyncio.Future[Any]
     ) -> None:
-        engine.running -= 1
-        if engine.seats is not None:
-            engine.seats.taken -= 1
+        engine.end()
         _, timer = self._at_work.pop(call.id)
         if timer is not None:
             timer.cancel()
@@ -349,8 +341,9 @@ class Dispatcher:
         pause_s = engine.breaker.ended(call.id, is_sound(event, future))
         if pause_s is not None:
             self._clock.later(pause_s, partial(self._try_again, engine))
+            self._line_up_again(engine)
         if self._spending is not None:
-            self._spending.end(call.step.name, usage, completed=type(event) is Completed)
+            self._spending.end(call.step, usage, completed=type(event) is Completed)
         try:
             self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
         except OSError as error:  # a medium that is not there, a full disk
@@ -386,6 +379,12 @@ class Dispatcher:
         self._obey(commands)
         if self._state.closing:
             self._wind_up()
+
+    def _line_up_again(self, engine: EngineLane) -> None:
+        """Let what waits for an engine that has opened its breaker find substitutes."""
+        waiting, engine.waiting = engine.waiting, deque()
+        for call in waiting:
+            self._line_up(call)
 
     def _try_again(self, engine: EngineLane) -> None:
         engine.breaker.half_open()

@@ -14,6 +14,7 @@ from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
 from ..ir.workflow import Workflow
 from ..targets.library import Executor, Library
 from ..targets.plan import EnginePlan, Plan
+from .attempts import Limits
 from .clock import Clock, RealClock
 from .dispatch import Dispatcher
 from .engine_lane import EngineLane
@@ -27,7 +28,6 @@ from .recorder import Recorder
 from .results import ResultLines, lines_of
 from .serving.fleet import Fleet, Serving
 from .spending import UNBOUNDED, Bounds, Spending
-from .state import Limits
 from .tracing import RunTrace, Tracing
 from .values import check_value
 from .worker import Seats, WorkerFactory
@@ -302,7 +302,7 @@ def _revisions(plan: Plan) -> dict[str, str]:
     """Return the revisions of executors' models; those that share an engine share its model."""
     of_engines = {e.name: e.revision for e in plan.engines if e.revision is not None}
     users = [(engine.executor, engine.name) for engine in plan.engines]
-    users += [(s.executor, s.engine) for s in plan.steps if s.executor and s.engine]
+    users += [(executor, engine) for engine, executor in plan.users()]
     return {executor: of_engines[engine] for executor, engine in users if engine in of_engines}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .breaker import Breaker
 from .messages import Submit
+from .program import Step
 from .worker import Worker
 
 
@@ -40,6 +41,19 @@ class EngineLane:
             return False
         return self.running < self.concurrency and (seats is None or seats.taken < seats.size)
 
+    def begin(self, call: int) -> None:
+        """Give a call a place."""
+        self.running += 1
+        self.breaker.begun(call)
+        if self.seats is not None:
+            self.seats.taken += 1
+
+    def end(self) -> None:
+        """Take the place of a call back. Its outcome goes to the breaker, which may pause."""
+        self.running -= 1
+        if self.seats is not None:
+            self.seats.taken -= 1
+
     def take(self) -> Submit:
         """Take the call that begins next from those that wait: that which has waited longest.
 
@@ -60,3 +74,26 @@ def next_ready(lanes: Sequence[EngineLane]) -> EngineLane | None:
     """
     ready = [lane for lane in lanes if lane.waiting and lane.free]
     return min(ready, key=lambda lane: lane.waiting[0].id) if ready else None
+
+
+def expect_calls(steps: Iterable[Step], engines: Mapping[str, EngineLane]) -> None:
+    """Note which steps have calls on which engines, or may have as their substitutes."""
+    for step, engine in _users(steps, engines):
+        engine.coming.add(step.name)
+
+
+def expect_no_calls(steps: Iterable[Step], engines: Mapping[str, EngineLane]) -> None:
+    """Learn that no call of these steps will come any more; retire engines that get none."""
+    for step, engine in _users(steps, engines):
+        engine.coming.discard(step.name)
+        if not engine.coming:
+            engine.worker.retire()
+
+
+def _users(
+    steps: Iterable[Step], engines: Mapping[str, EngineLane]
+) -> Iterator[tuple[Step, EngineLane]]:
+    for step in steps:
+        for doing in (step, step.substitute):
+            if doing is not None:
+                yield step, engines[doing.engine or ""]

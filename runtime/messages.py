@@ -15,7 +15,8 @@ class Submit(NamedTuple):
 
     `given` are the items that earlier attempts at a list have handed over: the list begins so.
     An effect has a `key`, the same at every attempt, by which its receiver knows a repetition.
-    `digest` is what the cache is to keep its result under, empty where it is not to.
+    `digest` is what the cache is to keep its result under, empty where it is not to. Where `step`
+    is a substitute, `instead` says why, and `spent` attempts were made before it.
     """
 
     id: int
@@ -26,6 +27,8 @@ class Submit(NamedTuple):
     given: tuple[Any, ...] = ()
     key: str = ""
     digest: str = ""
+    instead: str = ""
+    spent: int = 0
 
 
 class Retry(NamedTuple):
@@ -125,6 +128,13 @@ class Failed(NamedTuple):
     after_s: float = 0.0
 
 
+class Away(NamedTuple):
+    """A submitted step that has a substitute was not begun: its engine stays away."""
+
+    id: int
+    reason: str
+
+
 class Due(NamedTuple):
     """The wait that a `Retry` asked for is over."""
 
@@ -156,4 +166,4 @@ class NotTaken(NamedTuple):
     help: str
 
 
-Event = Partial | Completed | Failed | Due | Dropped | Interrupted | Stopped | NotTaken
+Event = Partial | Completed | Failed | Away | Due | Dropped | Interrupted | Stopped | NotTaken

@@ -44,7 +44,7 @@ class Observers:
             items = len(event.value) if isinstance(event.value, list) else None
             self._tell("completed", at_s, call, engine, items=items)
             return
-        again = any(type(c) is Retry for c in commands)
+        again = _goes_on(call, commands)
         if type(event) is Failed and (again or counts):
             self._tell("retried" if again else "failed", at_s, call, engine, reason=event.error)
         else:
@@ -59,7 +59,7 @@ class Observers:
         what: str | None,
     ) -> None:
         """End a call's span, unless it is tried again; `what` is a word for what went wrong."""
-        if self._trace is not None and not any(type(c) is Retry for c in commands):
+        if self._trace is not None and not _goes_on(call, commands):
             self._trace.end(call, now_s, None if type(event) is Completed else what)
 
     def _tell(self, kind: EventKind, at_s: float, call: Submit, engine: str, **more: Any) -> None:
@@ -68,6 +68,11 @@ class Observers:
                 kind, at_s, call.instance, call.step.name, engine, call.attempt, **more
             )
             self._on_event(event)
+
+
+def _goes_on(call: Submit, commands: list[Command]) -> bool:
+    """Tell whether a call is attempted again, by its executor or its substitute."""
+    return any(isinstance(c, (Retry, Submit)) and c.id == call.id for c in commands)
 
 
 def class_of(future: asyncio.Future[Any], *, timed_out: bool) -> str:

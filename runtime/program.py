@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -62,6 +62,7 @@ class Step:
     `fed` is the link to the step before in a chain (pass `fuse`), `feeds` says that another
     follows: a worker may leave the value between the two where it was made. A result that
     `streams` is a list which a `for` or `where` reads: its items are wanted as soon as they exist.
+    The `substitute` does the calls that the executor fails for good.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Step:
     fed: Feed | None = None
     feeds: bool = False
     streams: bool = False
+    substitute: Step | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +193,20 @@ class _Compiler:
             feeds=feeds,
             streams=op.out().name in self._streamed and not task.effect,
         )
+        found = replace(found, substitute=_substitute(op, found))
         self.steps.append(found)
         return found
+
+
+def _substitute(op: Op, step: Step) -> Step | None:
+    """Describe a call as its substitute does it: elsewhere, and by itself where it was chained."""
+    engine, executor = op.attr("substitute.engine"), op.attr("substitute.executor")
+    if engine is None or executor is None or step.task.effect:
+        return None
+    knobs = {**_pinned(op), **_chosen(op, "substitute.knob.")}
+    return replace(
+        step, engine=str(engine), executor=str(executor), knobs=knobs, fed=None, feeds=False
+    )
 
 
 # Pins that choose an executor or its place; they are no arguments of it.
@@ -200,7 +214,16 @@ _PLACING_PINS = frozenset({"executor", "model", "device", "gpu"})
 
 
 def _knobs(op: Op) -> dict[str, Attr]:
-    """Return the pins that ask for one value (`"= 10"`), overridden by the chosen knobs."""
+    """Return the pins that ask for one value, overridden by the chosen knobs."""
+    return _pinned(op) | _chosen(op, "knob.")
+
+
+def _chosen(op: Op, prefix: str) -> dict[str, Attr]:
+    return {n.removeprefix(prefix): v for n, v in op.attrs if n.startswith(prefix)}
+
+
+def _pinned(op: Op) -> dict[str, Attr]:
+    """Return the pins that ask for one value (`"= 10"`)."""
     found: dict[str, Attr] = {}
     for name, value in op.attrs:
         pin = name.removeprefix("pin.")
@@ -209,8 +232,7 @@ def _knobs(op: Op) -> dict[str, Attr]:
         for text in value if isinstance(value, tuple) else (value,):
             if isinstance(text, str) and text.startswith("= "):
                 found[pin] = _literal(text.removeprefix("= "))
-    chosen = {n.removeprefix("knob."): v for n, v in op.attrs if n.startswith("knob.")}
-    return found | chosen
+    return found
 
 
 def _literal(text: str) -> Attr:

@@ -35,6 +35,7 @@ class _Tally:
     calls: int = 0
     restored: int = 0
     cached: int = 0
+    substituted: int = 0
     failed: int = 0
     cancelled: int = 0
     cancelled_s: float = 0.0
@@ -111,6 +112,7 @@ class Recorder:
         tally.calls += call.attempt == 1
         tally.attempts += 1
         tally.failed += isinstance(event, Failed)
+        tally.substituted += bool(call.instead) and isinstance(event, Completed)
         if isinstance(event, Dropped):
             tally.cancelled += 1
             tally.cancelled_s += ended_s - started_s
@@ -230,11 +232,12 @@ class Recorder:
             basis = "measured" if bases == {"measured"} else "sampled"
             return self._shares.steps[step.step], basis
         per_call_j = step.energy_j / step.calls if step.calls else 0.0
-        done = float(tally.attempts - tally.failed - tally.cancelled)
+        done = float(tally.attempts - tally.failed - tally.cancelled - tally.substituted)
+        other_j = step.substitute.energy_j * tally.substituted if step.substitute else 0.0
         if tally.cancelled:  # such a call has taken its share of a whole one, by time
             whole_s = step.call_s.get("p50", 0.0)
             done += min(tally.cancelled_s / whole_s if whole_s else 1.0, tally.cancelled)
-        return per_call_j * done, "modelled"
+        return per_call_j * done + other_j, "modelled"
 
     def _step(self, step: StepPlan) -> dict[str, Any]:
         tally = self._steps[step.step]
@@ -250,6 +253,7 @@ class Recorder:
             "cancelled": tally.cancelled,
             **({"restored": tally.restored} if tally.restored else {}),
             **({"cached": tally.cached} if tally.cached else {}),
+            **_substituted(step, tally),
             "items": tally.items,
             "start_s": tally.start_s,
             "end_s": tally.end_s,
@@ -345,6 +349,15 @@ class Recorder:
         path = values_folder(self._path) / name
         if not path.exists():  # the name is the content's digest
             path.write_bytes(content)
+
+
+def _substituted(step: StepPlan, tally: _Tally) -> dict[str, Any]:
+    """Return how many calls another executor did, which, and how good it is beside the chosen."""
+    other = step.substitute
+    if other is None or not tally.substituted:
+        return {}
+    by = {"executor": other.executor, "engine": other.engine, "quality": other.quality}
+    return {"substituted": tally.substituted, "substitute": by}
 
 
 def _write_whole(path: Path, text: str) -> None:

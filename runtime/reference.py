@@ -15,11 +15,12 @@ from random import Random
 from typing import Any
 
 from ..ir.workflow import Module
+from .attempts import Limits
 from .driver import bind_inputs
 from .errors import RunError
 from .messages import Cancel, Command, Completed, Dropped, Fail, Finish, Submit
 from .program import Step, compile_program
-from .state import Limits, RunState
+from .state import RunState
 from .synthetic import random_value
 from .values import canonical, encode
 

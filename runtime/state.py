@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from .attempts import Attempts, Limits, substituted
 from .frames import Frame, Owner, Reader, Stream
 from .messages import (
+    Away,
     Cancel,
     Command,
     Completed,
@@ -42,21 +43,6 @@ Place = tuple[Frame, int]
 _LOST_TOLD = 100  # failures of items that are kept to be told; more are counted
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`window`: iterations alive of one `for`. `attempts`: how often a step is tried in all.
-
-    Of all calls, `repeats` and a tenth may be repeated: when more fail, repeating them would only
-    add to what ails their engines. With `keep_going`, an item of a `for` or `where` that fails is
-    left out, unless it holds an effect, and the rest goes on.
-    """
-
-    window: int = 64
-    attempts: int = 3
-    repeats: int = 64
-    keep_going: bool = False
-
-
 class RunState:
     """One run of a program. `start` and `apply` return what is to be done next."""
 
@@ -70,7 +56,7 @@ class RunState:
         self._deliveries: deque[tuple[Frame, int, Any]] = deque()
         self._advances: deque[Reader] = deque()
         self._calls: dict[int, tuple[Frame, Instruction, Submit]] = {}
-        self._submitted = self._repeated = 0
+        self._attempts = Attempts(limits)
         self._failures: list[Failure] = []
         self._lost: list[Failure] = []
         self._lost_items = 0
@@ -121,6 +107,8 @@ class RunState:
                 self._completed(event)
             case Failed():
                 self._failed(event)
+            case Away():
+                self._away(event)
             case Due():
                 self._due(event)
             case Dropped():
@@ -165,25 +153,28 @@ class RunState:
         if stopped(frame.side):
             self._ended(event.id)
             return
-        again = event.retryable and submit.step.repeatable and not self.closing
-        if again and submit.attempt < self.limits.attempts and self._may_repeat():
-            self._repeated += 1
-            following = submit._replace(attempt=submit.attempt + 1)
-            growing = frame.values[instruction.result]
-            if growing is not PENDING:
-                following = following._replace(given=tuple(growing.items))
-            self._calls[event.id] = (frame, instruction, following)
-            self._commands.append(Retry(event.id, following, event.error, event.after_s))
-            return
-        self._ended(event.id)
-        help = event.help
-        if again and submit.attempt < self.limits.attempts:
-            help = f"not tried again: {self._repeated} calls of this run were repeated already"
-        failure = Failure(submit.instance, submit.step, event.error, submit.attempt, help)
-        self.fail(frame, failure)
+        after = self._attempts.after(submit, event, closing=self.closing)
+        if isinstance(after, Failure):
+            self._ended(event.id)
+            self.fail(frame, after)
+        else:
+            self._go_on(frame, instruction, after)
 
-    def _may_repeat(self) -> bool:
-        return self._repeated < self.limits.repeats + self._submitted // 10
+    def _away(self, event: Away) -> None:
+        frame, instruction, submit = self._calls[event.id]
+        if self.closing or stopped(frame.side):
+            self._ended(event.id)
+        else:
+            self._go_on(frame, instruction, substituted(submit, event.reason))
+
+    def _go_on(self, frame: Frame, instruction: Instruction, after: Retry | Submit) -> None:
+        """Have a call attempted again, with the items of its list that are there already."""
+        submit = after.submit if isinstance(after, Retry) else after
+        growing = frame.values[instruction.result]
+        if growing is not PENDING:
+            submit = submit._replace(given=tuple(growing.items))
+        self._calls[submit.id] = (frame, instruction, submit)
+        self._commands.append(after._replace(submit=submit) if isinstance(after, Retry) else submit)
 
     def _due(self, event: Due) -> None:
         frame, _, submit = self._calls[event.id]
@@ -374,9 +365,8 @@ class RunState:
     def _call(self, frame: Frame, instruction: Instruction) -> None:
         step = instruction.step
         assert step is not None  # every `CALL` has one
-        self._submitted += 1
         args = self.read(frame, instruction)
-        submit = Submit(self._submitted, frame.name(step.name), step, args, 1)
+        submit = Submit(self._attempts.first(), frame.name(step.name), step, args, 1)
         self._calls[submit.id] = (frame, instruction, submit)
         side = undecided(frame.side)
         if side is not None:

@@ -20,6 +20,7 @@ from .plan import (
     Proof,
     Solver,
     StepPlan,
+    SubstitutePlan,
 )
 from .references import Grid
 from .target import Target
@@ -197,6 +198,22 @@ def _step(op: Op) -> StepPlan:
         items=items if isinstance(items, float) else None,
         source=str(attrs.get("predicted.source", "declared")),
         error_band=_number(attrs, "predicted.error_band"),
+        substitute=_substitute(attrs),
+    )
+
+
+def _substitute(attrs: Mapping[str, Attr]) -> SubstitutePlan | None:
+    if attrs.get("substitute.engine") is None:
+        return None
+    prefix = "substitute.knob."
+    return SubstitutePlan(
+        executor=str(attrs["substitute.executor"]),
+        knobs={k.removeprefix(prefix): v for k, v in attrs.items() if k.startswith(prefix)},
+        engine=str(attrs["substitute.engine"]),
+        quality=_number(attrs, "substitute.quality"),
+        call_s=_number(attrs, "substitute.call_s"),
+        energy_j=_number(attrs, "substitute.energy_j"),
+        cost_usd=_number(attrs, "substitute.cost_usd"),
     )
 
 

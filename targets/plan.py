@@ -8,7 +8,7 @@ nothing. It names executors and runners; the runtime maps the names to code it a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -137,6 +137,22 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class SubstitutePlan:
+    """What does a step's calls when its own engine cannot: on another engine, at a `quality`.
+
+    `call_s`, `energy_j` and `cost_usd` are of one call.
+    """
+
+    executor: str
+    knobs: Mapping[str, Attr]
+    engine: str
+    quality: float
+    call_s: float
+    energy_j: float
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
 class StepPlan:
     """A step as placed; `executor` None means optional work left out.
 
@@ -161,6 +177,7 @@ class StepPlan:
     source: str
     error_band: float
     alternatives: tuple[Alternative, ...] = ()
+    substitute: SubstitutePlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +248,17 @@ class Plan:
 
     def executors(self) -> frozenset[str]:
         """Return the names of the executors that its steps and engines are of."""
-        of_steps = {step.executor for step in self.steps if step.executor is not None}
-        return frozenset(of_steps | {engine.executor for engine in self.engines})
+        return frozenset(
+            {executor for _, executor in self.users()} | {e.executor for e in self.engines}
+        )
+
+    def users(self) -> Iterator[tuple[str, str]]:
+        """Yield engines with the executors of steps on them, of those that stand by too."""
+        for step in self.steps:
+            if step.engine is not None and step.executor is not None:
+                yield step.engine, step.executor
+            if step.substitute is not None:
+                yield step.substitute.engine, step.substitute.executor
 
     def module(self) -> Module:
         """Return the placed module; raises CompileError where `ir` is not the text of one."""
@@ -245,6 +271,9 @@ class Plan:
     def to_json(self) -> str:
         """Return the plan's only text form: sorted keys, two-space indent, a final newline."""
         document = asdict(self)
+        for step in document["steps"]:
+            if step["substitute"] is None:
+                del step["substitute"]
         if self.service is not None:
             document["service"] = self.service.document()
         text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)

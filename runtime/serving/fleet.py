@@ -62,11 +62,15 @@ class Fleet:
         self._executors = executors
         self._used: dict[str, set[str]] = {}
         self._slowest_s: dict[str, list[float]] = {}
+        for user, name in plan.users():
+            self._used.setdefault(user, set()).add(name)
         for step in plan.steps:
-            if step.executor is not None:
-                self._used.setdefault(step.engine or "", set()).add(step.executor)
-                slowest = self._slowest_s.setdefault(step.engine or "", [])
-                slowest.append(step.call_s.get("p99", 0.0))
+            slowest = self._slowest_s.setdefault(step.engine or "", [])
+            slowest.append(step.call_s.get("p99", 0.0))
+            if step.substitute is not None:
+                slowest = self._slowest_s.setdefault(step.substitute.engine, [])
+                slowest.append(step.substitute.call_s)
+        self._spare = {e.name for e in plan.engines} - {step.engine for step in plan.steps}
         self._serving = serving
         self._client = HttpClient()
         # one that the run was told another address for needs none of its places
@@ -108,7 +112,7 @@ class Fleet:
         used = {name: self._executors[name] for name in self._used.get(engine.name, set())}
         limit_s = self._limit_s(engine, executor)
         asker = Asker(used, self._client, Allowance(where), self._urgency, limit_s)
-        worker = ServedWorker(engine, asker, found, self._turns)
+        worker = ServedWorker(engine, asker, found, self._turns, spare=engine.name in self._spare)
         self._models[engine.name] = {
             "model": engine.model,
             "device": engine.gpu or engine.device,

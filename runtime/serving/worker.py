@@ -22,8 +22,17 @@ from .turns import Turns
 class ServedWorker:
     """Does the calls of one engine on its servers, which it brings up, parks and stops."""
 
-    def __init__(self, engine: EnginePlan, asker: Asker, replicas: Replicas, turns: Turns) -> None:
-        """Prepare; nothing is started before `start`."""
+    def __init__(
+        self,
+        engine: EnginePlan,
+        asker: Asker,
+        replicas: Replicas,
+        turns: Turns,
+        *,
+        spare: bool = False,
+    ) -> None:
+        """Prepare; nothing is started before `start`, nor then where the engine only stands by."""
+        self._spare = spare
         self._engine = engine
         self._asker = asker
         self._replicas = replicas
@@ -48,6 +57,8 @@ class ServedWorker:
 
         Not those that the plan starts during the run.
         """
+        if self._spare and self._replicas.problem is None:
+            return  # whether it answers is seen when it is needed
         if self._engine.prestarted:
             await self._ready()
         elif self._engine.wake_s:

@@ -11,7 +11,7 @@ import pytest
 from murakkab.ir.diagnostics import Span
 from murakkab.ir.reader import read_module
 from murakkab.targets.library import Executor, Library, Quality
-from murakkab.targets.plan import EnginePlan, Plan, Prediction, Solver, StepPlan
+from murakkab.targets.plan import EnginePlan, Plan, Prediction, Solver, StepPlan, SubstitutePlan
 
 MakePlan = Callable[..., Plan]
 MakeLibrary = Callable[..., Library]
@@ -60,6 +60,9 @@ def make_plan() -> MakePlan:
             engine = op.attr("engine")
             if engine is not None:
                 engines[str(engine)] = _engine(str(engine), str(executor), runner, concurrency)
+            other, by = op.attr("substitute.engine"), op.attr("substitute.executor")
+            if other is not None:
+                engines[str(other)] = _engine(str(other), str(by), runner, concurrency)
             steps.append(
                 StepPlan(
                     step=name,
@@ -78,6 +81,9 @@ def make_plan() -> MakePlan:
                     items=(items or {}).get(name),
                     source="test",
                     error_band=0.1,
+                    substitute=None
+                    if other is None
+                    else SubstitutePlan(str(by), {}, str(other), 0.8, 1.0, 5.0, 0.25),
                 )
             )
         return Plan(

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from murakkab.ir.reader import read_module
+from murakkab.runtime.attempts import Limits
 from murakkab.runtime.messages import Completed, Fail, Failed, Finish, HandOn, NotTaken, Submit
 from murakkab.runtime.program import compile_program
-from murakkab.runtime.state import Limits, RunState
+from murakkab.runtime.state import RunState
 
 from .test_state import AT, TASKS
 

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from murakkab.ir.reader import read_module
+from murakkab.runtime.attempts import Limits
 from murakkab.runtime.driver import RunResult, run_plan
 from murakkab.runtime.errors import RunError
 from murakkab.runtime.messages import Completed, Failed, Finish, Submit
 from murakkab.runtime.program import compile_program
 from murakkab.runtime.record import load_record
-from murakkab.runtime.state import Limits, RunState
+from murakkab.runtime.state import RunState
 
 from .conftest import MakeLibrary, MakePlan
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from murakkab.ir.reader import read_module
+from murakkab.runtime.attempts import Limits
 from murakkab.runtime.messages import (
     Command,
     Completed,
@@ -20,7 +21,7 @@ from murakkab.runtime.messages import (
     Submit,
 )
 from murakkab.runtime.program import compile_program
-from murakkab.runtime.state import Limits, RunState
+from murakkab.runtime.state import RunState
 
 _TASKS = """module placed
 task @f(%x: Int) -> Int

@@ -18,6 +18,7 @@ from murakkab.ir.ops import Op
 from murakkab.ir.reader import read_module
 from murakkab.ir.workflow import Module
 from murakkab.passes.rewrite import TraitsOf
+from murakkab.runtime.attempts import Limits
 from murakkab.runtime.driver import run_plan
 from murakkab.runtime.errors import RunError
 from murakkab.runtime.messages import (
@@ -37,7 +38,7 @@ from murakkab.runtime.progress import ProgressTracker, RunEvent
 from murakkab.runtime.record import load_record
 from murakkab.runtime.reference import run_reference
 from murakkab.runtime.simulated import simulate_plan
-from murakkab.runtime.state import Limits, RunState
+from murakkab.runtime.state import RunState
 
 from ..ir.modules import modules
 from ..passes.properties import arguments

@@ -10,6 +10,7 @@ import pytest
 
 from murakkab.runtime.driver import run_plan
 from murakkab.runtime.errors import RunError
+from murakkab.runtime.program import compile_program
 from murakkab.runtime.record import load_record
 from murakkab.runtime.simulated import simulate_plan
 from murakkab.runtime.spending import Bounds, Spending
@@ -115,18 +116,20 @@ def test_what_is_at_work_is_stopped_when_the_deadline_comes(
 
 def test_a_call_with_a_price_counts_what_it_was_charged(plan: Plan) -> None:
     spending = Spending(plan, Bounds(usd=1.0), 0.0)
-    spending.begin("y")
-    spending.end("y", Usage(requests=1, usd=0.7), completed=True)
-    assert spending.refusal("y", 0.0) is None
-    spending.add("y", Usage(requests=1, usd=0.4), completed=True)  # as a journal has it
-    assert "the budget of $1 would be crossed: $1.1 is spent" in str(spending.refusal("y", 0.0))
+    y = compile_program(plan.module()).steps[0]
+    spending.begin(y)
+    spending.end(y, Usage(requests=1, usd=0.7), completed=True)
+    assert spending.refusal(y, 0.0) is None
+    spending.add(y, Usage(requests=1, usd=0.4), completed=True)  # as a journal has it
+    assert "the budget of $1 would be crossed: $1.1 is spent" in str(spending.refusal(y, 0.0))
 
 
 def test_an_attempt_that_failed_counts_what_it_was_charged_alone(plan: Plan) -> None:
     spending = Spending(plan, Bounds(usd=1.0, joules=3.0), 0.0)
+    y = compile_program(plan.module()).steps[0]
     for usage in (None, Usage(requests=1, usd=0.5)):
-        spending.begin("y")
-        spending.end("y", usage, completed=False)
-    assert spending.refusal("y", 0.0) is None
-    spending.add("y", None, completed=True)
-    assert "0.0005556 Wh is spent" in str(spending.refusal("y", 0.0))
+        spending.begin(y)
+        spending.end(y, usage, completed=False)
+    assert spending.refusal(y, 0.0) is None
+    spending.add(y, None, completed=True)
+    assert "0.0005556 Wh is spent" in str(spending.refusal(y, 0.0))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from murakkab.ir.reader import read_module
+from murakkab.runtime.attempts import Limits
 from murakkab.runtime.messages import (
     Completed,
     Due,
@@ -23,7 +24,7 @@ from murakkab.runtime.messages import (
     Submit,
 )
 from murakkab.runtime.program import Program, compile_program
-from murakkab.runtime.state import Limits, RunState
+from murakkab.runtime.state import RunState
 
 TASKS = """module placed
 task @f(%x: Int) -> Int

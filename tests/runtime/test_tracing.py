@@ -17,9 +17,10 @@ from opentelemetry.trace import SpanKind, StatusCode, get_tracer_provider
 
 from murakkab.ir.diagnostics import Diagnostic, InputError
 from murakkab.ir.reader import read_module
+from murakkab.runtime.attempts import Limits
 from murakkab.runtime.messages import Submit
 from murakkab.runtime.program import compile_program
-from murakkab.runtime.state import Limits, RunState
+from murakkab.runtime.state import RunState
 from murakkab.runtime.tracing import ModelServer, RunTrace, Tracing, tracing_from_environment
 from murakkab.runtime.worker import Usage
 

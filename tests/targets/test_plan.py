@@ -339,7 +339,7 @@ DISAGREEMENTS: dict[str, tuple[Callable[[Document], object], str]] = {
     ),
     "placed IR as flow": (lambda d: d.update(flow=d["ir"]), "its `flow` is not"),
     "unknown executor": (ir("executor = @bm25-answer", "executor = @os.system"), "'os.system'"),
-    "unknown engine": (ir("engine @rapidocr", "engine @other"), "names no engine of the module"),
+    "unknown engine": (ir("engine @rapidocr", "engine @other"), "is none of the module"),
     "unknown task": (ir("invoke @answer", "invoke @system"), "no task `@system`"),
     "two workflows": (
         lambda d: d.update(ir=d["ir"] + d["ir"][d["ir"].index("workflow") :]),
