@@ -32,11 +32,23 @@ def cell(character: str) -> tuple[str, int]:
     return character, 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
+class _Shown(dict[int, str]):
+    """What stands for a character by its code, found when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = character if character == "\n" else cell(character)[0]
+        return self[code]
+
+
+_SHOWN = _Shown()
+
+
 def safe(text: str) -> str:
     """Return text fit for a terminal, its line ends kept and everything else that acts replaced."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c == "\n" else cell(c)[0] for c in text)
+    return text.translate(_SHOWN)
 
 
 def width(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 # What FFmpeg opens as a "video" although it is a picture or a text file.
 _NOT_TIMED = frozenset({"image2", "png_pipe", "jpeg_pipe", "bmp_pipe", "webp_pipe", "tty"})
+# What names other files, or addresses, to be opened in its place.
+_LISTS = frozenset(
+    {"concat", "dash", "hls", "imf", "lavfi", "rtsp", "sdp", "vapoursynth", "webm_dash_manifest"}
+)
 
 
 @contextmanager
@@ -25,7 +30,7 @@ def opened(media: Media) -> Iterator[InputContainer]:
     with media.file() as path:
         try:
             # FFmpeg takes "http://…" and "concat:…" too; `file:` keeps a path a path.
-            container = av.open(f"file:{path}", mode="r")
+            container = av.open(f"file:{path}", mode="r", options=_own_content())
         except (av.FFmpegError, OSError, ValueError) as error:
             raise unreadable(media, _reason(error)) from error
         with container:
@@ -52,6 +57,16 @@ def unreadable(media: Media, reason: str) -> ExecutorError:
     )
 
 
+def _own_content() -> dict[str, str]:
+    """Return the options with which FFmpeg opens the file it is given, and nothing else."""
+    import av
+
+    formats = sorted(av.formats_available - _LISTS)
+    return {"format_whitelist": ",".join(formats), "protocol_whitelist": "file"}
+
+
 def _reason(error: Exception) -> str:
+    if getattr(error, "errno", None) == errno.EINVAL:
+        return "its format is unknown, or a list of other files"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]

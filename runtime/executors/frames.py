@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from typing import TYPE_CHECKING
 
 from ..media import Media, Scene
@@ -55,12 +57,29 @@ def pixels_of(image: Media) -> MatLike:
         content = image.read()
     except OSError as error:
         raise ExecutorError(f"`{image.name}` cannot be read: {error.strerror}") from error
+    _expect_moderate(image, content)
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     if decoded is None:
         raise ExecutorError(
             f"`{image.name}` is not an image that can be decoded; give PNG, JPEG, WebP or BMP"
         )
     return decoded
+
+
+def _expect_moderate(image: Media, content: bytes) -> None:
+    """Refuse an image whose pixels take far more room than its file, before they are unpacked."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            Image.open(io.BytesIO(content)).close()  # reads no more than how large it is
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        message = f"`{image.name}` has over {most} million pixels; give a smaller one"
+        raise ExecutorError(message) from None
+    except (OSError, ValueError, SyntaxError):
+        pass  # OpenCV has the last word on what is an image
 
 
 def _frame_at(capture: VideoCapture, moment_s: float) -> MatLike | None:

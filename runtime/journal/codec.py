@@ -18,7 +18,13 @@ Keep = Callable[[str, bytes], None]
 # Returns the content with a digest; raises KeyError where there is none.
 Find = Callable[[str], bytes]
 # All ASCII: text may hold halves of surrogate pairs, which UTF-8 has no form for.
+# A row of SQLite has at most a thousand million bytes, its other columns included.
+_MAX_BYTES = 999_000_000
 _ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
+
+
+class TooLong(ValueError):
+    """A value that takes more bytes than a journal keeps of one."""
 
 
 class ValueLost(Exception):
@@ -42,15 +48,23 @@ def written(value: Any, keep: Keep) -> str:
     """Return a value as JSON text; content that it holds goes to `keep`.
 
     A medium in a file stays there, with its digest. Raises `OSError` where such a file cannot be
-    read.
+    read, and `TooLong`.
     """
     _keep_content(value, keep)
-    return _ENCODER.encode(encode(value))
+    text = _ENCODER.encode(encode(value))
+    _fit(len(text))
+    return text
+
+
+def _fit(length: int) -> None:
+    if length > _MAX_BYTES:
+        raise TooLong(f"it takes {length:,} bytes, more than the {_MAX_BYTES:,} of one value")
 
 
 def _keep_content(value: Any, keep: Keep) -> None:
     match value:
         case Media(data=bytes() as data):
+            _fit(len(data))
             keep(value.digest(), data)
         case list() | tuple():
             for item in value:

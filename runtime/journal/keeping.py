@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import CallFailed
 from ..messages import Completed, Dropped, Failed, Submit
 from ..worker import Usage
+from .codec import TooLong
 from .journal import Begun, Journal
 
 SETTLE = (
@@ -17,6 +18,7 @@ SETTLE = (
 )
 
 _NOT_KEPT = "its result cannot be written to the journal: {}"
+_SHORTER = "return less, or a file; or run it with `--no-journal`"
 _ROOM = "what was completed before is safe; make room and go on with `mkb run --resume`"
 Ended = Completed | Failed | Dropped
 
@@ -66,7 +68,11 @@ def write_down(
     """
 
     def written(error: Exception | None) -> None:
-        settle(event if error is None else Failed(call.id, _NOT_KEPT.format(error), False, _ROOM))
+        if error is None:
+            settle(event)
+        else:
+            help = _SHORTER if isinstance(error, TooLong) else _ROOM
+            settle(Failed(call.id, _NOT_KEPT.format(error), False, help))
 
     if type(event) is Completed:
         journal.keep(call, event.value, usage, written)

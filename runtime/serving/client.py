@@ -130,7 +130,7 @@ _UNREACHABLE = "check that the server runs and that its address is right"
 async def _content(response: aiohttp.ClientResponse) -> bytes:
     if (response.content_length or 0) > _MAX_ANSWER_BYTES:
         raise CallFailed(_too_long(response))
-    return await response.read()
+    return b"".join([chunk async for chunk in _bounded(response)])
 
 
 async def _gathered(

@@ -68,10 +68,13 @@ async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
     (HTML Standard, section 9.2; of its fields only `data` matters here.)
     """
     lines: list[str] = []
-    rest = b""
+    begun: list[bytes] = []  # the pieces of a line that has not ended
     async for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
+        *whole, rest = chunk.split(b"\n")
         for line in whole:
+            if begun:
+                line = b"".join([*begun, line])
+                begun.clear()
             line = line.rstrip(b"\r")
             if line.startswith(b"data:"):
                 lines.append(line[5:].removeprefix(b" ").decode("utf-8", "replace"))
@@ -81,3 +84,5 @@ async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
                 if data == "[DONE]":
                     return
                 yield data
+        if rest:
+            begun.append(rest)

@@ -1,6 +1,8 @@
 """Scenes and frames of a real video, and of files that are none."""
 
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,35 @@ def test_a_scene_past_the_end_or_without_length_is_refused(station: Media) -> No
 def test_bytes_that_are_no_image_are_refused(content: bytes) -> None:
     with pytest.raises(ExecutorError, match="is not an image"):
         pixels_of(Media("image", data=content))
+
+
+def test_an_image_far_larger_than_its_file_is_not_unpacked() -> None:
+    side = 20_000  # 400 million white pixels, in half a megabyte
+    rows = zlib.compress((b"\x00" + b"\xff" * (side // 8)) * side, 9)
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    assert len(content) < 1 << 20
+    with pytest.raises(ExecutorError, match="has over 178 million pixels"):
+        pixels_of(Media("image", data=content))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.mp4", "ffconcat version 1.0\nfile {}\n"),
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:60\n#EXTINF:60,\n{}\n#EXT-X-ENDLIST\n"),
+        ("list.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns={}\nm=video 9 RTP/AVP 33\n"),
+    ],
+)
+def test_a_list_of_other_files_is_no_video(
+    tmp_path: Path, station: Media, name: str, text: str
+) -> None:
+    assert station.path is not None
+    shutil.copy(station.path, tmp_path / "private.mp4")
+    (tmp_path / name).write_text(text.format("private.mp4"))
+    with pytest.raises(ExecutorError, match="cannot be read as video"):
+        split_scenes(Media("video", path=str(tmp_path / name)))

@@ -15,6 +15,7 @@ from murakkab.compiler.driver import Request, compile_workflow
 from murakkab.ir.diagnostics import InputError
 from murakkab.runtime.driver import RunResult, run_plan
 from murakkab.runtime.errors import CallFailed, RunError
+from murakkab.runtime.journal import codec
 from murakkab.runtime.journal.database import is_in_use
 from murakkab.runtime.journal.journal import Journal, begin, resume
 from murakkab.runtime.media import Media
@@ -216,6 +217,19 @@ def test_a_result_that_cannot_be_written_fails_its_step(
     with pytest.raises(RunError, match="cannot be written to the journal: no such table: step"):
         run(plan, library, journal)
     assert not any(line.startswith("tell") for line in log(tmp_path))  # nothing went on with it
+
+
+def test_a_result_too_long_for_a_journal_fails_its_step_alone(
+    plan: Plan, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.db"
+    journal = begin(path, plan, INPUTS)
+    monkeypatch.setattr(codec, "_MAX_BYTES", 1)  # instead of a thousand million: "10" is too long
+    with pytest.raises(RunError, match="takes 2 bytes, more than the 1 of one value") as caught:
+        run(plan, library, journal)
+    assert "`--no-journal`" in str(caught.value.failures[0].help)
+    monkeypatch.undo()
+    assert run(plan, library, resume(path)).value == [True] * 4
 
 
 def test_a_journal_that_another_run_writes_is_left_alone(plan: Plan, tmp_path: Path) -> None:
