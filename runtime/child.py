@@ -15,7 +15,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pickle import PicklingError
 
 from .calling import PythonFunction
 from .entries import Source
@@ -53,7 +52,9 @@ def main(socket: int, parent: int, ahead: Sequence[tuple[Source, Sequence[str]]]
             answer = (False, (error.message, error.retryable, error.untouched))
         try:
             connection.send(answer)
-        except (PicklingError, TypeError, AttributeError) as error:
+        except OSError:
+            raise  # nobody is there any more
+        except Exception as error:  # of the value's own methods, or because it is nested too deep
             connection.send((False, (f"returned what cannot be sent on: {error}", False, False)))
         kept = answer[1] if keep else None
 

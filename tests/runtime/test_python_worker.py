@@ -91,12 +91,29 @@ def test_a_value_of_the_wrong_type_is_a_failed_step(
     assert reason == "returned a value of the wrong type: expected Int, got 'one'"
 
 
+UNSENDABLE = {
+    "a function": "def work(value):\n    return lambda: value\n",
+    "nested too deep": """
+def work(value):
+    for _ in range(100_000):
+        value = [value]
+    return value
+""",
+    "whose own method fails": """
+class Odd:
+    def __reduce__(self):
+        raise KeyError("odd")
+def work(value):
+    return Odd()
+""",
+}
+
+
+@pytest.mark.parametrize("code", UNSENDABLE.values(), ids=UNSENDABLE.keys())
 def test_a_value_that_cannot_leave_its_process_is_a_failed_step(
-    make_plan: MakePlan, make_library: MakeLibrary
+    make_plan: MakePlan, make_library: MakeLibrary, code: str
 ) -> None:
-    library = make_library(
-        "def work(value):\n    return lambda: value\n", work={"pooling": "process"}
-    )
+    library = make_library(code, work={"pooling": "process"})
     assert failure(make_plan(ONE), library, x=1).startswith("returned what cannot be sent on")
 
 
