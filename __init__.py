@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .api import Run, arun, compile, run
+    from .api import Run, aresume, arun, compile, resume, run
     from .ir.diagnostics import CompileError, InputError
     from .targets.plan import Plan
 
@@ -16,12 +16,24 @@ _HOMES = {
     "InputError": "ir.diagnostics",
     "Plan": "targets.plan",
     "Run": "api",
+    "aresume": "api",
     "arun": "api",
     "compile": "api",
+    "resume": "api",
     "run": "api",
 }
 
-__all__ = ["CompileError", "InputError", "Plan", "Run", "arun", "compile", "run"]
+__all__ = [
+    "CompileError",
+    "InputError",
+    "Plan",
+    "Run",
+    "aresume",
+    "arun",
+    "compile",
+    "resume",
+    "run",
+]
 
 if not TYPE_CHECKING:  # or type checkers would take any name for granted
 

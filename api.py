@@ -1,4 +1,4 @@
-"""The verbs of the command line for Python: `compile`, `run`, `arun`.
+"""The verbs of the command line for Python: `compile`, `run`, `resume`, and for event loops.
 
 plan = murakkab.compile("video_qa.mkb", minimize="energy")
 run = murakkab.run(plan, {"query": "Where is the red coat?", "video": Path("station.mp4")})
@@ -10,12 +10,16 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from .compiler.driver import Request, compile_workflow
+from .ir.diagnostics import Diagnostic, InputError
 from .ir.types import Option
-from .targets.library import load_named
+from .targets.library import Library, load_named
 from .targets.plan import Plan
+
+if TYPE_CHECKING:
+    from .runtime.journal.journal import Journal
 
 File = str | Path
 
@@ -33,6 +37,7 @@ def compile(
     level: int = 2,
     minimize: str | None = None,
     require: Sequence[str] = (),
+    failover: bool = False,
 ) -> Plan:
     """Compile a workflow to a plan.
 
@@ -42,7 +47,7 @@ def compile(
     OpenAI-compatible servers that already run, by executor. `library`, `profiles` and `catalog` are
     files added to the shipped ones. `level` is that of `-O`. `minimize` (`"energy then cost"`)
     comes before what the file minimises, `require` (`["accuracy >= 0.8"]`) is added to its
-    requirements.
+    requirements. `failover` plans substitutes for steps on servers that may stay away.
 
     Raises `CompileError` where the program is wrong or cannot be met, and `InputError` where a file
     or an argument cannot be used; both carry their `diagnostics`.
@@ -60,6 +65,7 @@ def compile(
         minimize=minimize,
         require=tuple(require),
         endpoints=tuple((endpoints or {}).items()),
+        failover=failover,
     )
     return compile_workflow(request).plan
 
@@ -76,34 +82,83 @@ class Run:
     record: Mapping[str, Any]
 
 
+class RunOptions(TypedDict, total=False):
+    """How `run`, `arun`, `resume` and `aresume` go about it; all may be left out.
+
+    `record` is a file that the record is kept in, also when the run fails. `cache` is a folder of
+    results for other runs to take, and to take from. With `keep_going`, items of a `for` or `where`
+    that fail are left out of its list; they are in the record. `max_usd`, `max_joules` and
+    `deadline_s` end the run, with `RunError`, before it uses up more.
+    """
+
+    record: File | None
+    cache: File | None
+    keep_going: bool
+    max_usd: float | None
+    max_joules: float | None
+    deadline_s: float | None
+
+
 async def arun(
     plan: Plan,
     inputs: Mapping[str, Any],
     *,
     library: Sequence[File] = (),
-    record: File | None = None,
+    journal: File | None = None,
+    **options: Unpack[RunOptions],
 ) -> Run:
     """Run a plan without blocking the event loop.
 
     `inputs` has a value for each parameter, by name: media as a path (`str` or `Path`), the rest as
     Python values; a parameter of type `T?` may be left out. `library` names the user's own executor
-    files the plan was compiled with. `record` is a file that the record is kept in, also when the
-    run fails.
+    files the plan was compiled with. `journal` is a new file that keeps every completed call:
+    `resume` goes on with it after a failure or a crash.
 
-    Raises `InputError` where the plan cannot be run here, and `runtime.errors.RunError` where
-    inputs do not fit or a step fails.
+    Raises `InputError` where the plan cannot be run here or the journal cannot be written, and
+    `runtime.errors.RunError` where inputs do not fit or a step fails.
     """
-    from .runtime.driver import run_plan
-    from .runtime.simulated import simulate_plan
-
     values = _values(plan, inputs)
-    kept = None if record is None else Path(record)
     if plan.target == "sim":
-        done = await simulate_plan(plan, values, record=kept)
-    else:
-        executors = load_named(plan.executors(), tuple(map(Path, library)))
-        done = await run_plan(plan, values, library=executors, record=kept)
-    return Run(done.value, done.record.document)
+        return await _simulated(plan, values, journal, **options)
+    executors = load_named(plan.executors(), tuple(map(Path, library)))
+    if journal is None:
+        return await _carried_out(plan, values, executors, None, **options)
+    from .runtime.binding import bind_inputs
+    from .runtime.journal.journal import begin
+    from .runtime.journal.memo import Memo
+
+    bind_inputs(plan.module().sole(), values)  # what cannot begin need not be gone on with
+    memo = Memo(tuple(str(Path(file).absolute()) for file in library))
+    begun = begin(Path(journal), plan, values, memo=memo.to_json())
+    return await _carried_out(plan, values, executors, begun, **options)
+
+
+async def aresume(
+    journal: File,
+    *,
+    library: Sequence[File] | None = None,
+    **options: Unpack[RunOptions],
+) -> Run:
+    """Go on with the run of a journal, which has its plan, its inputs and what was completed.
+
+    One that is done gives its result again. `library` left out is what the run was begun with.
+    `RunError.journal` names the file after a failure.
+
+    Raises what `arun` does, and `InputError` where the journal is damaged, or another process is
+    writing it.
+    """
+    from .runtime.journal.journal import resume
+    from .runtime.journal.memo import memo_of
+
+    taken_up = resume(Path(journal))
+    try:
+        plan, values = taken_up.plan(), taken_up.inputs()
+        files = memo_of(taken_up).libraries if library is None else library
+        executors = load_named(plan.executors(), tuple(map(Path, files)))
+    except InputError:
+        taken_up.end()
+        raise
+    return await _carried_out(plan, values, executors, taken_up, **options)
 
 
 def run(
@@ -111,10 +166,75 @@ def run(
     inputs: Mapping[str, Any],
     *,
     library: Sequence[File] = (),
-    record: File | None = None,
+    journal: File | None = None,
+    **options: Unpack[RunOptions],
 ) -> Run:
     """Run a plan to its end: `arun` for programs that have no event loop of their own."""
-    return asyncio.run(arun(plan, inputs, library=library, record=record))
+    return asyncio.run(arun(plan, inputs, library=library, journal=journal, **options))
+
+
+def resume(
+    journal: File,
+    *,
+    library: Sequence[File] | None = None,
+    **options: Unpack[RunOptions],
+) -> Run:
+    """Go on with a run to its end: `aresume` for programs without an event loop of their own."""
+    return asyncio.run(aresume(journal, library=library, **options))
+
+
+async def _carried_out(
+    plan: Plan,
+    values: Mapping[str, Any],
+    library: Library,
+    journal: Journal | None,
+    *,
+    record: File | None = None,
+    cache: File | None = None,
+    keep_going: bool = False,
+    max_usd: float | None = None,
+    max_joules: float | None = None,
+    deadline_s: float | None = None,
+) -> Run:
+    from .runtime.cache.recalling import Cache
+    from .runtime.driver import run_plan
+    from .runtime.spending import Bounds
+
+    done = await run_plan(
+        plan,
+        values,
+        library=library,
+        record=None if record is None else Path(record),
+        journal=journal,
+        bounds=Bounds(max_usd, max_joules, deadline_s),
+        keep_going=keep_going,
+        cache=None if cache is None else Cache(Path(cache)),
+    )
+    return Run(done.value, done.record.document)
+
+
+async def _simulated(
+    plan: Plan,
+    values: Mapping[str, Any],
+    journal: File | None,
+    *,
+    record: File | None = None,
+    cache: File | None = None,
+    keep_going: bool = False,
+    max_usd: float | None = None,
+    max_joules: float | None = None,
+    deadline_s: float | None = None,
+) -> Run:
+    from .runtime.simulated import simulate_plan
+    from .runtime.spending import Bounds
+
+    for name, value in (("journal", journal), ("cache", cache)):
+        if value is not None:
+            message = f"a simulation has no use for a {name}: its values are made up"
+            raise InputError(Diagnostic("usage", message))
+    kept, bounds = None if record is None else Path(record), Bounds(max_usd, max_joules, deadline_s)
+    done = await simulate_plan(plan, values, record=kept, bounds=bounds)
+    return Run(done.value, done.record.document)
 
 
 def _values(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:

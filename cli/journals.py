@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, InputError
+from ..runtime.journal.memo import Memo, memo_of
 from ..runtime.values import ValueProblem, parse_input
 from .output import Output
 
@@ -18,35 +17,6 @@ if TYPE_CHECKING:
     from ..targets.plan import Plan
 
 _AGAIN = "again"
-
-
-@dataclass(frozen=True, slots=True)
-class Memo:
-    """What `mkb run` wants to know of a run that it takes up.
-
-    A `disposable` journal is deleted once the result is told; `results` is the file that it goes
-    to, None where it goes to stdout.
-    """
-
-    libraries: tuple[str, ...]
-    endpoints: Mapping[str, str]
-    disposable: bool
-    results: str | None
-
-
-def memo_of(journal: Journal) -> Memo:
-    """Return what was noted; raises `InputError` where that is damaged."""
-    from ..runtime.journal.database import unusable
-
-    damaged = unusable(journal.path, "what it says of libraries and endpoints is damaged")
-    try:
-        found = Memo(**json.loads(journal.header.memo))
-        texts = [*found.libraries, *found.endpoints, *found.endpoints.values()]
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise damaged from None
-    if not all(isinstance(text, str) for text in [*texts, found.results or ""]):
-        raise damaged
-    return found
 
 
 def begun(
@@ -63,7 +33,7 @@ def begun(
     """
     from ..runtime.journal.journal import begin
 
-    text = json.dumps(asdict(memo))
+    text = memo.to_json()
     if asked is not None:
         return begin(asked, plan, values, memo=text)
     try:

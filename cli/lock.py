@@ -32,7 +32,7 @@ def command(output: Output, /, file: Path, **flags: Any) -> None:
     from the hub. From then on, plans of the workflow name these commits, and `mkb run` refuses
     other weights.
     """
-    from ..runtime.driver import plan_executors
+    from ..runtime.binding import plan_executors
     from ..runtime.weights import Digests
     from ..targets.library import load_library
     from ..targets.lock_file import Lock, lock_path

@@ -60,7 +60,7 @@ def models_needed(plan: Plan, libraries: Sequence[Path]) -> tuple[ModelNeed, ...
 
     `libraries` are the user's executor files.
     """
-    from ..runtime.driver import plan_executors
+    from ..runtime.binding import plan_executors
     from ..runtime.weights import models_of
     from ..targets.library import load_named
 
@@ -79,7 +79,7 @@ def refuse_changed_weights(name: str, plan: Plan, libraries: Sequence[Path]) -> 
     lock = load_lock(Path(name))
     if lock is None:
         return
-    from ..runtime.driver import plan_executors
+    from ..runtime.binding import plan_executors
     from ..targets.library import load_named
 
     path = lock_path(Path(name))

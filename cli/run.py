@@ -181,7 +181,8 @@ def _new(
     endpoints = _endpoints(dict(flags["endpoints"]), plan, compiled=file.endswith(".mkb"))
     found = None
     if journaled and not simulated:
-        from .journals import Memo, begun
+        from ..runtime.journal.memo import Memo
+        from .journals import begun
 
         noted = tuple(str(library.absolute()) for library in flags["libraries"])
         results = None if given.results is None else str(given.results.absolute())
@@ -195,7 +196,8 @@ def _resumed(
     file: str | None, journal: Journal, given: Given, flags: Mapping[str, Any], output: Output
 ) -> Prepared:
     """Prepare to go on with a run; a plan or inputs that are given must be those of its journal."""
-    from .journals import memo_of, refuse_other
+    from ..runtime.journal.memo import memo_of
+    from .journals import refuse_other
 
     again = plan_of(file, output, flags, of_plans=_OF_PLANS) if file is not None else None
     plan = journal.plan()

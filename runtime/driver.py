@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..ir.diagnostics import Diagnostic, InputError, did_you_mean
-from ..ir.workflow import Workflow
+from ..ir.diagnostics import Diagnostic, InputError
 from ..targets.library import Executor, Library
 from ..targets.plan import EnginePlan, Plan
 from .attempts import Limits
+from .binding import bind_inputs, plan_executors
 from .clock import Clock, RealClock
 from .dispatch import Dispatcher
 from .engine_lane import EngineLane
@@ -29,7 +29,6 @@ from .results import ResultLines, lines_of
 from .serving.fleet import Fleet, Serving
 from .spending import UNBOUNDED, Bounds, Spending
 from .tracing import RunTrace, Tracing
-from .values import check_value
 from .worker import Seats, WorkerFactory
 
 if TYPE_CHECKING:
@@ -93,76 +92,93 @@ async def run_plan(
     Raises `InputError` where the plan cannot be run here, `RunError` where inputs do not fit, or
     the run fails or is interrupted.
     """
-    module = plan.module()
-    workflow = module.sole()
-    values = bind_inputs(workflow, inputs)
-    executors = plan_executors(plan, library) if workers is None else {}
-    serving = serving if serving is not None else Serving()
-    fleet = Fleet(plan, executors, serving)
-    factories = workers if workers is not None else _factories(plan, fleet, kept)
-    idempotent = [e.name for e in executors.values() if e.idempotent]
-    engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
-    if dict(module.attrs).get("sequential") is True:
-        turn = Seats(1)  # one call at a time, whatever engine it is on
-        for engine in engines.values():
-            engine.seats = turn
-    program = compile_program(module, idempotent, handed_on=results is not None)
-    clock = clock if clock is not None else RealClock()
-    spending = None if bounds == UNBOUNDED else Spending(plan, bounds, clock.now())
-    recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
-    taking = None
-    if results is not None:
-        taking = lines_of(workflow, inputs, results, recorder.keep_media)
-    window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
-    limits = Limits(window=window, repeats=window, keep_going=keep_going)
-    recalling = _recalling(cache, plan, executors, serving) if cache is not None else None
-    spans: AbstractContextManager[RunTrace | None] = nullcontext()
-    if tracing is not None:
-        spans = tracing.run(plan.workflow, plan.target, recorder.plan_sha256, clock.now)
-    listen: Listen = Interrupts if signals else lambda action: nullcontext()
-    with spans as trace:
+    with _written_down(journal) as ended:
+        module = plan.module()
+        workflow = module.sole()
+        values = bind_inputs(workflow, inputs)
+        executors = plan_executors(plan, library) if workers is None else {}
+        serving = serving if serving is not None else Serving()
+        fleet = Fleet(plan, executors, serving)
+        factories = workers if workers is not None else _factories(plan, fleet, kept)
+        idempotent = [e.name for e in executors.values() if e.idempotent]
+        engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
+        if dict(module.attrs).get("sequential") is True:
+            turn = Seats(1)  # one call at a time, whatever engine it is on
+            for engine in engines.values():
+                engine.seats = turn
+        program = compile_program(module, idempotent, handed_on=results is not None)
+        clock = clock if clock is not None else RealClock()
+        spending = None if bounds == UNBOUNDED else Spending(plan, bounds, clock.now())
+        recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
+        taking = None
+        if results is not None:
+            taking = lines_of(workflow, inputs, results, recorder.keep_media)
+        window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
+        limits = Limits(window=window, repeats=window, keep_going=keep_going)
+        recalling = _recalling(cache, plan, executors, serving) if cache is not None else None
+        spans: AbstractContextManager[RunTrace | None] = nullcontext()
+        if tracing is not None:
+            spans = tracing.run(plan.workflow, plan.target, recorder.plan_sha256, clock.now)
+        listen: Listen = Interrupts if signals else lambda action: nullcontext()
+        with spans as trace:
 
-        async def work() -> Finish | Fail:
-            fleet.begin(trace)
-            dispatcher = Dispatcher(
-                program,
-                engines,
-                clock,
-                recorder,
-                limits,
-                on_event,
-                trace,
-                journal,
-                spending,
-                taking,
-                recalling,
-            )
-            interrupt = partial(dispatcher.interrupt, on_interrupt)
-            with listen(interrupt):
-                return await dispatcher.run(values)
+            async def work() -> Finish | Fail:
+                fleet.begin(trace)
+                dispatcher = Dispatcher(
+                    program,
+                    engines,
+                    clock,
+                    recorder,
+                    limits,
+                    on_event,
+                    trace,
+                    journal,
+                    spending,
+                    taking,
+                    recalling,
+                )
+                interrupt = partial(dispatcher.interrupt, on_interrupt)
+                with listen(interrupt):
+                    return await dispatcher.run(values)
 
-        start = partial(_start, engines.values(), listen, clock, spending)
-        ended, why = "failed", None
+            start = partial(_start, engines.values(), listen, clock, spending)
+            try:
+                outcome, elapsed_s = await _carry_out(engines, fleet, recorder, clock, start, work)
+                if taking is not None and isinstance(outcome, Finish):
+                    outcome = _named(outcome, taking)
+                return ended(_report(outcome, recorder, record, elapsed_s))
+            finally:
+                if taking is not None:
+                    taking.leave()
+                if recalling is not None:
+                    await recalling.close()
+
+
+@contextmanager
+def _written_down(journal: Journal | None) -> Iterator[Callable[[RunResult], RunResult]]:
+    """Have a journal, if there is one, say how its run ended; what is yielded takes the result."""
+    state: str = "failed"
+    why: str | None = None
+    if journal is not None:
+        journal.open()
+
+    def ended(result: RunResult) -> RunResult:
+        nonlocal state
+        state = "done" if not result.lost_items else "partial"
+        return result
+
+    try:
+        yield ended
+    except RunError as error:
+        state, why = error.state, error.message
+        error.journal = journal.path if journal is not None else None
+        raise
+    except InputError as error:
+        why = error.diagnostics[0].message
+        raise
+    finally:
         if journal is not None:
-            journal.open()
-        try:
-            outcome, elapsed_s = await _carry_out(engines, fleet, recorder, clock, start, work)
-            if taking is not None and isinstance(outcome, Finish):
-                outcome = _named(outcome, taking)
-            done = _report(outcome, recorder, record, elapsed_s)
-            ended = "done" if not done.lost_items else "partial"
-            return done
-        except RunError as error:
-            ended, why = error.state, error.message
-            error.journal = journal.path if journal is not None else None
-            raise
-        finally:
-            if taking is not None:
-                taking.leave()
-            if recalling is not None:
-                await recalling.close()
-            if journal is not None:
-                journal.close(ended, why)
+            journal.close(state, why)
 
 
 async def _carry_out(
@@ -241,69 +257,6 @@ def _named(outcome: Finish, results: ResultLines) -> Finish | Fail:
     if isinstance(value, NotTaken):
         return Fail((Failure(value.place, None, value.error, 1, value.help),))
     return outcome._replace(value=value)
-
-
-def bind_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the parameters' values in their order; raises `RunError` naming what does not fit."""
-    params = {param.name: param.type for param in workflow.params}
-    known = ", ".join(f"`{name}`" for name in params) or "none"
-    wrong = [
-        f"the workflow has no parameter `{name}`: {did_you_mean(name, params) or f'it has {known}'}"
-        for name in inputs
-        if name not in params
-    ]
-    for name, kind in params.items():
-        if name not in inputs:
-            wrong.append(f"input `{name}` ({kind}) is missing")
-            continue
-        problem = check_value(kind, inputs[name])
-        if problem is not None:
-            wrong.append(f"input `{name}`: {problem}")
-    if wrong:
-        raise RunError("; ".join(wrong))
-    return tuple(inputs[name] for name in params)
-
-
-def plan_executors(plan: Plan, library: Library) -> dict[str, Executor]:
-    """Return the executors the plan was made with; a changed one would not do what it says.
-
-    Their models are of the plan's revisions, which a lock may have made more exact.
-    """
-    digests = {engine.executor: engine.executor_digest for engine in plan.engines}
-    revisions = _revisions(plan)
-    found: dict[str, Executor] = {}
-    problems: list[Diagnostic] = []
-    for name in sorted(plan.executors()):
-        executor = library.get(name)
-        if executor is None:
-            problems.append(
-                Diagnostic(
-                    "unknown-executor",
-                    f"the plan runs `{name}`, which is not in the library",
-                    help="pass the library file it was compiled with: `--library FILE`",
-                )
-            )
-        elif executor.digest != digests.get(name, executor.digest):
-            problems.append(
-                Diagnostic(
-                    "changed-executor",
-                    f"`{name}` has changed since the plan was compiled",
-                    help="compile the workflow again",
-                )
-            )
-        else:
-            found[name] = replace(executor, revision=revisions.get(name, executor.revision))
-    if problems:
-        raise InputError(problems)
-    return found
-
-
-def _revisions(plan: Plan) -> dict[str, str]:
-    """Return the revisions of executors' models; those that share an engine share its model."""
-    of_engines = {e.name: e.revision for e in plan.engines if e.revision is not None}
-    users = [(engine.executor, engine.name) for engine in plan.engines]
-    users += [(executor, engine) for engine, executor in plan.users()]
-    return {executor: of_engines[engine] for executor, engine in users if engine in of_engines}
 
 
 def _lane(

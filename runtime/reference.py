@@ -16,7 +16,7 @@ from typing import Any
 
 from ..ir.workflow import Module
 from .attempts import Limits
-from .driver import bind_inputs
+from .binding import bind_inputs
 from .errors import RunError
 from .messages import Cancel, Command, Completed, Dropped, Fail, Finish, Submit
 from .program import Step, compile_program

@@ -103,3 +103,93 @@ def test_importing_the_package_imports_nothing_else() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="`murakkab` has no attribute `complie`"):
         murakkab.complie  # type: ignore[attr-defined]  # noqa: B018
+
+
+LIBRARY = """[[executor]]
+name = "double"
+implements = "double"
+description = "Doubles"
+runner = "python"
+entry = "double"
+file = "code.py"
+pooling = "thread"
+quality = { value = 1.0, metric = "m", source = "s" }
+"""
+CODE = """from pathlib import Path
+HERE = Path(__file__).parent
+def double(x):
+    with (HERE / "log").open("a") as file:
+        file.write(f"{x} ")
+    if x == 3 and not (HERE / "mended").exists():
+        raise ValueError("three")
+    return 2 * x
+"""
+DOUBLES = """task double(x: Int) -> Int "Doubles."
+workflow w(xs: [Int]) -> [Int] {
+    made = for x in xs { yield double(x) }
+    return made
+}
+"""
+
+
+@pytest.fixture
+def doubling(tmp_path: Path) -> tuple[murakkab.Plan, Path]:
+    (tmp_path / "code.py").write_text(CODE)
+    library = tmp_path / "library.toml"
+    library.write_text(LIBRARY)
+    return murakkab.compile(DOUBLES, library=[library]), library
+
+
+def test_a_run_is_taken_up_from_its_journal(doubling: tuple[murakkab.Plan, Path]) -> None:
+    plan, library = doubling
+    journal = library.with_name("run.db")
+    with pytest.raises(RunError, match="three") as caught:
+        murakkab.run(plan, {"xs": [1, 2, 3]}, library=[library], journal=journal)
+    assert caught.value.journal == journal
+    library.with_name("mended").touch()
+    run = murakkab.resume(journal)  # with the library it was begun with
+    assert run.result == [2, 4, 6]
+    assert murakkab.resume(journal).result == [2, 4, 6]
+    log = library.with_name("log").read_text().split()
+    assert log.count("1") + log.count("2") <= 3 and log.count("3") == 2
+
+
+def test_a_run_that_cannot_begin_has_no_journal(
+    doubling: tuple[murakkab.Plan, Path],
+) -> None:
+    plan, library = doubling
+    journal = library.with_name("run.db")
+    with pytest.raises(RunError, match="xs"):
+        murakkab.run(plan, {}, library=[library], journal=journal)
+    assert not journal.exists()
+
+
+def test_a_run_that_could_not_be_taken_up_leaves_its_journal_to_others(
+    doubling: tuple[murakkab.Plan, Path],
+) -> None:
+    plan, library = doubling
+    journal = library.with_name("run.db")
+    murakkab.run(plan, {"xs": [1]}, library=[library], journal=journal)
+    for _ in range(2):  # it is the library each time, and not that the first still holds it
+        with pytest.raises(murakkab.InputError, match="double"):
+            murakkab.resume(journal, library=[])
+    assert murakkab.resume(journal).result == [2]
+
+
+def test_options_are_those_of_the_command_line(doubling: tuple[murakkab.Plan, Path]) -> None:
+    plan, library = doubling
+    options = murakkab.api.RunOptions(cache=library.with_name("cache"), keep_going=True)
+    for calls in (1, 2):  # what failed is tried again, the rest is in the cache
+        run = murakkab.run(plan, {"xs": [1, 3]}, library=[library], **options)
+        assert run.result == [2]
+        assert [failure["instance"] for failure in run.record["failures"]] == ["double[1]"]
+        assert library.with_name("log").read_text().split().count("1") == 1, calls
+    with pytest.raises(RunError, match="budget"):
+        murakkab.run(plan, {"xs": [1] * 100}, library=[library], max_joules=1e-9)
+
+
+def test_a_simulation_keeps_nothing(tmp_path: Path) -> None:
+    cluster = Path(__file__).parents[1] / "examples" / "clusters" / "laptop-cpu.toml"
+    plan = murakkab.compile(WORKFLOW, cluster=cluster)
+    with pytest.raises(murakkab.InputError, match="no use for a journal"):
+        murakkab.run(plan, INPUTS, journal=tmp_path / "run.db")

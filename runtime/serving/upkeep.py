@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...targets.library import Library
 from ...targets.plan import EnginePlan, Plan
-from ..driver import plan_executors
+from ..binding import plan_executors
 from ..errors import CallFailed, RunError, StepFailure
 from .fleet import Fleet, Serving
 from .replica import Replica

@@ -9,7 +9,7 @@ import pytest
 from murakkab.compiler.driver import Request, compile_workflow
 from murakkab.ir.diagnostics import InputError
 from murakkab.runtime import hub
-from murakkab.runtime.driver import plan_executors
+from murakkab.runtime.binding import plan_executors
 from murakkab.runtime.hub import FetchFailed, HubFile, Listing, fetch, look_up
 from murakkab.runtime.serving.command import server_command
 from murakkab.runtime.weights import ModelNeed, models_of
