@@ -14,7 +14,7 @@ from .options import common
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..passes.fleet import DayPlan
+    from ..passes.fleet.day import DayPlan
     from ..runtime.replay import ClassReplay
     from ..targets.service_plan import ServicePlan
 
@@ -64,9 +64,9 @@ def command(
     from dataclasses import replace
 
     from ..compiler.fleet import study_programs
-    from ..passes.fleet import plan_day
-    from ..passes.fleetproblem import fleet_problem
-    from ..passes.fleetreadout import explained, service_plan
+    from ..passes.fleet.day import plan_day
+    from ..passes.fleet.problem import fleet_problem
+    from ..passes.fleet.readout import explained, service_plan
     from ..runtime.replay import replay
     from ..targets.study import load_study
     from .fleetplot import day_plot

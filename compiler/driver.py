@@ -16,10 +16,10 @@ from ..passes.base import Context, Observer, Pass
 from ..passes.bind import Bind
 from ..passes.choose import Choose
 from ..passes.formulate import Formulation
+from ..passes.job.problem import Placement
 from ..passes.measured import faults
 from ..passes.pipeline import LEVELS, parse_pipeline, print_pipeline, run_pipeline
 from ..passes.place import Place
-from ..passes.problem import Placement
 from ..passes.substitute import Substitute
 from ..targets.attach import attach, with_contexts, with_endpoints
 from ..targets.catalog import load_catalog

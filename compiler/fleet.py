@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..passes.fleetprogram import Program
+from ..passes.fleet.program import Program
 from ..targets.study import Study
 from .driver import Request, environment, stage
 

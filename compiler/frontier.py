@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..ir.diagnostics import CompileError, Diagnostic, InputError, did_you_mean
 from ..ir.workflow import METRICS, PERCENTILES, MetricName, Module, Workflow
 from ..passes.alternatives import alternatives
-from ..passes.frontier import LEAST_POINTS, Axis
+from ..passes.job.frontier import LEAST_POINTS, Axis
 from ..passes.pipeline import print_pipeline, run_pipeline
 from ..passes.place import Place, place_along
 from ..passes.place import Point as Placed

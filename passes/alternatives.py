@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from ..ir.workflow import MetricName
 from ..targets.plan import Alternative
 from .formulate import Formulation
-from .greedy import rank
+from .job.greedy import rank
+from .job.problem import Placement, stated
+from .job.schedule import Reason, broken, evaluate
 from .modes import Way
-from .problem import Placement, stated
-from .schedule import Reason, broken, evaluate
 
 # How many alternatives of a step are worth telling; so many of them that could be had.
 MOST = 6

@@ -12,10 +12,10 @@ from dataclasses import replace
 from ..ir.workflow import Module
 from .base import Context
 from .formulate import Formulation, formulate
-from .jobsearch import better
-from .problem import Conflict, Infeasible, Placement
+from .job.problem import Conflict, Infeasible, Placement
+from .job.schedule import evaluate
+from .job.search import better
 from .reference import reference_modes
-from .schedule import evaluate
 
 
 def apart(
@@ -46,7 +46,7 @@ def _better(
     module: Module, context: Context, whole: Formulation, reference: Placement | None
 ) -> tuple[Formulation, Placement] | None:
     """Return the best plan with engines apart: the reference's where nothing better is found."""
-    from .jobsolver import solve
+    from .job.solver import solve
 
     formulation = formulate(module, context, reference=True)
     try:

@@ -18,7 +18,7 @@ from ..targets.workflow_profiles import WorkflowProfiles
 
 if TYPE_CHECKING:
     from .formulate import Formulation
-    from .problem import Placement
+    from .job.problem import Placement
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from .compositions.arrangement import Arrangement, arranged, pinned_composition
 from .compositions.expansion import expanded
 from .matching import THRESHOLD, binding, by_description
 from .pins import MODEL_KNOBS, SELECTORS, pin_place, pins_of, refuses
-from .wording import prompt_of, with_prompts
+from .prompts.wording import prompt_of, with_prompts
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,16 @@ from .formulate import (
     variants,
     without_tiers,
 )
+from .job.problem import stated
+from .job.schedule import is_better
 from .optionals import without_optionals
 from .place import optimal
-from .problem import stated
 from .promptfusion import fused_prompts
-from .schedule import is_better
 from .speculate import run_ahead
 from .substitute import Substitute
 
 if TYPE_CHECKING:
-    from .problem import Metrics, Problem
+    from .job.problem import Metrics, Problem
 
 # What proposes rewrites, in the order in which they are tried; of equal ones the first wins.
 PROPOSERS: tuple[Proposer, ...] = (without_optionals, run_ahead, fused_prompts, composed)

@@ -10,9 +10,9 @@ from ..ir.types import ListOf
 from ..ir.workflow import Module
 from .base import Context
 from .formulate import Formulation, variants
+from .job.problem import Placement
+from .job.schedule import broken
 from .modes import Way
-from .problem import Placement
-from .schedule import broken
 from .work import StepWork
 
 

@@ -15,11 +15,11 @@ from ..targets.service_plan import ServicePlan
 from .base import Context
 from .configurations import configurations
 from .dominance import undominated
-from .jobsearch import reachable_latency
+from .job.problem import LEAST_ACCURACY, EngineOption, Limit, Pool, Problem, Step
+from .job.search import reachable_latency
 from .measured import Measured, measure
 from .modes import Terms, Way, as_mode, slots_of, ways
 from .pins import pins_of
-from .problem import LEAST_ACCURACY, EngineOption, Limit, Pool, Problem, Step
 from .tiers import tier_value
 from .work import StepWork, analyse
 

@@ -13,8 +13,8 @@ from ..targets.library import Executor
 from ..targets.sizes import Size
 from .base import Context
 from .configurations import LEFT_OUT_QUALITY, Configuration, work_of
+from .job.problem import EngineOption, Mode, Times
 from .pins import Pin, pins_of
-from .problem import EngineOption, Mode, Times
 from .varying import Case, combine
 from .work import Count, StepWork
 

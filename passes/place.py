@@ -12,13 +12,13 @@ from ..ir.ops import Level, attributes
 from ..ir.workflow import TIERS, Module, Requirement, Workflow
 from .base import Context, Pass
 from .formulate import Formulation, expected, formulate
-from .problem import Conflict, Infeasible, Nearest, Placement, stated
+from .job.problem import Conflict, Infeasible, Nearest, Placement, stated
+from .job.schedule import TOLERANCE
 from .readout import read_out
 from .reference import reference_modes, serial
-from .schedule import TOLERANCE
 
 if TYPE_CHECKING:
-    from .frontier import Axis
+    from .job.frontier import Axis
     from .modes import Way
 
 POLICIES = ("optimal", "reference", "sequential")
@@ -86,12 +86,12 @@ def optimal(
     `explaining`.
     """
     from .apart import apart
-    from .jobsolver import solve
+    from .job.solver import solve
     from .turns import take_turns
 
     rate = expected(module.sole(), "rate")
     if rate is not None:
-        from .serve import serve
+        from .service.placing import serve
 
         served = serve(module, context, rate)
         if served is not None:
@@ -132,7 +132,7 @@ def place_along(
     points of the frontier; `told` is called with each point found. Refuses, like `Place`,
     requirements that cannot be met.
     """
-    from .frontier import frontier
+    from .job.frontier import frontier
 
     formulation = formulate(module, context)
     try:
@@ -168,7 +168,7 @@ def _beyond(
 
 
 def _fixed(module: Module, context: Context, policy: str) -> tuple[Formulation, Placement]:
-    from .schedule import Reason, evaluate
+    from .job.schedule import Reason, evaluate
 
     formulation = formulate(module, context, prune=False, reference=True)
     problem = formulation.problem

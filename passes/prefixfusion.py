@@ -10,10 +10,10 @@ from ..ir.ops import Op, Region
 from ..ir.remarks import Reporter
 from ..ir.workflow import Module, Task
 from ..targets.library import Library
-from .layout import Order, laid_out
 from .pins import LANGUAGE_RUNNERS
-from .sections import Section, sections_of
-from .sharing import sites_of
+from .prompts.layout import Order, laid_out
+from .prompts.sections import Section, sections_of
+from .prompts.sharing import sites_of
 
 # What an answer is worth, relative, when the same words come in another order: declared, nobody
 # has measured it. Models are sensitive to order (Liu et al., "Lost in the Middle", TACL 12, 2024),

@@ -13,13 +13,13 @@ from ..ir.types import Record, Type, option
 from ..ir.workflow import Module, Task, Workflow
 from ..targets.library import Library
 from .ability import GENERATE
-from .askable import Askable, candidates_of, fixed_values
 from .base import Context, Proposal
-from .layout import laid_out
+from .prompts.askable import Askable, candidates_of, fixed_values
+from .prompts.layout import laid_out
+from .prompts.sections import Sections, sections_of
+from .prompts.sharing import sites_of
+from .prompts.together import free_name, parameters_of, renamed, taken_apart
 from .rewrite import FreshNames, field_of, united
-from .sections import Sections, sections_of
-from .sharing import sites_of
-from .together import free_name, parameters_of, renamed, taken_apart
 
 # What each answer is worth, relative, when it is asked for beside others: declared. Measured were
 # gains (Son et al., "Multi-Task Inference", ACL 2024: up to 7.3 % with Llama-2-Chat-70B, 12.4 %

@@ -12,9 +12,9 @@ from ..ir.workflow import PERCENTILES, Engine, Module
 from ..targets.cost import Slot
 from ..targets.endpoint import EndpointPlan
 from .formulate import Formulation
+from .job.problem import Hold, Placement
 from .measured import Measured
 from .modes import Way
-from .problem import Hold, Placement
 from .turns import gpu_bytes
 from .work import StepWork
 
@@ -265,7 +265,7 @@ def _summary(formulation: Formulation, placement: Placement, ways: list[Way]) ->
         unit = formulation.accuracy if bound.metric == "accuracy" else 1.0
         proof = (bound.value * unit, bound.bound * unit, bound.gap)
         attrs[f"solver.objective_{rank}"] = (bound.metric, *map(_short, proof))
-    from .schedule import broken
+    from .job.schedule import broken
 
     if formulation.measured is not None:
         attrs |= _provenance(formulation.measured, ways)

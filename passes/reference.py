@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .formulate import Formulation
+from .job.problem import Problem
 from .modes import Way
-from .problem import Problem
 from .varying import Case
 
 # An idiomatic asynchronous framework fans a loop out this wide.

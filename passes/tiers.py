@@ -8,8 +8,8 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..ir.workflow import MetricName
+from .job.problem import Times
 from .modes import Way
-from .problem import Times
 from .varying import Case
 from .work import StepWork
 

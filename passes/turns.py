@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from .formulate import Formulation
-from .jobsearch import better
+from .job.problem import Bound, EngineOption, Hold, Infeasible, Metrics, Placement, Problem
+from .job.schedule import spent
+from .job.search import better
 from .modes import Way
-from .problem import Bound, EngineOption, Hold, Infeasible, Metrics, Placement, Problem
-from .schedule import spent
 
 MOST_TRIES = 6  # each with less in the memory that was too small in the one before
 SLACK = 1e-6  # relative, of memory
@@ -83,7 +83,7 @@ def _can_sleep(engine: EngineOption) -> bool:
 
 
 def _solved(problem: Problem, budget: float) -> Placement | None:
-    from .jobsolver import solve
+    from .job.solver import solve
 
     try:
         return solve(problem, budget=budget, explaining=False)

@@ -19,9 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from murakkab.passes.fleet import plan_day
-from murakkab.passes.fleetproblem import fleet_problem
-from murakkab.passes.fleetreadout import service_plan
+from murakkab.passes.fleet.day import plan_day
+from murakkab.passes.fleet.problem import fleet_problem
+from murakkab.passes.fleet.readout import service_plan
 from murakkab.runtime.replay import replay
 from murakkab.targets.service_plan import summarise
 from murakkab.targets.study import POLICIES, Policy, Study, load_study

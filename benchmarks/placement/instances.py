@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass
 
 from murakkab.ir.workflow import MetricName
-from murakkab.passes.problem import EngineOption, Limit, Mode, Pool, Problem, Step, Times
+from murakkab.passes.job.problem import EngineOption, Limit, Mode, Pool, Problem, Step, Times
 
 GPU, CPU, HOSTED = 0, 1, -1
 GIB = 2.0**30

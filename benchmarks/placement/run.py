@@ -9,8 +9,8 @@ import time
 from instances import generate
 
 from murakkab.ir.workflow import MetricName
-from murakkab.passes.greedy import greedy
-from murakkab.passes.jobsolver import solve
+from murakkab.passes.job.greedy import greedy
+from murakkab.passes.job.solver import solve
 
 ORDERS: tuple[tuple[MetricName, ...], ...] = (
     ("cost", "energy", "latency"),

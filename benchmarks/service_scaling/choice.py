@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from murakkab.passes.serviceplanner import Planner
-from murakkab.passes.serviceproblem import (
+from murakkab.passes.service.planner import Planner
+from murakkab.passes.service.problem import (
     Column,
     Engine,
     Epoch,

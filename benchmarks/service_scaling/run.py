@@ -15,9 +15,9 @@ from dataclasses import replace
 from random import Random
 from time import perf_counter
 
-from murakkab.passes.servicecolumns import Columns
-from murakkab.passes.serviceplanner import Planner
-from murakkab.passes.serviceproblem import (
+from murakkab.passes.service.columns import Columns
+from murakkab.passes.service.planner import Planner
+from murakkab.passes.service.problem import (
     Column,
     Engine,
     Epoch,

@@ -12,7 +12,7 @@ from ...ir.ops import Value
 from ...ir.types import BOOL, ListOf, Record, Type
 from ...ir.workflow import Expectation, Task, scored_result
 from ..ability import GENERATE
-from ..wording import prompt_of
+from ..prompts.wording import prompt_of
 
 _REVISE = (
     "A draft of the answer:\n{{{draft}}}\n\nCheck the draft step by step. Give the answer as "

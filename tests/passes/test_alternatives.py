@@ -4,11 +4,11 @@ import pytest
 
 from murakkab.passes.alternatives import MOST, NEXT, alternatives
 from murakkab.passes.formulate import formulate
-from murakkab.passes.jobsolver import solve
+from murakkab.passes.job.problem import Placement
+from murakkab.passes.job.schedule import broken, evaluate
+from murakkab.passes.job.solver import solve
 from murakkab.passes.pipeline import LEVELS, parse_pipeline, run_pipeline
 from murakkab.passes.place import Place
-from murakkab.passes.problem import Placement
-from murakkab.passes.schedule import broken, evaluate
 
 from .worlds import A100, flow, world
 

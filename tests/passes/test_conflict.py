@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from murakkab.passes.conflict import not_found
-from murakkab.passes.greedy import closest
-from murakkab.passes.jobsolver import solve
-from murakkab.passes.problem import (
+from murakkab.passes.job.conflict import not_found
+from murakkab.passes.job.greedy import closest
+from murakkab.passes.job.problem import (
     Conflict,
     EngineOption,
     Infeasible,
@@ -19,9 +18,10 @@ from murakkab.passes.problem import (
     Step,
     Times,
 )
-from murakkab.passes.refutation import Refutation
+from murakkab.passes.job.refutation import Refutation
+from murakkab.passes.job.solver import solve
 
-from .test_jobsolver import small
+from .test_job_solver import small
 
 SERVER = EngineOption("server", 0, True, 1, 2, 1, 1.0, 0.0, 4, 0.0, 0.0, 0.0, 1.0, 0.0, "server")
 GOOD = Mode("good", 0, 1, (Times(10.0, 10.0, 10.0),), 1.0, 0.0, 1.0)

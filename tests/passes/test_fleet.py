@@ -12,9 +12,9 @@ import pytest
 
 from murakkab.compiler.fleet import study_programs
 from murakkab.ir.diagnostics import CompileError
-from murakkab.passes.fleet import plan_day
-from murakkab.passes.fleetproblem import FleetProblem, fleet_problem
-from murakkab.passes.fleetreadout import service_plan
+from murakkab.passes.fleet.day import plan_day
+from murakkab.passes.fleet.problem import FleetProblem, fleet_problem
+from murakkab.passes.fleet.readout import service_plan
 from murakkab.runtime.replay import replay
 from murakkab.targets.service_plan import ServicePlan, summarise
 from murakkab.targets.study import POLICIES, Policy, Study, load_study

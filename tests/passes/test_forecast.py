@@ -8,11 +8,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murakkab.passes.fleet import plan_day
-from murakkab.passes.fleetproblem import fleet_problem
-from murakkab.passes.fleetreadout import service_plan
-from murakkab.passes.forecast import ewma, known
-from murakkab.passes.serviceproblem import Epoch
+from murakkab.passes.fleet.day import plan_day
+from murakkab.passes.fleet.forecast import ewma, known
+from murakkab.passes.fleet.problem import fleet_problem
+from murakkab.passes.fleet.readout import service_plan
+from murakkab.passes.service.problem import Epoch
 from murakkab.runtime.replay import replay
 
 from .test_fleet import study

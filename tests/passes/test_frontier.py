@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytest
 
 from murakkab.ir.workflow import MetricName
-from murakkab.passes.audit import check
-from murakkab.passes.frontier import Axis, frontier
-from murakkab.passes.jobscale import TICKS
-from murakkab.passes.problem import Infeasible, Placement
+from murakkab.passes.job.audit import check
+from murakkab.passes.job.frontier import Axis, frontier
+from murakkab.passes.job.problem import Infeasible, Placement
+from murakkab.passes.job.scale import TICKS
 
-from .test_jobsolver import every_placement, larger, small
+from .test_job_solver import every_placement, larger, small
 
 BUDGET = 5.0
 PAIRS: tuple[tuple[MetricName, MetricName], ...] = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from murakkab.passes.fleet import plan_day
-from murakkab.passes.fleetproblem import fleet_problem
-from murakkab.passes.fleetreadout import service_plan
-from murakkab.passes.margins import QUANTILE, with_margin
-from murakkab.passes.serviceproblem import Epoch, RequestClass
+from murakkab.passes.fleet.day import plan_day
+from murakkab.passes.fleet.margins import QUANTILE, with_margin
+from murakkab.passes.fleet.problem import fleet_problem
+from murakkab.passes.fleet.readout import service_plan
+from murakkab.passes.service.problem import Epoch, RequestClass
 from murakkab.runtime.replay import replay
 from murakkab.targets.service_plan import ServicePlan, summarise
 

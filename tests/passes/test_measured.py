@@ -11,19 +11,19 @@ import pytest
 from murakkab.compiler.driver import Compiled, Request, compile_workflow, stage
 from murakkab.compiler.program import program_digest, stated_program
 from murakkab.ir.diagnostics import CompileError, InputError
-from murakkab.passes.audit import check
 from murakkab.passes.bind import Bind
 from murakkab.passes.formulate import formulate, variants
-from murakkab.passes.greedy import greedy
-from murakkab.passes.jobrelaxation import relax
-from murakkab.passes.jobsolver import solve
+from murakkab.passes.job.audit import check
+from murakkab.passes.job.greedy import greedy
+from murakkab.passes.job.problem import Infeasible, Limit, Placement, Problem
+from murakkab.passes.job.relaxation import relax
+from murakkab.passes.job.schedule import Reason, broken, evaluate, is_better
+from murakkab.passes.job.solver import solve
 from murakkab.passes.measured import choice_of
 from murakkab.passes.pipeline import run_pipeline
-from murakkab.passes.problem import Infeasible, Limit, Placement, Problem
-from murakkab.passes.schedule import Reason, broken, evaluate, is_better
 from murakkab.targets.workflow_profiles import MeasuredConfiguration, WorkflowProfiles
 
-from .test_jobsolver import OBJECTIVES, every_placement, small
+from .test_job_solver import OBJECTIVES, every_placement, small
 from .worlds import LAPTOP, executor_toml, flow, world
 
 SOURCE = """

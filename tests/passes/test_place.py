@@ -15,9 +15,9 @@ from murakkab.ir.workflow import Module
 from murakkab.passes.base import Context
 from murakkab.passes.bind import Bind
 from murakkab.passes.formulate import Formulation, formulate
-from murakkab.passes.jobsolver import solve
+from murakkab.passes.job.schedule import Reason, broken, evaluate
+from murakkab.passes.job.solver import solve
 from murakkab.passes.pipeline import LEVELS, parse_pipeline, run_pipeline
-from murakkab.passes.schedule import Reason, broken, evaluate
 from murakkab.passes.substitute import Substitute
 from murakkab.passes.tiers import tier_value
 

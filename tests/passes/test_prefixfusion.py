@@ -11,8 +11,8 @@ from murakkab.ir.remarks import Reporter
 from murakkab.ir.workflow import Module
 from murakkab.passes.fuse import Fuse
 from murakkab.passes.prefixfusion import fuse_prefixes
-from murakkab.passes.sections import sections_of
-from murakkab.passes.sharing import computed_tokens, sites_of
+from murakkab.passes.prompts.sections import sections_of
+from murakkab.passes.prompts.sharing import computed_tokens, sites_of
 
 from ..ir.modules import modules
 from .properties import LIBRARY, arguments, holds, same_meaning

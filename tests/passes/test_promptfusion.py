@@ -22,8 +22,8 @@ from murakkab.passes.choose import Choose
 from murakkab.passes.fuse import Fuse
 from murakkab.passes.pipeline import parse_pipeline, run_pipeline
 from murakkab.passes.promptfusion import fuse_prompts
-from murakkab.passes.sections import sections_of
-from murakkab.passes.together import renamed
+from murakkab.passes.prompts.sections import sections_of
+from murakkab.passes.prompts.together import renamed
 from murakkab.targets.workflow_profiles import Choice, MeasuredConfiguration, WorkflowProfiles
 
 from ..ir.modules import modules

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from murakkab.passes.audit import check
-from murakkab.passes.greedy import greedy
-from murakkab.passes.problem import (
+from murakkab.passes.job.audit import check
+from murakkab.passes.job.greedy import greedy
+from murakkab.passes.job.problem import (
     EngineOption,
     Limit,
     Mode,
@@ -16,8 +16,8 @@ from murakkab.passes.problem import (
     Step,
     Times,
 )
-from murakkab.passes.schedule import Reason, broken, evaluate, is_better
-from murakkab.passes.timeline import Timeline, lay_out
+from murakkab.passes.job.schedule import Reason, broken, evaluate, is_better
+from murakkab.passes.job.timeline import Timeline, lay_out
 
 SERVER = EngineOption(
     label="server",
@@ -211,8 +211,8 @@ def test_the_audit_finds_what_is_wrong() -> None:
 def test_standing_engines_are_held_side_by_side_all_the_time() -> None:
     from dataclasses import replace
 
-    from murakkab.passes.audit import check
-    from murakkab.passes.problem import EngineOption, Mode, Pool, Problem, Step, Times
+    from murakkab.passes.job.audit import check
+    from murakkab.passes.job.problem import EngineOption, Mode, Pool, Problem, Step, Times
 
     engine = EngineOption(
         "a", 0, True, 1, 4, 1, 1.0, 1.0, 8, 5.0, 0.0, 0.0, 0.0, 0.0, "a", standing=True
@@ -233,7 +233,7 @@ def test_standing_engines_are_held_side_by_side_all_the_time() -> None:
     assert check(problem, found) == []
     assert {(h.start_s, h.end_s) for h in found.holds} == {(0.0, 2.0)}
     assert found.metrics.gpus == 8
-    from murakkab.passes.jobsolver import solve
+    from murakkab.passes.job.solver import solve
 
     best = solve(problem, budget=5.0)
     assert best.modes == (0, 1)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murakkab.passes.sections import sections_of
+from murakkab.passes.prompts.sections import sections_of
 
 
 def parts(template: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from murakkab.ir.template import parse_template
-from murakkab.passes.together import INTRODUCTION, data_of, free_name, renamed, taken_apart
+from murakkab.passes.prompts.together import INTRODUCTION, data_of, free_name, renamed, taken_apart
 
 LONG = "For example, of a report of a flood in the mountains one may say that it sounds grave."
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from murakkab.ir.diagnostics import InputError
-from murakkab.passes.fleetproblem import fleet_problem
+from murakkab.passes.fleet.problem import fleet_problem
 from murakkab.targets.study import load_study
 
 DATA = Path(__file__).parents[2] / "benchmarks" / "osdi26" / "data"

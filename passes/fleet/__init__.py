@@ -1,0 +1,1 @@
+"""Studies: days of several services, planned epoch by epoch by a policy."""

@@ -1,0 +1,1 @@
+"""Placing one job: the problem as data, the solver, and why there is no placement."""

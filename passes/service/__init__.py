@@ -1,0 +1,1 @@
+"""Planning a service: instances, load points and routes for classes of requests."""
