@@ -37,7 +37,8 @@ PRICE = {LARGE: 0.4, SMALL: 0.1}  # US dollars for a million tokens, by paramete
 # Alike but for their depth. Narrow and deep, a step of one request takes as long as one of several,
 # as where weights have to be fetched from a GPU's memory.
 LAYERS = {LARGE: 24, SMALL: 6}
-CONTEXT_TOKENS = 4096
+# Lists in a prompt are JSON, where what a byte of noise becomes takes up to six.
+CONTEXT_TOKENS = 16384
 _ARGUMENTS = (
     f"--enforce-eager --max-model-len {CONTEXT_TOKENS} "
     '--structured-outputs-config \'{"backend": "xgrammar", "disable_any_whitespace": true}\''
@@ -163,8 +164,9 @@ import sys
 from pathlib import Path
 import models
 from safetensors.torch import load_file, save_file
-folder, layers = Path(sys.argv[1]), int(sys.argv[2])
-count = models.write_model(folder, hidden=128, layers=layers, heads=2, seed=layers)
+folder, layers, context = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+sizes = {"hidden": 128, "layers": layers, "heads": 2, "context": context}
+count = models.write_model(folder, **sizes, seed=layers)
 path = folder / "model.safetensors"
 weights = load_file(path)
 weights = {name: w * 3 if w.dim() == 2 else w for name, w in weights.items()}
@@ -175,7 +177,8 @@ print(count)
     at = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "vllm")}
     found = {}
     for name, layers in LAYERS.items():
-        command = [sys.executable, "-c", code, str(folder / name), str(layers)]
+        sizes = (str(layers), str(CONTEXT_TOKENS))
+        command = [sys.executable, "-c", code, str(folder / name), *sizes]
         done = subprocess.run(command, env=at, check=True, capture_output=True, text=True)
         found[name] = int(done.stdout.split()[-1])
     return found
