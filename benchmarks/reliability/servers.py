@@ -76,9 +76,9 @@ def disturbed(stage: Stage, runs: int, only: str | None, seed: int) -> Iterator[
 def table(found: list[Outcome]) -> str:
     """Return the outcomes by fault."""
     lines = [
-        "| fault | runs | completed | ended with the right reason | resumed | lost | doubled "
-        "| answers unlike | processes left | slowest, s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| fault | runs | over before it came | completed | ended with the right reason | resumed "
+        "| lost | doubled | answers unlike | processes left | slowest, s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for trouble in TROUBLES:
         some = [outcome for outcome in found if outcome.fault == trouble.title]
@@ -88,10 +88,14 @@ def table(found: list[Outcome]) -> str:
 
 
 def _row(title: str, some: list[Outcome], *, fails: bool) -> str:
-    sums = [sum(o.right for o in some), sum(o.resumed for o in some)] if fails else ["", ""]
-    counts = (sum(getattr(o, name) for o in some) for name in ("lost", "doubled", "unlike", "left"))
+    def count(name: str) -> int:
+        return sum(getattr(o, name) for o in some)
+
+    ends = [count("right"), count("resumed")] if fails else ["", ""]
+    counts = map(count, ("lost", "doubled", "unlike", "left"))
     slowest_s = max(o.seconds for o in some)
-    cells = [title, len(some), sum(o.completed for o in some), *sums, *counts, f"{slowest_s:.0f}"]
+    cells = [title, len(some), count("early"), count("completed"), *ends, *counts]
+    cells.append(f"{slowest_s:.0f}")
     return f"| {' | '.join(map(str, cells))} |"
 
 

@@ -30,6 +30,7 @@ class Outcome:
     """What became of one run; `right` where a run that had to fail did so for its reason."""
 
     fault: str
+    early: bool = False  # it was over before the fault came
     completed: bool = False
     right: bool = False
     resumed: bool = False
@@ -63,6 +64,7 @@ class Trial:
         began_s = time.monotonic()
         run = self._started("plan.json", *LIBRARY_FLAG, "--inputs", "inputs.json")
         over = self._disturb(run)
+        found.early = run.poll() is not None
         code, document, err = _ended(run, began_s + trouble.within_s)
         found.seconds = time.monotonic() - began_s
         if code is None:
@@ -71,7 +73,8 @@ class Trial:
         found.left = stage.left_of_runs()
         over()
         stage.storm(Weather())
-        if trouble.ends and code is not None:
+        fails = bool(trouble.ends) and not found.early
+        if fails and code is not None:
             reasons = [each["reason"] for each in document.get("failures", [])]
             found.right = code == 3 and self._is_right(document)
             if not found.right:
@@ -80,7 +83,7 @@ class Trial:
             found.resumed = code == 0
         if code not in (0, None):
             found.wrong.append(f"exit code {code}: {json.dumps(document)[-2000:]} {err[-1000:]}")
-        found.completed = code == 0 and not trouble.ends
+        found.completed = code == 0 and not fails
         self._count(found, document)
         return found
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ...ir.workflow import MetricName
 from .capacity import PEAK, constrain_capacity, gpus_sentence
-from .cuts import bound_holds, follow_path
+from .cuts import bound_holds
 from .exact import exact_holds, exact_makespan, exact_peaks
 from .problem import Limit, Placement, Problem, loss
 from .scale import LOG_UNITS, Scale
@@ -82,8 +82,6 @@ class JobModel:
         for percentile in self.percentiles:
             self._engines(percentile)
             constrain_capacity(self, percentile)
-        if problem.objectives[:1] in (("energy",), ("cost",)):
-            follow_path(self)  # many variables, of use only where holds are paid for
 
     # -- variables --------------------------------------------------------------------------
 
