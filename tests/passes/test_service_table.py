@@ -107,7 +107,7 @@ def test_of_few_combinations_the_best_measured_is_found(seed: int) -> None:
 def test_of_many_combinations_only_measured_ones_can_be_generated(seed: int) -> None:
     kind, table = drawn(Random(seed))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table, "LISTED", 1)
+        patch.setattr(tables, "LISTED", 1)
         measured = measured_class(kind, table, ENGINES)
     rows = list(
         itertools.product(*({v.configuration for v in s.variants} for s in measured.stages))
