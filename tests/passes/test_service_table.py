@@ -17,6 +17,7 @@ from murakkab.ir.diagnostics import CompileError
 from murakkab.passes.fleet.day import plan_day
 from murakkab.passes.fleet.problem import fleet_problem
 from murakkab.passes.fleet.readout import service_plan
+from murakkab.passes.service import table as tables
 from murakkab.passes.service.columns import Columns
 from murakkab.passes.service.planner import Planner
 from murakkab.passes.service.problem import (
