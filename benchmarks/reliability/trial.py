@@ -66,6 +66,8 @@ class Trial:
         over = self._disturb(run)
         found.early = run.poll() is not None
         code, document, err = _ended(run, began_s + trouble.within_s)
+        # what lasts is met by every call that is left: a run that has its result had none
+        found.early = found.early or (bool(trouble.ends) and code == 0)
         found.seconds = time.monotonic() - began_s
         if code is None:
             found.wrong.append(f"still at work after {trouble.within_s:g} s")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -18,6 +16,7 @@ from typing import IO
 from ..errors import CallFailed
 from . import keeper
 from .command import ServerCommand
+from .warm import kill_session
 
 READY_WITHIN_S = 1800.0  # loading hundreds of gigabytes from a slow disk takes its time
 _LOOK_EVERY_S = 0.2
@@ -54,22 +53,9 @@ class Server:
             self.process.kill()
             self.process.wait()
         if self.process.returncode < 0:
-            _kill_session(self.process.pid)
+            kill_session(self.process.pid)
         if self.process.stdin is not None:
             self.process.stdin.close()
-
-
-def _kill_session(session: int) -> None:
-    """Kill what a killed keeper has left: the processes of its server are of its session.
-
-    The kernel has ended the first of them; the others would hold their memory for ever.
-    """
-    for entry in Path("/proc").glob("[1-9]*"):
-        with suppress(OSError):
-            # the name of the program stands in parentheses and may hold anything
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session:
-                os.kill(int(entry.name), signal.SIGKILL)
 
 
 async def start_server(

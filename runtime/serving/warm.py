@@ -50,6 +50,20 @@ def birth(pid: int) -> int | None:
     return None if state == "Z" else int(rest[18])
 
 
+def kill_session(session: int) -> None:
+    """Kill what a killed keeper has left: the processes of its server are of its session.
+
+    The kernel has ended the first of them; the others would hold their memory for ever. As long as
+    there are any, no other process gets the keeper's number.
+    """
+    for entry in Path("/proc").glob("[1-9]*"):
+        with suppress(OSError):
+            # the name of the program stands in parentheses and may hold anything
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
 def keep(folder: Path, server: WarmServer) -> None:
     """Write a server's file; raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,13 +75,18 @@ def keep(folder: Path, server: WarmServer) -> None:
 
 
 def warm_servers(folder: Path) -> list[WarmServer]:
-    """Return the servers that are still there, by file name; files of others are removed."""
+    """Return the servers that are still there, by file name.
+
+    What is left of others, whose keepers were killed, is ended, and their files are removed.
+    """
     found = []
     for path, server in _files(folder):
         if server.alive:
             found.append(server)
-        else:
-            path.unlink(missing_ok=True)
+            continue
+        if birth(server.pid) is None:
+            kill_session(server.pid)
+        path.unlink(missing_ok=True)
     return found
 
 

@@ -57,6 +57,23 @@ def test_a_server_that_is_gone_is_forgotten(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_keeper_left_is_ended(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-S', '-c', 'import "
+    )
+    code += "time; time.sleep(1000)']); print(p.pid, flush=True); time.sleep(1000)"
+    command = [sys.executable, "-S", "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as keeper:
+        assert keeper.stdout is not None
+        child = int(keeper.stdout.readline())
+        keep(tmp_path, warm(keeper.pid))
+        keeper.kill()
+        until(lambda: birth(keeper.pid) is None)
+        assert birth(child) is not None
+        assert warm_servers(tmp_path) == []
+        until(lambda: birth(child) is None)
+
+
 def test_another_process_of_the_same_number_is_neither_taken_for_it_nor_ended(
     tmp_path: Path, process: subprocess.Popen[bytes]
 ) -> None:
