@@ -119,7 +119,8 @@ async def arun(
     """
     values = _values(plan, inputs)
     if plan.target == "sim":
-        return await _simulated(plan, values, journal, **options)
+        _refuse_kept_results(journal=journal, cache=options.get("cache"))
+        return await _carried_out(plan, values, None, None, **options)
     executors = load_named(plan.executors(), tuple(map(Path, library)))
     if journal is None:
         return await _carried_out(plan, values, executors, None, **options)
@@ -186,7 +187,7 @@ def resume(
 async def _carried_out(
     plan: Plan,
     values: Mapping[str, Any],
-    library: Library,
+    library: Library | None,
     journal: Journal | None,
     *,
     record: File | None = None,
@@ -196,45 +197,37 @@ async def _carried_out(
     max_joules: float | None = None,
     deadline_s: float | None = None,
 ) -> Run:
-    from .runtime.cache.recalling import Cache
-    from .runtime.driver import run_plan
+    """Run a plan with an executor library; a simulation needs none, and nothing fails in it."""
     from .runtime.spending import Bounds
 
-    done = await run_plan(
-        plan,
-        values,
-        library=library,
-        record=None if record is None else Path(record),
-        journal=journal,
-        bounds=Bounds(max_usd, max_joules, deadline_s),
-        keep_going=keep_going,
-        cache=None if cache is None else Cache(Path(cache)),
-    )
+    kept = None if record is None else Path(record)
+    bounds = Bounds(max_usd, max_joules, deadline_s)
+    if library is None:
+        from .runtime.simulated import simulate_plan
+
+        done = await simulate_plan(plan, values, record=kept, bounds=bounds)
+    else:
+        from .runtime.cache.recalling import Cache
+        from .runtime.driver import run_plan
+
+        done = await run_plan(
+            plan,
+            values,
+            library=library,
+            record=kept,
+            journal=journal,
+            bounds=bounds,
+            keep_going=keep_going,
+            cache=None if cache is None else Cache(Path(cache)),
+        )
     return Run(done.value, done.record.document)
 
 
-async def _simulated(
-    plan: Plan,
-    values: Mapping[str, Any],
-    journal: File | None,
-    *,
-    record: File | None = None,
-    cache: File | None = None,
-    keep_going: bool = False,
-    max_usd: float | None = None,
-    max_joules: float | None = None,
-    deadline_s: float | None = None,
-) -> Run:
-    from .runtime.simulated import simulate_plan
-    from .runtime.spending import Bounds
-
-    for name, value in (("journal", journal), ("cache", cache)):
-        if value is not None:
+def _refuse_kept_results(**kept: File | None) -> None:
+    for name, file in kept.items():
+        if file is not None:
             message = f"a simulation has no use for a {name}: its values are made up"
             raise InputError(Diagnostic("usage", message))
-    kept, bounds = None if record is None else Path(record), Bounds(max_usd, max_joules, deadline_s)
-    done = await simulate_plan(plan, values, record=kept, bounds=bounds)
-    return Run(done.value, done.record.document)
 
 
 def _values(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from .process import ran
 from .test_full_disk import ITEMS, LIBRARY, TOOLS, WORKFLOW
 
 # Stands between a process and its clock: once the first item was worked on, the time of day is ten
@@ -41,8 +41,8 @@ def test_a_run_whose_clock_is_set_back_measures_and_goes_on(tmp_path: Path) -> N
     (tmp_path / "inputs.json").write_text(json.dumps({"items": ITEMS}))
 
     begin = "run w.mkb --library library.toml --inputs inputs.json --journal j.db --record r.json"
-    done = _mkb(tmp_path, begin, preload=library)
-    assert json.loads(done.stdout) == [item * 5000 for item in ITEMS], done.stderr
+    _, out, err = ran(tmp_path, *begin.split(), LD_PRELOAD=str(library))
+    assert json.loads(out) == [item * 5000 for item in ITEMS], err
     record = json.loads((tmp_path / "r.json").read_text())
     assert 0 < record["totals"]["measured"]["latency_s"] < 600
     calls = (tmp_path / "r.json.values" / "calls.jsonl").read_text().splitlines()
@@ -50,21 +50,7 @@ def test_a_run_whose_clock_is_set_back_measures_and_goes_on(tmp_path: Path) -> N
     assert len(spans) == len(ITEMS)
     assert all(0 <= start <= end < 600 for start, end in spans)
 
-    again = _mkb(tmp_path, "run --resume j.db", preload=library)
-    assert again.stdout == done.stdout, again.stderr
-    listed = _mkb(tmp_path, "runs --json", preload=None)
-    assert listed.returncode == 0, listed.stderr
-
-
-def _mkb(folder: Path, words: str, preload: Path | None) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
-    if preload is not None:
-        env["LD_PRELOAD"] = str(preload)
-    return subprocess.run(
-        [sys.executable, "-m", "murakkab", *words.split()],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    _, again, err = ran(tmp_path, "run", "--resume", "j.db", LD_PRELOAD=str(library))
+    assert again == out, err
+    code, _, err = ran(tmp_path, "runs", "--json")
+    assert code == 0, err

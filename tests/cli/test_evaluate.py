@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +17,7 @@ import pytest
 from murakkab.targets.workflow_profiles import load_workflow_profiles
 
 from .conftest import Mkb
+from .process import started
 
 MkbJson = Callable[..., dict[str, Any]]
 WORKFLOW = """
@@ -150,12 +148,7 @@ def test_a_rerun_runs_nothing_again(folder: Path, mkb: Mkb, mkb_json: MkbJson) -
 
 def test_ctrl_c_loses_nothing_that_is_finished(folder: Path, mkb: Mkb) -> None:
     (folder / "library.toml").write_text(GOOD + KNOBS + polish("slow"))
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "murakkab", *EXACT, "--first", "20", "--at-once", "2"]
-    environ = {**os.environ, "PYTHONPATH": str(root / "typings")}
-    running = subprocess.Popen(
-        command, cwd=folder, env=environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
+    running = started(folder, *EXACT, "--first", "20", "--at-once", "2")
     progress = folder / "w.profile.csv.progress.jsonl"
     until_s = time.monotonic() + 60.0
     while not progress.exists() or progress.read_text().count("\n") < 4:
@@ -164,7 +157,7 @@ def test_ctrl_c_loses_nothing_that_is_finished(folder: Path, mkb: Mkb) -> None:
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=60.0)
     assert running.returncode == 130
-    assert b"what is scored is kept in `w.profile.csv.progress.jsonl`" in told
+    assert "what is scored is kept in `w.profile.csv.progress.jsonl`" in told
     calls = (folder / "calls").stat().st_size
     kept = [json.loads(line) for line in progress.read_text().splitlines()[1:]]
     polished = [entry for entry in kept if "polish" in entry["configuration"]]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
+
+from .process import ran
 
 WORKFLOW = """task work(item: Text) -> Text "Works."
 
@@ -40,31 +38,18 @@ def test_a_run_without_room_for_its_journal_loses_nothing(tmp_path: Path) -> Non
     for name, text in (("w.mkb", WORKFLOW), ("library.toml", LIBRARY), ("tools.py", TOOLS)):
         (tmp_path / name).write_text(text)
     (tmp_path / "inputs.json").write_text(json.dumps({"items": ITEMS}))
-    begin = "run w.mkb --library library.toml --inputs inputs.json --journal j.db"
-    full = _mkb(tmp_path, begin, most_kib=200)  # no file may grow beyond that, as on a full disk
-    assert full.returncode == 3
-    assert "its result cannot be written to the journal" in full.stderr
-    assert "make room and go on with `mkb run --resume`" in full.stderr
-    assert "Traceback" not in full.stderr
+    begin = "run w.mkb --library library.toml --inputs inputs.json --journal j.db".split()
+    code, _, err = ran(tmp_path, *begin, largest_file=200 << 10)  # as on a full disk
+    assert code == 3
+    assert "its result cannot be written to the journal" in err
+    assert "make room and go on with `mkb run --resume`" in err
     before = Counter((tmp_path / "log").read_text().split())
     assert 0 < len(before) < len(ITEMS)
 
-    done = _mkb(tmp_path, "run --resume j.db")
-    assert json.loads(done.stdout) == [item * 5000 for item in ITEMS], done.stderr
+    _, out, err = ran(tmp_path, "run", "--resume", "j.db")
+    assert json.loads(out) == [item * 5000 for item in ITEMS], err
     after = Counter((tmp_path / "log").read_text().split())
     again = after - before
     kept = [item for item in before if item not in again]
     assert kept  # what was written down was not done again
     assert max(after.values()) <= 2
-
-
-def _mkb(folder: Path, words: str, most_kib: int | None = None) -> subprocess.CompletedProcess[str]:
-    limit = "" if most_kib is None else f"ulimit -f {most_kib}; "
-    return subprocess.run(
-        ["bash", "-c", f"{limit}exec {shlex.quote(sys.executable)} -m murakkab {words}"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )

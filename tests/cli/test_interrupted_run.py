@@ -1,14 +1,13 @@
 """Ctrl-C at a real `mkb run`: what is said, and how the process ends."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from .process import started
 
 WORKFLOW = """task nap(text: Text) -> Text "Sleep over a text."
 
@@ -46,17 +45,8 @@ def test_a_run_that_is_interrupted_ends_as_interrupted(
     for name, text in (("w.mkb", WORKFLOW), ("library.toml", LIBRARY), ("tools.py", TOOL)):
         (tmp_path / name).write_text(text)
     inputs = f"texts={json.dumps([nap_s] * 200)}"
-    run = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "murakkab", "run", "w.mkb", "--library", "library.toml"),
-            *("--input", inputs, "--record", "run.json"),
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = ("run", "w.mkb", "--library", "library.toml")
+    run = started(tmp_path, *command, "--input", inputs, "--record", "run.json")
     _wait_for(tmp_path / "begun")
     assert run.stderr is not None
     said = ""

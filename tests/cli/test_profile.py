@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +14,10 @@ from murakkab.targets.profiles import load_profiles
 
 from ..runtime.profiling.model_server import ModelServer, model_server
 from .conftest import Mkb
+from .process import started
 
 MkbJson = Callable[..., dict[str, Any]]
 QUICK = ("--requests", "8", "--repeats", "2", "--isl", "30", "--osl", "10", "--spread", "0")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -80,16 +77,8 @@ def test_what_is_measured_before_a_failure_is_kept(mkb: Mkb, tmp_path: Path) -> 
 
 def test_an_interrupt_keeps_what_is_finished(server: ModelServer, tmp_path: Path) -> None:
     server.step_s = 0.005
-    command = [sys.executable, "-m", "murakkab", "profile", "--endpoint", server.url]
-    command += ["--loads", "1,2", *QUICK, "--requests", "10", "-o", "p.csv"]
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "typings")},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = ("profile", "--endpoint", server.url, "--loads", "1,2", *QUICK)
+    process = started(tmp_path, *command, "--requests", "10", "-o", "p.csv")
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("1 at once:"):

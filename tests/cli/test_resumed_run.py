@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from .process import ran, started
 
 WORKFLOW = """task work(item: Text) -> Text "Works."
 effect task tell(item: Text) -> Bool "Tells."
@@ -64,23 +63,6 @@ def folder(tmp_path: Path) -> Path:
     for name, text in (("w.mkb", WORKFLOW), ("library.toml", LIBRARY), ("tools.py", TOOLS)):
         (tmp_path / name).write_text(text)
     return tmp_path
-
-
-def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "murakkab", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ran(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    process = started(folder, *arguments)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
 
 
 @pytest.fixture

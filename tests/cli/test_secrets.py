@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from .process import ran
 
 CANARY = "sk-canary-0b7c9d5e1f"
 WORKFLOW = """task mood(text: Text) -> Text prompt "The mood of {text}?"
@@ -89,20 +88,10 @@ def url() -> Iterator[str]:
 
 def mkb(folder: Path, url: str, *words: str) -> tuple[int, bytes]:
     """Run a command; return its exit code and all it wrote, to the terminal and to files."""
-    done = subprocess.run(
-        [sys.executable, "-m", "murakkab", *words],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "MY_KEY": CANARY,
-            "MY_HOOK": f"{url}/hook/{CANARY}",
-        },
-        capture_output=True,
-        timeout=120,
-    )
+    hook = f"{url}/hook/{CANARY}"
+    code, out, err = ran(folder, *words, MY_KEY=CANARY, MY_HOOK=hook)
     files = b"".join(p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file())
-    return done.returncode, done.stdout + done.stderr + files
+    return code, (out + err).encode() + files
 
 
 @pytest.mark.parametrize("refuses", [0, 401, 400])

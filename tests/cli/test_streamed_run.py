@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .process import ran, started
 
 WORKFLOW = """task work(item: { id: Int, text: Text }) -> Text "Works."
 task size(text: Text) -> Int "Counts."
@@ -82,30 +79,6 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).write_text(text)
     (tmp_path / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in ITEMS))
     return tmp_path
-
-
-def started(
-    folder: Path, *arguments: str, largest_file: int | None = None
-) -> subprocess.Popen[str]:
-    limit = None
-    if largest_file is not None:
-        limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    return subprocess.Popen(
-        [sys.executable, "-m", "murakkab", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=limit,
-    )
-
-
-def ran(folder: Path, *arguments: str, largest_file: int | None = None) -> tuple[int, str, str]:
-    process = started(folder, *arguments, largest_file=largest_file)
-    out, err = process.communicate(timeout=120)
-    assert "Traceback" not in err
-    return process.returncode, out, err
 
 
 def results(folder: Path) -> list[object]:
