@@ -42,6 +42,9 @@ class Trouble:
         return f"{self.name} ({self.servers})"
 
 
+_NOTICED_WITHIN_S = 10.0
+
+
 def _signal(processes: list[int], number: signal.Signals) -> None:
     for process in processes:
         with suppress(ProcessLookupError):
@@ -49,8 +52,19 @@ def _signal(processes: list[int], number: signal.Signals) -> None:
 
 
 def _kill_one(stage: Stage, chance: random.Random) -> Callable[[], None]:
-    _signal([chance.choice(chance.choice(stage.servers()))], signal.SIGKILL)
-    return stage.up
+    server = chance.choice(stage.servers())
+    _signal([chance.choice(server)], signal.SIGKILL)
+
+    def over() -> None:
+        # Its other processes end when they notice, and until then it seems sound. Where it was the
+        # keeper, nobody notices before `up` does.
+        until_s = time.monotonic() + _NOTICED_WITHIN_S
+        left = set(server)
+        while left & {p for each in stage.servers() for p in each} and time.monotonic() < until_s:
+            time.sleep(0.1)
+        stage.up()
+
+    return over
 
 
 def _stop_a_while(stage: Stage, chance: random.Random) -> Callable[[], None]:

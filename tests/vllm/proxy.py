@@ -105,7 +105,9 @@ class FaultProxy:
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_route("*", "/{path:.*}", self._answer)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None)
+            # vLLM closes connections that were idle for 5 s: one used then would break by itself
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0),
+            timeout=aiohttp.ClientTimeout(total=None),
         )
         # handlers are cancelled when their client goes, as a server under load would do
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)

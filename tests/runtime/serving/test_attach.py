@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def checked(
     async def main() -> tuple[Endpoint, Receiver]:
         client = HttpClient()
         async with receiver() as server:
-            server.usual = (lambda request: answer) if isinstance(answer, web.Response) else answer
+            server.usual = partial(fresh, answer) if isinstance(answer, web.Response) else answer
             try:
                 place = Endpoint(f"{server.url}/v1", model, key, None if key is None else "MY_KEY")
                 return await check(client, place, any_model), server
@@ -34,6 +35,11 @@ def checked(
                 await client.close()
 
     return asyncio.run(main())
+
+
+def fresh(answer: web.Response, request: web.Request) -> web.Response:
+    """Return an answer like one that cannot be sent twice."""
+    return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
 
 
 def models(*names: str) -> web.Response:
@@ -80,6 +86,18 @@ def test_what_is_wrong_with_a_server_is_told(answer: Any, told: str) -> None:
         checked(answer)
     assert told in caught.value.message
     assert caught.value.help
+
+
+def test_a_server_that_answers_at_the_third_attempt_is_taken() -> None:
+    answers = iter([web.Response(status=503), reset, models("tiny")])
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        found = next(answers)
+        return found if isinstance(found, web.Response) else await found(request)
+
+    found, server = checked(answer)
+    assert found.model == "tiny"
+    assert len(server.paths) == 3
 
 
 def test_a_refused_key_names_its_variable() -> None:
