@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from .compiler.driver import Request, compile_workflow
 from .ir.diagnostics import Diagnostic, InputError
 from .ir.types import Option
+from .targets.failure_policy import failure_policy
 from .targets.library import Library, load_named
 from .targets.plan import Plan
 
@@ -38,6 +39,7 @@ def compile(
     minimize: str | None = None,
     require: Sequence[str] = (),
     failover: bool = False,
+    on_failure: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Compile a workflow to a plan.
 
@@ -47,7 +49,8 @@ def compile(
     OpenAI-compatible servers that already run, by executor. `library`, `profiles` and `catalog` are
     files added to the shipped ones. `level` is that of `-O`. `minimize` (`"energy then cost"`)
     comes before what the file minimises, `require` (`["accuracy >= 0.8"]`) is added to its
-    requirements. `failover` plans substitutes for steps on servers that may stay away.
+    requirements. `failover` plans substitutes for steps on servers that may stay away; `on_failure`
+    changes fields of the plan's failure policy: `{"attempts": 5, "hedge_after": None}`.
 
     Raises `CompileError` where the program is wrong or cannot be met, and `InputError` where a file
     or an argument cannot be used; both carry their `diagnostics`.
@@ -66,6 +69,7 @@ def compile(
         require=tuple(require),
         endpoints=tuple((endpoints or {}).items()),
         failover=failover,
+        failure=failure_policy(on_failure or {}),
     )
     return compile_workflow(request).plan
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,33 @@ def _endpoints(
             raise click.BadParameter(f"`{name}` is given twice", ctx, param)
         found[name] = url
     return tuple(found.items())
+
+
+def _policy(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, Any], ...]:
+    found: dict[str, Any] = {}
+    for value in values:
+        name, is_given, said = value.partition("=")
+        if not is_given:
+            raise click.BadParameter(f"`{value}` is not of the form NAME=VALUE", ctx, param)
+        if name in found:
+            raise click.BadParameter(f"`{name}` is given twice", ctx, param)
+        found[name] = _setting(name, said.strip())
+    return tuple(found.items())
+
+
+def _setting(name: str, said: str) -> Any:
+    """Return a value as it is in JSON: a number, a list of causes, null for `off`, else text."""
+    from ..targets.json_document import strict_json
+
+    if name == "retry":
+        return [] if said == "off" else [cause.strip() for cause in said.split(",")]
+    if said == "off":
+        return None
+    with suppress(ValueError):
+        return strict_json(said)
+    return said
 
 
 # `Output.of` reads these three from the raw arguments, so that they count for usage errors too
@@ -105,6 +133,13 @@ compile_flags = together(
     click.option("-O2", "level", type=int, flag_value=2, default=2, help="Everything (default)."),
     click.option("--sequential", is_flag=True, help="One call at a time."),
     click.option("--failover", is_flag=True, help="Plan substitutes for when a server stays away."),
+    click.option(
+        "--on-failure",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_policy,
+        help="How a run meets failures: `attempts=5`, `hedge_after=off`, …",
+    ),
     click.option("--passes", metavar="SPEC", help="Run this pipeline instead of the level's."),
     click.option(
         "--minimize", metavar="M", help="Minimise this first: `cost`, `energy then cost`, …"
@@ -121,6 +156,7 @@ def stated_flags(flags: Mapping[str, Any]) -> list[str]:
         "libraries": "--library",
         "catalogs": "--catalog",
         "endpoints": "--endpoint",
+        "on_failure": "--on-failure",
         "level": f"-O{flags.get('level')}",
     }
     return sorted(
@@ -133,5 +169,8 @@ def stated_flags(flags: Mapping[str, Any]) -> list[str]:
 def request(source: Path | str, flags: Mapping[str, Any]) -> Request:
     """Return what to compile, from the values of `compile_flags` or `environment_flags`."""
     from ..compiler.driver import Request
+    from ..targets.failure_policy import failure_policy
 
-    return Request(source=source, **flags)
+    known = {name: value for name, value in flags.items() if name != "on_failure"}
+    policy = failure_policy(dict(flags.get("on_failure", ())))
+    return Request(source=source, failure=policy, **known)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 import click
 
 from ..ir.workflow import Module
+from ..targets.failure_policy import USUAL
 from ..targets.plan import Plan, Prediction, Solver, StepPlan
 from . import figures, steps
 from .display import safe
@@ -27,6 +31,7 @@ def summary(plan: Plan, module: Module, reference: Plan | None = None) -> str:
         indent(predictions(plan)),
         indent(service(plan)),
         indent(reloads(plan)),
+        indent(failures(plan)),
         indent(proof(plan.solver)),
     ]
     parts += [indent(f"note: {safe(note)}") for note in plan.notes]
@@ -82,6 +87,22 @@ def predictions(plan: Plan) -> str:
     for broken in ours.breaks:
         lines.append(f"this plan breaks `{safe(broken)}`")
     return "\n".join((*lines, *_carbon(plan)))
+
+
+def failures(plan: Plan) -> str:
+    """Return what a run does about failures, where that is not the usual; else nothing."""
+    stated = [
+        f"{f.name} = {_stated(now)}"
+        for f in fields(plan.failure)
+        if (now := getattr(plan.failure, f.name)) != getattr(USUAL, f.name)
+    ]
+    return f"on failure: {', '.join(stated)}" if stated else ""
+
+
+def _stated(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "off"
+    return "off" if value is None else f"{value:g}"
 
 
 def _carbon(plan: Plan) -> list[str]:

@@ -26,6 +26,7 @@ from ..targets.catalog import load_catalog
 from ..targets.cluster import load_cluster
 from ..targets.costmodel import ProfileCostModel
 from ..targets.detect import detect_host
+from ..targets.failure_policy import USUAL, FailurePolicy
 from ..targets.library import availability, load_library
 from ..targets.lock_file import Lock, load_lock, lock_path, pinned, stale
 from ..targets.lower import lower, prediction, tables
@@ -49,7 +50,8 @@ class Request:
     `source` is a file, or the program itself as text. `target` left out is `local`, `sim` where
     a cluster is described, or else `vllm` where there are endpoints. `minimize` comes before,
     `require` in addition to, what the file says. `passes` overrides the pipeline of `level`.
-    `failover` gives steps substitutes. `effort` is the solver's deterministic time. `endpoints` are
+    `failover` gives steps substitutes, `failure` says what a run does about calls that fail.
+    `effort` is the solver's deterministic time. `endpoints` are
     addresses at which executors run already, by executor; they come before the cluster's. `locked`
     has the lock beside a source file say which commits of models are meant.
     """
@@ -64,6 +66,7 @@ class Request:
     level: int = 2
     sequential: bool = False
     failover: bool = False
+    failure: FailurePolicy = USUAL
     passes: str | None = None
     minimize: str | None = None
     require: tuple[str, ...] = ()
@@ -97,6 +100,7 @@ class Begun:
     flow: Module
     passes: tuple[Pass, ...]
     misspelt: tuple[Diagnostic, ...]
+    failure: FailurePolicy
 
     def through(
         self, passes: Sequence[Pass], context: Context, observe: Observer | None = None
@@ -142,6 +146,7 @@ class Begun:
             alternatives=others,
             digests=digests(self.checked.sources, self.context),
             notes=(*_notes(placed, self.context), *notes),
+            failure=self.failure,
         )
 
     def warnings(self, request: Request, plans: Sequence[Plan]) -> tuple[Diagnostic, ...]:
@@ -165,7 +170,7 @@ def begin(request: Request, sources: dict[str, str]) -> Begun:
     flow = _flow(checked, request)
     _refuse_other_profiles(flow, context)
     misspelt = misspelt_interfaces(context.library, context.interfaces, checked.module.tasks)
-    return Begun(target, context, checked, flow, passes, tuple(misspelt))
+    return Begun(target, context, checked, flow, passes, tuple(misspelt), request.failure)
 
 
 def compile_workflow(

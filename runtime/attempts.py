@@ -4,36 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..targets.failure_policy import USUAL, FailurePolicy
 from .messages import Failed, Failure, Retry, Submit
+from .repeats import Repeats
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`window`: iterations alive of one `for`. `attempts`: how often a step is tried in all.
+    """`window`: iterations alive of one `for`. `policy`: what is done about calls that fail.
 
-    Of all calls, `repeats` and a tenth may be repeated: when more fail, repeating them would only
-    add to what ails their engines. With `keep_going`, an item of a `for` or `where` that fails is
-    left out, unless it holds an effect, and the rest goes on.
+    With `keep_going`, an item of a `for` or `where` that fails is left out, unless it holds an
+    effect or its engine stays away, and the rest goes on.
     """
 
     window: int = 64
-    attempts: int = 3
-    repeats: int = 64
+    policy: FailurePolicy = USUAL
     keep_going: bool = False
 
 
 class Attempts:
-    """Counts the calls of a run and their repetitions, and decides on further attempts."""
+    """Decides on further attempts at calls that failed, within the budget of the run."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, policy: FailurePolicy, repeats: Repeats) -> None:
         """Begin with none."""
-        self._limits = limits
-        self._submitted = self._repeated = 0
-
-    def first(self) -> int:
-        """Count a call that is submitted for the first time; returns its number, from 1."""
-        self._submitted += 1
-        return self._submitted
+        self._policy = policy
+        self._repeats = repeats
 
     def after(self, call: Submit, event: Failed, *, closing: bool) -> Retry | Submit | Failure:
         """Return what follows a failed attempt; nothing begins any more in a run that is closing.
@@ -42,19 +37,21 @@ class Attempts:
         its substitute does, as often as anyone.
         """
         again = event.retryable and call.step.repeatable and not closing
-        again = again and call.attempt - call.spent < self._limits.attempts
+        again = again and event.cause in self._policy.retry
+        again = again and call.attempt - call.spent < self._policy.attempts
         following = call._replace(attempt=call.attempt + 1)
-        if again and self._repeated < self._limits.repeats + self._submitted // 10:
-            self._repeated += 1
+        if again and self._repeats.take(event.cause):
             return Retry(call.id, following, event.error, event.after_s)
         if call.step.substitute is not None and not closing:
             return substituted(following, event.error)
         error, help = event.error, event.help
         if again:
-            help = f"not tried again: {self._repeated} calls of this run were repeated already"
+            help = f"not tried again: {self._repeats.made} calls of this run were repeated already"
+        if event.gone:
+            error = f"{error}; its engine stays away"
         if call.instead:
             error = f"{error}; it stood in, because {call.instead}"
-        return Failure(call.instance, call.step, error, call.attempt, help)
+        return Failure(call.instance, call.step, error, call.attempt, help, event.gone)
 
 
 def substituted(call: Submit, error: str) -> Submit:

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from typing import Literal
 
-# How long an open breaker lets nothing through: from the first to the last of these, doubling.
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 30.0
-_LEAST_FAILURES = 5
+from ..targets.failure_policy import USUAL, FailurePolicy
 
 
 class Breaker:
     """Closed, open, or half open; it has no clock: its owner ends a pause by `half_open`.
 
     Closed, it lets everything through and counts failures in a row. After as many as an engine has
-    calls at work, and five at least, it opens: nothing begins, so that repetitions do not keep a
-    server down, and calls keep their attempts for when it is back. After a pause one call may try:
-    when that fails it opens again, for longer. A call that succeeds closes it, whichever it is.
-    Once the pauses are at their longest its `patience` is over: waiting has not helped.
+    calls at work, and the policy's number at least, it opens: nothing begins, so that repetitions
+    do not keep a server down, and calls keep their attempts for when it is back. After a pause one
+    call may try: when that fails it opens again, for twice as long. A
+    call that succeeds closes it, whichever it is. Once the pauses are at their longest its
+    `patience` is over: waiting has not helped.
     """
 
-    __slots__ = ("_failures", "_pause_s", "_state", "_tolerated", "_trying")
+    __slots__ = ("_failures", "_pause_s", "_policy", "_state", "_tolerated", "_trying")
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, policy: FailurePolicy = USUAL) -> None:
         """Start closed."""
-        self._tolerated = max(_LEAST_FAILURES, concurrency)
+        self._policy = policy
+        self._tolerated = max(policy.breaker_failures, concurrency)
         self._state: Literal["closed", "open", "half"] = "closed"
         self._failures = 0
-        self._pause_s = _FIRST_PAUSE_S
+        self._pause_s = policy.pause_s
         self._trying: int | None = None  # the call that is let through while half open
 
     @property
@@ -38,7 +37,7 @@ class Breaker:
     @property
     def patience(self) -> bool:
         """Whether calls may still be spared: an engine may be away for about half a minute."""
-        return self._state == "closed" or self._pause_s < _LONGEST_PAUSE_S
+        return self._state == "closed" or self._pause_s < self._policy.longest_pause_s
 
     def begun(self, call: int) -> None:
         """Learn that a call begins."""
@@ -54,7 +53,7 @@ class Breaker:
         if tried:
             self._trying = None
         if sound:
-            self._state, self._failures, self._pause_s = "closed", 0, _FIRST_PAUSE_S
+            self._state, self._failures, self._pause_s = "closed", 0, self._policy.pause_s
         if sound is not False or self._state == "open":
             return None
         if self._state == "closed":
@@ -70,5 +69,5 @@ class Breaker:
     def _open(self) -> float:
         pause_s = self._pause_s
         self._state, self._failures = "open", 0
-        self._pause_s = min(2.0 * pause_s, _LONGEST_PAUSE_S)
+        self._pause_s = min(2.0 * pause_s, self._policy.longest_pause_s)
         return pause_s

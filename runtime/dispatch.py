@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .attempts import Limits
-from .backoff import wait_s
+from .backoff import pause_before
 from .clock import Clock, Timer
 from .engine_lane import EngineLane, expect_calls, expect_no_calls, next_ready
 from .faults import guarded
@@ -37,10 +37,11 @@ from .messages import (
     Submit,
 )
 from .observers import Observers, class_of
-from .outcomes import ended, is_sound
+from .outcomes import ended, judged
 from .program import Program
 from .progress import OnEvent, OnInterrupt
 from .recorder import Recorder
+from .repeats import Repeats
 from .results import ResultLines
 from .spending import Spending
 from .state import RunState
@@ -65,6 +66,7 @@ class Dispatcher:
         clock: Clock,
         recorder: Recorder,
         limits: Limits,
+        repeats: Repeats,
         on_event: OnEvent | None,
         trace: RunTrace | None = None,
         journal: Journal | None = None,
@@ -73,7 +75,8 @@ class Dispatcher:
         recalling: Recalling | None = None,
     ) -> None:
         """Prepare a run; the engines' workers have been started, and the journal is open."""
-        self._state = RunState(program, limits)
+        self._state = RunState(program, limits, repeats)
+        self._policy = limits.policy
         self._results = results
         self._journal = journal
         self._spending = spending
@@ -147,7 +150,7 @@ class Dispatcher:
         if type(command) is Submit:
             self._submit(command)
         elif type(command) is Retry:
-            pause_s = max(wait_s(command.submit.attempt - command.submit.spent), command.after_s)
+            pause_s = pause_before(command, self._policy)
             self._waits[command.id] = self._clock.later(pause_s, partial(self._due, command.id))
         elif type(command) is Cancel:
             self._cancel(command)
@@ -338,7 +341,7 @@ class Dispatcher:
         self._timed_out.discard(call.id)
         self._cancelled.discard(call.id)
         event, usage = ended(engine, call, future, timed_out=timed_out, unwanted=unwanted)
-        pause_s = engine.breaker.ended(call.id, is_sound(event, future))
+        event, pause_s = judged(engine, event, future)
         if pause_s is not None:
             self._clock.later(pause_s, partial(self._try_again, engine))
             self._line_up_again(engine)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, InputError
+from ..targets.failure_policy import FailurePolicy
 from ..targets.library import Executor, Library
 from ..targets.plan import EnginePlan, Plan
 from .attempts import Limits
@@ -25,6 +26,7 @@ from .program import compile_program
 from .progress import OnEvent, OnInterrupt
 from .record import RunRecord
 from .recorder import Recorder
+from .repeats import Repeats
 from .results import ResultLines, lines_of
 from .serving.fleet import Fleet, Serving
 from .spending import UNBOUNDED, Bounds, Spending
@@ -98,10 +100,13 @@ async def run_plan(
         values = bind_inputs(workflow, inputs)
         executors = plan_executors(plan, library) if workers is None else {}
         serving = serving if serving is not None else Serving()
-        fleet = Fleet(plan, executors, serving)
+        window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
+        limits = Limits(window=window, policy=plan.failure, keep_going=keep_going)
+        repeats = Repeats(plan.failure, window)
+        fleet = Fleet(plan, executors, serving, repeats)
         factories = workers if workers is not None else _factories(plan, fleet, kept)
         idempotent = [e.name for e in executors.values() if e.idempotent]
-        engines = {engine.name: _lane(engine, executors, factories) for engine in plan.engines}
+        engines = {e.name: _lane(e, executors, factories, plan.failure) for e in plan.engines}
         if dict(module.attrs).get("sequential") is True:
             turn = Seats(1)  # one call at a time, whatever engine it is on
             for engine in engines.values():
@@ -113,8 +118,6 @@ async def run_plan(
         taking = None
         if results is not None:
             taking = lines_of(workflow, inputs, results, recorder.keep_media)
-        window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
-        limits = Limits(window=window, repeats=window, keep_going=keep_going)
         recalling = _recalling(cache, plan, executors, serving) if cache is not None else None
         spans: AbstractContextManager[RunTrace | None] = nullcontext()
         if tracing is not None:
@@ -130,6 +133,7 @@ async def run_plan(
                     clock,
                     recorder,
                     limits,
+                    repeats,
                     on_event,
                     trace,
                     journal,
@@ -260,7 +264,10 @@ def _named(outcome: Finish, results: ResultLines) -> Finish | Fail:
 
 
 def _lane(
-    engine: EnginePlan, executors: Mapping[str, Executor], factories: Mapping[str, WorkerFactory]
+    engine: EnginePlan,
+    executors: Mapping[str, Executor],
+    factories: Mapping[str, WorkerFactory],
+    policy: FailurePolicy,
 ) -> EngineLane:
     factory = factories.get(engine.runner)
     if factory is None:
@@ -272,7 +279,8 @@ def _lane(
     limit_s = float(timeout_s) if isinstance(timeout_s, (int, float)) else None
     if engine.runner in ("vllm", "openai"):
         limit_s = None  # its worker minds it: waiting for a server does not count
-    return EngineLane(engine.name, factory(engine, executor), engine.concurrency, limit_s)
+    worker = factory(engine, executor)
+    return EngineLane(engine.name, worker, engine.concurrency, limit_s, policy)
 
 
 async def _start(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from ..targets.failure_policy import USUAL, FailurePolicy
 from .breaker import Breaker
 from .messages import Submit
 from .program import Step
@@ -20,7 +21,12 @@ class EngineLane:
     )
 
     def __init__(
-        self, name: str, worker: Worker, concurrency: int, timeout_s: float | None
+        self,
+        name: str,
+        worker: Worker,
+        concurrency: int,
+        timeout_s: float | None,
+        policy: FailurePolicy = USUAL,
     ) -> None:
         """Start with nothing running; `timeout_s` None lets a call take as long as it takes."""
         self.name = name
@@ -30,7 +36,7 @@ class EngineLane:
         self.seats = worker.seats
         self.running = 0
         self.waiting: deque[Submit] = deque()
-        self.breaker = Breaker(concurrency)
+        self.breaker = Breaker(concurrency, policy)
         self.coming: set[str] = set()  # steps on it whose calls have not all been done
 
     @property

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
+    from ..targets.failure_policy import Cause
     from .worker import Usage
 
 
@@ -42,6 +43,15 @@ class CallFailed(Exception):
         self.usage = usage
         self.kind = kind
         self.untouched = untouched
+
+    @property
+    def cause(self) -> Cause:
+        """The class that a plan's policy knows it by."""
+        if self.kind in ("connection", "cut"):
+            return "connection"
+        if self.kind in ("timeout", "malformed"):
+            return cast("Cause", self.kind)
+        return "status" if self.kind.isdecimal() else "raised"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..targets.failure_policy import Cause
 from .program import Step
 
 # ---- commands
@@ -63,13 +64,17 @@ class HandOn(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What ended a run: a step instance (or a place in the source), and the reason."""
+    """What ended a run: a step instance (or a place in the source), and the reason.
+
+    `gone` where that is an engine that stays away, so that other items would fail as well.
+    """
 
     instance: str
     step: Step | None
     message: str
     attempts: int
     help: str | None = None
+    gone: bool = False
 
 
 class Finish(NamedTuple):
@@ -118,7 +123,9 @@ class Completed(NamedTuple):
 class Failed(NamedTuple):
     """An attempt at a submitted step went wrong; `retryable` where a repetition may help.
 
-    `help` says what to do about it; `after_s` is how long a server asked to be left alone.
+    `help` says what to do about it; `after_s` is how long a server asked to be left alone. `cause`
+    is the class that the plan's policy knows it by. `gone` where its engine has failed whatever it
+    was asked for so long that it is no fault of this call.
     """
 
     id: int
@@ -126,6 +133,8 @@ class Failed(NamedTuple):
     retryable: bool
     help: str | None = None
     after_s: float = 0.0
+    cause: Cause = "raised"
+    gone: bool = False
 
 
 class Away(NamedTuple):

@@ -29,7 +29,8 @@ def ended(
     """
     if future.cancelled():
         if timed_out:
-            return Failed(call.id, f"timed out after {engine.timeout_s:g} s", True), None
+            late = f"timed out after {engine.timeout_s:g} s"
+            return Failed(call.id, late, True, cause="timeout"), None
         # What was stopped did not fail: why it was stopped is what the run tells.
         return Dropped(call.id, NOT_CHOSEN if unwanted else ENDING), None
     error = future.exception()
@@ -40,10 +41,25 @@ def ended(
     down = engine.worker.health()
     also = f" (engine `{engine.name}`: {down})" if down not in (None, error.message) else ""
     message = error.message + also
-    return Failed(call.id, message, error.retryable, error.help, error.after_s), error.usage
+    failed = Failed(call.id, message, error.retryable, error.help, error.after_s, cause=error.cause)
+    return failed, error.usage
 
 
-def is_sound(event: Completed | Failed | Dropped, future: asyncio.Future[Any]) -> bool | None:
+def judged(
+    engine: EngineLane, event: Completed | Failed | Dropped, future: asyncio.Future[Any]
+) -> tuple[Completed | Failed | Dropped, float | None]:
+    """Have an engine's breaker learn how a call ended; return that, and the pause, if it opens.
+
+    What fails on an engine that has failed everything for long is no fault of the call.
+    """
+    sound = _is_sound(event, future)
+    pause_s = engine.breaker.ended(event.id, sound)
+    if sound is False and isinstance(event, Failed) and not engine.breaker.patience:
+        event = event._replace(gone=True)
+    return event, pause_s
+
+
+def _is_sound(event: Completed | Failed | Dropped, future: asyncio.Future[Any]) -> bool | None:
     """Tell what the end of a call says of its engine: that it works, or not; None: neither.
 
     An answer that is no good says nothing, nor does a call that nobody could have carried out.

@@ -163,6 +163,10 @@ class Item(Side):
         self.index = index
         self.yielded = False
 
+    def holds(self, failure: Failure) -> bool:
+        """Tell whether others may fare better: not where an engine stays away."""
+        return not failure.gone
+
     def lost(self, state: RunState) -> None:
         """Leave a gap."""
         assert self.failure is not None  # that is why

@@ -33,6 +33,10 @@ class Side:
         if around is not None:
             around.inner[self] = None
 
+    def holds(self, failure: Failure) -> bool:
+        """Tell whether a failure ends no more than this side."""
+        return True
+
     def lost(self, state: RunState) -> None:
         """Learn that a failure has stopped it: that counts once it is chosen."""
 

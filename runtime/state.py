@@ -37,6 +37,7 @@ from .messages import (
 )
 from .program import NO_SLOT, PENDING, Block, Instruction, Program
 from .regions import Branch, Loop, MapRun, Root, Sink
+from .repeats import Repeats
 from .speculation import Ahead, Side, stopped, undecided
 
 Place = tuple[Frame, int]
@@ -46,8 +47,8 @@ _LOST_TOLD = 100  # failures of items that are kept to be told; more are counted
 class RunState:
     """One run of a program. `start` and `apply` return what is to be done next."""
 
-    def __init__(self, program: Program, limits: Limits) -> None:
-        """Prepare a run; nothing is ready yet."""
+    def __init__(self, program: Program, limits: Limits, repeats: Repeats | None = None) -> None:
+        """Prepare a run; nothing is ready yet. What else asks again shares the budget `repeats`."""
         self.limits = limits
         self.result: Any = None
         self._program = program
@@ -56,7 +57,8 @@ class RunState:
         self._deliveries: deque[tuple[Frame, int, Any]] = deque()
         self._advances: deque[Reader] = deque()
         self._calls: dict[int, tuple[Frame, Instruction, Submit]] = {}
-        self._attempts = Attempts(limits)
+        self._repeats = repeats or Repeats(limits.policy, limits.window)
+        self._attempts = Attempts(limits.policy, self._repeats)
         self._failures: list[Failure] = []
         self._lost: list[Failure] = []
         self._lost_items = 0
@@ -196,6 +198,8 @@ class RunState:
         In a branch that runs ahead, only that branch ends, unless it is chosen.
         """
         side = undecided(frame.side)
+        while side is not None and not side.holds(failure):
+            side = undecided(side.outer)
         if side is None:
             self._failures.append(failure)
             self.closing = True
@@ -366,7 +370,7 @@ class RunState:
         step = instruction.step
         assert step is not None  # every `CALL` has one
         args = self.read(frame, instruction)
-        submit = Submit(self._attempts.first(), frame.name(step.name), step, args, 1)
+        submit = Submit(self._repeats.first(), frame.name(step.name), step, args, 1)
         self._calls[submit.id] = (frame, instruction, submit)
         side = undecided(frame.side)
         if side is not None:

@@ -10,6 +10,7 @@ from ..ir.printer import print_module
 from ..ir.workflow import PERCENTILES, Engine, Module
 from .cluster import Cluster
 from .endpoint import EndpointPlan
+from .failure_policy import USUAL, FailurePolicy
 from .plan import (
     Alternative,
     Carbon,
@@ -61,6 +62,7 @@ def lower(
     alternatives: Mapping[str, tuple[Alternative, ...]],
     digests: Mapping[str, str],
     notes: tuple[str, ...],
+    failure: FailurePolicy = USUAL,
 ) -> Plan:
     """Return the plan of a placed module for a target, made from `flow`.
 
@@ -87,6 +89,7 @@ def lower(
         notes=notes,
         flow=print_module(flow),
         carbon=None if cluster.grid is None else _carbon(cluster.grid, made.predicted),
+        failure=failure,
     )
 
 

@@ -22,6 +22,7 @@ from ..ir.verifier import verify
 from ..ir.workflow import MetricName, Module
 from .conformance import load_schema, violation
 from .endpoint import EndpointPlan
+from .failure_policy import USUAL, FailurePolicy
 from .json_document import built, strict_json
 from .service_plan import ServicePlan, fault
 
@@ -224,7 +225,8 @@ class Plan:
     `ir` is the placed module's text, and `flow` that of what the author wrote, for people to see
     what became of it; nothing is run by `flow`. `service` is what was planned for all requests
     where there is a rate of them: `ir` is then its largest route, and `predicted` of all. `remarks`
-    say what the passes rewrote, and what they refused to.
+    say what the passes rewrote, and what they refused to. `failure` is what a run does about calls
+    that fail.
     """
 
     schema: Literal["murakkab/plan/1"]
@@ -245,6 +247,7 @@ class Plan:
     carbon: Carbon | None = None
     service: ServicePlan | None = None
     remarks: tuple[Remark, ...] = ()
+    failure: FailurePolicy = USUAL
 
     def executors(self) -> frozenset[str]:
         """Return the names of the executors that its steps and engines are of."""

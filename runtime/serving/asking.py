@@ -11,6 +11,7 @@ from ...ir.types import contains_media
 from ...targets.library import Executor
 from ..errors import CallFailed
 from ..messages import Submit
+from ..repeats import Repeats
 from ..tracing import ModelServer, RunTrace
 from ..values import ValueProblem
 from ..worker import Measured, Offer, Usage
@@ -48,7 +49,7 @@ class Asker:
     `urgency` are the seconds of work that depend on a step, its own included, by step name: what
     has most ahead of it goes first (vLLM's request priority) on servers that this program starts.
     `limit_s` is what one request may take: waiting for a server, or for a rate limit, is no fault
-    of any server.
+    of any server. `repeats` is the run's budget for asking again.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Asker:
         allowance: Allowance,
         urgency: Mapping[str, float],
         limit_s: float,
+        repeats: Repeats,
     ) -> None:
         """Send nothing yet."""
+        self._repeats = repeats
         self._executors = executors
         self._client = client
         self._allowance = allowance
@@ -125,8 +128,8 @@ class Asker:
         self, replica: Replica, call: Submit, body: dict[str, Any], dialogue: Dialogue
     ) -> Measured:
         """Return the value of the first usable answer, of two, and what both consumed."""
-        usage, problem = Usage(), ""
-        for _ in range(2):
+        usage, problem, twice = Usage(), "", False
+        while True:
             body["messages"] = dialogue.messages
             try:
                 answer, more = await self._complete(replica, call, body, dialogue.listen())
@@ -143,8 +146,12 @@ class Asker:
                 return Measured(value, usage)
             except ValueProblem as found:
                 problem = str(found)
+            if twice or not self._repeats.take("malformed"):
+                break
+            twice = True
+        asked = ", asked twice" if twice else ""
         cut = ": it was cut short by its limit" if usage.cut else ""
-        message = f"the model's answer is no {call.step.task.answer}, asked twice{cut}: {problem}"
+        message = f"the model's answer is no {call.step.task.answer}{asked}{cut}: {problem}"
         hint = "raise `max_tokens`" if usage.cut else "use a better model, or a simpler type"
         raise CallFailed(message, retryable=True, help=hint, usage=usage, kind="malformed")
 

@@ -17,12 +17,14 @@ from ...targets.plan import EnginePlan, Plan
 from ..errors import CallFailed
 from ..nvml import GpuEnergy, GpuUse, gpu_energy
 from ..progress import EngineStatus, OnEngine
+from ..repeats import Repeats
 from ..tracing import RunTrace
 from ..urgency import remaining_s
 from .asking import Asker
 from .client import HttpClient
 from .command import WHOLE_GPU, server_command
 from .endpoint import Allowance, Endpoint, attached, endpoint
+from .hedging import Tail
 from .replica import Replica
 from .replicas import WATCH_EVERY_S, Replicas
 from .turns import Turns, conflicts, share_a_place, together
@@ -57,8 +59,19 @@ class Serving:
 class Fleet:
     """The model servers of one run."""
 
-    def __init__(self, plan: Plan, executors: Mapping[str, Executor], serving: Serving) -> None:
-        """Start nothing yet; `executors` are those of the plan's steps and engines, by name."""
+    def __init__(
+        self,
+        plan: Plan,
+        executors: Mapping[str, Executor],
+        serving: Serving,
+        repeats: Repeats | None = None,
+    ) -> None:
+        """Start nothing yet; `executors` are those of the plan's steps and engines, by name.
+
+        `repeats` is what the run may ask again.
+        """
+        self._policy = plan.failure
+        self._repeats = repeats or Repeats(plan.failure)
         self._executors = executors
         self._used: dict[str, set[str]] = {}
         self._slowest_s: dict[str, list[float]] = {}
@@ -108,11 +121,15 @@ class Fleet:
                 replicas = [self._replica(engine, executor, i) for i in range(engine.replicas)]
         except CallFailed as error:
             problem = error
-        found = Replicas(replicas, partial(self._changed, engine.name), problem)
+        restarts = self._policy.restarts
+        found = Replicas(replicas, partial(self._changed, engine.name), problem, restarts)
         used = {name: self._executors[name] for name in self._used.get(engine.name, set())}
         limit_s = self._limit_s(engine, executor)
-        asker = Asker(used, self._client, Allowance(where), self._urgency, limit_s)
-        worker = ServedWorker(engine, asker, found, self._turns, spare=engine.name in self._spare)
+        allowance, repeats = Allowance(where), self._repeats
+        asker = Asker(used, self._client, allowance, self._urgency, limit_s, repeats)
+        spare = engine.name in self._spare
+        tail = None if self._policy.hedge_after is None else Tail(self._policy.hedge_after)
+        worker = ServedWorker(engine, asker, found, self._turns, repeats, tail, spare=spare)
         self._models[engine.name] = {
             "model": engine.model,
             "device": engine.gpu or engine.device,

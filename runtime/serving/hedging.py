@@ -1,8 +1,9 @@
 """Hedged requests: a call that takes longer than most is asked of an idle server as well.
 
-What most calls of a step take is learnt while the run goes on. After the 95th percentile of that a
-second request goes out, so at most about one call in twenty costs one, and it goes only to a server
-that has nothing else to do (Dean and Barroso, "The Tail at Scale", CACM 56(2), 2013).
+What most calls of a step take is learnt while the run goes on. After a percentile of that, usually
+the 95th, a second request goes out, so about one call in twenty costs one, and it goes only to a
+server that has nothing else to do, within the run's budget of repetitions (Dean and Barroso, "The
+Tail at Scale", CACM 56(2), 2013).
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from .replica import Replica
 T = TypeVar("T")
 _REMEMBERED = 200  # calls of a step
 _LEAST = 20  # calls before anything is known of the rest
-_QUANTILE = 0.95
 
 
 class Tail:
     """How long the calls of each step took, of those most recent."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, quantile: float) -> None:
+        """Know nothing yet; `quantile` is the share of calls that are not late."""
+        self._quantile = quantile
         self._seconds: dict[str, deque[float]] = {}
 
     def note(self, step: str, seconds: float) -> None:
@@ -37,7 +38,7 @@ class Tail:
         known = self._seconds.get(step, ())
         if len(known) < _LEAST:
             return None
-        return sorted(known)[int(_QUANTILE * len(known))]
+        return sorted(known)[int(self._quantile * len(known))]
 
 
 async def hedged(

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
+from ...targets.failure_policy import USUAL
 from ..errors import CallFailed
 from .metrics import ServerMetrics
 from .replica import Replica
 
 WATCH_EVERY_S = 1.0
-_RESTARTS = 3  # of one server in a run
 _FIRST_RESTART_S = 1.0  # doubled each time
 
 
@@ -23,11 +23,14 @@ class Replicas:
         replicas: Sequence[Replica],
         on_change: Callable[[str], None],
         problem: CallFailed | None = None,
+        restarts: int = USUAL.restarts,
     ) -> None:
         """Hold servers that are not up yet; `on_change` is told what becomes of them.
 
-        `problem` is why there are none, or, later, none any more.
+        `problem` is why there are none, or, later, none any more. Each is started again `restarts`
+        times in a run.
         """
+        self._restarts = restarts
         self.all = tuple(replicas)
         self.problem = problem
         self.risen = False  # brought up, and not parked since; servers may be down all the same
@@ -115,7 +118,7 @@ class Replicas:
         """Start a server again, later each time; tell whether that was given up."""
         replica.up = False
         replica.abandon()
-        while replica.restarts < _RESTARTS:
+        while replica.restarts < self._restarts:
             replica.restarts += 1
             self._on_change(f"restarting ({why.message})")
             await asyncio.sleep(_FIRST_RESTART_S * 2.0 ** (replica.restarts - 1))

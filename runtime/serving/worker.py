@@ -10,6 +10,7 @@ from typing import Any
 from ...targets.plan import EnginePlan
 from ..errors import CallFailed
 from ..messages import Submit
+from ..repeats import Repeats
 from ..tracing import RunTrace
 from ..worker import Offer, Seats
 from .asking import Asker
@@ -28,10 +29,15 @@ class ServedWorker:
         asker: Asker,
         replicas: Replicas,
         turns: Turns,
+        repeats: Repeats,
+        tail: Tail | None,
         *,
         spare: bool = False,
     ) -> None:
-        """Prepare; nothing is started before `start`, nor then where the engine only stands by."""
+        """Prepare; nothing is started before `start`, nor then where the engine only stands by.
+
+        Calls are hedged by `tail`, where there is one, within the budget `repeats`.
+        """
         self._spare = spare
         self._engine = engine
         self._asker = asker
@@ -42,7 +48,8 @@ class ServedWorker:
         self._idle_since_s = monotonic()
         self._in_flight: set[asyncio.Task[Any]] = set()
         self.retired = False
-        self._tail = Tail()
+        self._repeats = repeats
+        self._tail = tail
         turns.enlist(engine.name, self)
 
     # ---- as a worker
@@ -170,15 +177,22 @@ class ServedWorker:
             replica = await self._replicas.pick()
         except CallFailed as error:
             raise CallFailed(error.message, help=error.help) from None
+        ask = partial(self._ask, call, offer)
+        if self._tail is None or offer is not None or call.step.task.effect:
+            return await ask(replica)  # what is handed over twice, or done twice, is wrong
         began_s = monotonic()
         after_s = self._tail.after_s(call.step.name)
-        ask = partial(self._ask, call, offer)
-        if after_s is None or offer is not None or call.step.task.effect:
-            value = await ask(replica)  # what is handed over twice, or done twice, is wrong
+        if after_s is None:
+            value = await ask(replica)
         else:
-            value = await hedged(ask, replica, after_s, self._replicas.idle)
+            value = await hedged(ask, replica, after_s, self._second)
         self._tail.note(call.step.name, monotonic() - began_s)
         return value
+
+    def _second(self) -> Replica | None:
+        """Return a server that may be asked as well, if one is idle and the budget is not used."""
+        found = self._replicas.idle()
+        return found if found is not None and self._repeats.hedge() else None
 
     async def _ask(self, call: Submit, offer: Offer | None, replica: Replica) -> Any:
         try:

@@ -80,6 +80,33 @@ def test_flags_reach_the_program(mkb_json: MkbJson) -> None:
     assert "require latency.p95 <= 9.0" in text and "require accuracy >= 0.5" in text
 
 
+def test_what_is_done_on_failure_is_in_the_plan(mkb_json: MkbJson) -> None:
+    usual = mkb_json("compile", "ask.mkb")["plan"]["failure"]
+    assert (usual["attempts"], usual["hedge_after"]) == (3, 0.95)
+    flags = ("attempts=5", "retry=timeout, status", "hedge_after=off", "wait_s=0.25")
+    words = [word for flag in flags for word in ("--on-failure", flag)]
+    changed = {"attempts": 5, "retry": ["timeout", "status"], "hedge_after": None, "wait_s": 0.25}
+    assert mkb_json("compile", "ask.mkb", *words)["plan"]["failure"] == usual | changed
+    none = mkb_json("compile", "ask.mkb", "--on-failure", "retry=off")["plan"]["failure"]
+    assert none == usual | {"retry": []}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("attempts", "is not of the form NAME=VALUE"),
+        ("attempt=3", "a failure policy has no `attempt`"),
+        ("attempts=-1", "attempts: -1 is less than the minimum of 1"),
+        ("attempts=NaN", "attempts: 'NaN' is not of type 'integer'"),
+        ("retry=sometimes", "'sometimes' is not one of"),
+        ("restarts=", "restarts: '' is not of type 'integer'"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_a_usage_error(mkb_json: MkbJson, given: str, told: str) -> None:
+    out = mkb_json("compile", "ask.mkb", "--on-failure", given, exit_code=2)
+    assert told in out["diagnostics"][0]["message"]
+
+
 def test_what_cannot_be_met_is_told(mkb_json: MkbJson) -> None:
     out = mkb_json("compile", "ask.mkb", "--require", "p99 latency <= 0.001 ms", exit_code=1)
     assert all(d["severity"] == "error" for d in out["diagnostics"])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from murakkab.cli.explain import explained
 from murakkab.cli.graphs import graphviz
 from murakkab.cli.inspect import picture
 from murakkab.cli.summary import summary
+from murakkab.targets.failure_policy import FailurePolicy
 from murakkab.targets.plan import Plan
 
 Mkb = Callable[..., Result]
@@ -98,6 +100,13 @@ def test_alternatives_are_told_as_changes(plan: Plan) -> None:
     assert row.split()[-2:] == ["+0.020", "+1"]
     assert "+1.5 s" in row and "+340 J" in row and "+$0.0009" in row
     assert "not whisper-huge: it needs a GPU of 160 GB" in out
+
+
+def test_the_summary_tells_what_is_unusual_on_failure(plan: Plan) -> None:
+    assert "on failure" not in unstyled(summary(plan, plan.module()))
+    stated = FailurePolicy(attempts=5, retry=("timeout", "status"), hedge_after=None)
+    told = unstyled(summary(replace(plan, failure=stated), plan.module()))
+    assert "on failure: retry = timeout, status, attempts = 5, hedge_after = off" in told
 
 
 def test_the_summary_tells_the_proof_and_what_the_reference_breaks(plan: Plan) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from murakkab.ir.diagnostics import Span
 from murakkab.ir.reader import read_module
+from murakkab.targets.failure_policy import USUAL, FailurePolicy
 from murakkab.targets.library import Executor, Library, Quality
 from murakkab.targets.plan import EnginePlan, Plan, Prediction, Solver, StepPlan, SubstitutePlan
 
@@ -51,6 +52,7 @@ def make_plan() -> MakePlan:
         call_s: Mapping[str, float] | None = None,
         items: Mapping[str, float] | None = None,
         runner: str = "python",
+        failure: FailurePolicy = USUAL,
     ) -> Plan:
         workflow = read_module(text, "test.mkir").sole()
         steps = []
@@ -100,6 +102,7 @@ def make_plan() -> MakePlan:
             baseline=None,
             solver=Solver("fixed", ()),
             digests={},
+            failure=failure,
         )
 
     return make

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from murakkab.runtime import breaker as breaking
 from murakkab.runtime.breaker import Breaker
 from murakkab.runtime.driver import run_plan
 from murakkab.runtime.errors import RunError
 from murakkab.runtime.progress import RunEvent
+from murakkab.targets.failure_policy import FailurePolicy
 
 from .conftest import MakeLibrary, MakePlan
 
@@ -40,6 +40,16 @@ def test_as_many_failures_as_calls_are_at_work_are_one_event() -> None:
     breaker = Breaker(32)
     assert [breaker.ended(call, False) for call in range(31)] == [None] * 31
     assert breaker.ended(31, False) == 1.0
+
+
+def test_it_opens_and_waits_as_the_policy_says() -> None:
+    breaker = Breaker(1, FailurePolicy(breaker_failures=2, pause_s=3.0, longest_pause_s=5.0))
+    assert breaker.ended(1, False) is None
+    assert breaker.ended(2, False) == 3.0
+    for call in (3, 4):
+        breaker.half_open()
+        breaker.begun(call)
+        assert breaker.ended(call, False) == 5.0
 
 
 def test_one_call_may_try_and_each_pause_is_longer_until_one_succeeds() -> None:
@@ -118,15 +128,11 @@ def test_a_run_outlasts_an_engine_that_is_away_for_a_while(
 
 
 def test_a_run_ends_where_an_engine_stays_away_however_many_calls_it_has(
-    make_plan: MakePlan,
-    make_library: MakeLibrary,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    make_plan: MakePlan, make_library: MakeLibrary, tmp_path: Path
 ) -> None:
     """The call that was tried most goes first then: else each of them would try a second time."""
-    monkeypatch.setattr(breaking, "_FIRST_PAUSE_S", 0.6)
-    monkeypatch.setattr(breaking, "_LONGEST_PAUSE_S", 1.0)
-    plan = make_plan(TEXT, concurrency=40)
+    policy = FailurePolicy(pause_s=0.6, longest_pause_s=1.0)
+    plan = make_plan(TEXT, concurrency=40, failure=policy)
     library = make_library(CODE.replace("<= 6", "< 10_000"), f={})
     with pytest.raises(RunError, match="nobody is there"):
         asyncio.run(run_plan(plan, {"xs": list(range(40))}, library=library))

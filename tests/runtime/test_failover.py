@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from murakkab.ir.reader import read_module
-from murakkab.runtime import breaker as breaking
 from murakkab.runtime.attempts import Limits
 from murakkab.runtime.driver import run_plan
 from murakkab.runtime.errors import RunError
@@ -29,6 +28,7 @@ from murakkab.runtime.progress import RunEvent
 from murakkab.runtime.record import load_record
 from murakkab.runtime.spending import Bounds
 from murakkab.runtime.state import RunState
+from murakkab.targets.failure_policy import FailurePolicy
 
 from .conftest import MakeLibrary, MakePlan
 
@@ -107,29 +107,24 @@ def test_effects_have_no_substitute(make_plan: MakePlan, make_library: MakeLibra
         asyncio.run(run_plan(plan, {"xs": [1]}, library=library))
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have breakers lose their patience within a tenth of a second."""
-    monkeypatch.setattr(breaking, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(breaking, "_LONGEST_PAUSE_S", 0.05)
+# breakers that lose their patience within a tenth of a second
+IMPATIENT = FailurePolicy(pause_s=0.01, longest_pause_s=0.05)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_calls_for_an_engine_that_stays_away_go_elsewhere_at_once(
     make_plan: MakePlan, make_library: MakeLibrary, tmp_path: Path
 ) -> None:
-    plan = make_plan(TEXT, concurrency=1)
+    plan = make_plan(TEXT, concurrency=1, failure=IMPATIENT)
     library = make_library(AWAY.replace("AWAY_FOR", "10_000"), f={}, g={})
     inputs = {"xs": list(range(200))}
     assert asyncio.run(run_plan(plan, inputs, library=library)).value == list(range(100, 300))
     assert (tmp_path / "tried").stat().st_size < 60  # not three times each
 
 
-@pytest.mark.usefixtures("impatient")
 def test_an_engine_that_comes_back_is_used_again(
     make_plan: MakePlan, make_library: MakeLibrary
 ) -> None:
-    plan = make_plan(TEXT, concurrency=1)
+    plan = make_plan(TEXT, concurrency=1, failure=IMPATIENT)
     code = AWAY.replace("AWAY_FOR", "12").replace(
         "def g(x):", "def g(x):\n    __import__('time').sleep(0.01)"
     )
@@ -171,8 +166,9 @@ workflow @w(%x: Int) -> [Int]
 """
 
 
-def begun(text: str = LIST, **limits: Any) -> tuple[RunState, Submit]:
-    state = RunState(compile_program(read_module(text, "test.mkir")), Limits(**limits))
+def begun(text: str = LIST, **policy: Any) -> tuple[RunState, Submit]:
+    limits = Limits(policy=FailurePolicy(**policy))
+    state = RunState(compile_program(read_module(text, "test.mkir")), limits)
     (call,) = state.start([7])
     assert isinstance(call, Submit)
     return state, call

@@ -14,10 +14,11 @@ from murakkab.ir.reader import read_module
 from murakkab.runtime.attempts import Limits
 from murakkab.runtime.driver import RunResult, run_plan
 from murakkab.runtime.errors import RunError
-from murakkab.runtime.messages import Completed, Failed, Finish, Submit
+from murakkab.runtime.messages import Completed, Fail, Failed, Finish, Submit
 from murakkab.runtime.program import compile_program
 from murakkab.runtime.record import load_record
 from murakkab.runtime.state import RunState
+from murakkab.targets.failure_policy import FailurePolicy
 
 from .conftest import MakeLibrary, MakePlan
 
@@ -125,6 +126,33 @@ def test_what_fails_is_left_out_and_the_rest_keeps_its_order(run: Any, tmp_path:
     assert {f.instance for f in done.lost} == {"y[2]", "y[5]", "y[8]", "v[4]", "v[9]"}
     document = load_record(tmp_path / "run.json").document
     assert document["status"] == "partial" and len(document["failures"]) == 5
+
+
+def test_an_engine_that_stays_away_ends_the_run_and_not_every_item(
+    make_plan: MakePlan, make_library: MakeLibrary
+) -> None:
+    code = CODE.replace("if x % 3 == 0:", "if x > 100:").replace(
+        'raise ValueError(f"no {x}")', 'raise ConnectionRefusedError("nobody is there")'
+    )
+    library = make_library(code, **{name: {} for name in AT})
+    # without attempts left, calls fail one by one in the pauses of the breaker: for ever
+    policy = FailurePolicy(pause_s=0.01, longest_pause_s=0.05, retry_floor=0, retry_share=0.0)
+    plan = make_plan(text(TWO), failure=policy)
+    running = run_plan(plan, {"xs": list(range(1, 1_000))}, library=library, keep_going=True)
+    with pytest.raises(RunError, match="nobody is there; its engine stays away") as caught:
+        asyncio.run(asyncio.wait_for(running, 30.0))
+    assert len(caught.value.failures) < 5
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_gone_ends_the_run_through_items_within_items(gone: bool) -> None:
+    limits = Limits(keep_going=True)
+    state = RunState(compile_program(read_module(text(NESTED), "test.mkir")), limits)
+    first, other = (c for c in state.start([[[1], [2]]]) if isinstance(c, Submit))
+    state.apply(Failed(first.id, "away", retryable=False, gone=gone))
+    assert state.closing == gone
+    commands = state.apply(Completed(other.id, 7))
+    assert isinstance(commands[-1], Fail if gone else Submit)
 
 
 def test_a_condition_that_fails_leaves_its_item_out(run: Any) -> None:

@@ -22,6 +22,7 @@ from murakkab.runtime.messages import (
 )
 from murakkab.runtime.program import compile_program
 from murakkab.runtime.state import RunState
+from murakkab.targets.failure_policy import FailurePolicy
 
 _TASKS = """module placed
 task @f(%x: Int) -> Int
@@ -123,7 +124,7 @@ class Watch:
 @given(st.randoms(use_true_random=False), st.integers(1, 4))
 def test_a_step_retires_after_its_last_call_and_before_the_end(chance: Random, window: int) -> None:
     program = compile_program(read_module(Shape(chance).text(), "test.mkir"), ())
-    watch = Watch(RunState(program, Limits(window=window, attempts=100)))
+    watch = Watch(RunState(program, Limits(window, FailurePolicy(attempts=100))))
     watch.take(watch.state.start([chance.randint(0, 5)]))
     while not watch.over:
         if watch.due and (not watch.open or chance.random() < 0.5):

@@ -25,6 +25,7 @@ from murakkab.runtime.messages import (
 )
 from murakkab.runtime.program import Program, compile_program
 from murakkab.runtime.state import RunState
+from murakkab.targets.failure_policy import FailurePolicy
 
 TASKS = """module placed
 task @f(%x: Int) -> Int
@@ -388,16 +389,30 @@ ONE = """workflow @w(%x: Int) -> Int
 
 def test_no_more_than_a_tenth_of_the_calls_are_repeated_beyond_a_few() -> None:
     calls = 200
-    state = RunState(program_of(TWO_MAPS), Limits(window=calls, repeats=5))
+    limits = Limits(window=calls, policy=FailurePolicy(retry_floor=5))
+    state = RunState(program_of(TWO_MAPS), limits)
     commands = state.start([list(range(calls))])
     repeated = 0
     for submit in [c for c in commands if isinstance(c, Submit)]:
-        (found,) = state.apply(Failed(submit.id, "busy", retryable=True)) or (None,)
+        failed = Failed(submit.id, "busy", retryable=True, cause="status")
+        (found,) = state.apply(failed) or (None,)
         if not isinstance(found, Retry):
             break
         repeated += 1
     assert repeated == 5 + calls // 10
     assert state.closing
+
+
+def test_a_cause_that_the_policy_does_not_retry_fails_at_once() -> None:
+    limits = Limits(policy=FailurePolicy(retry=("connection",)))
+    state = RunState(program_of(ONE), limits)
+    (first,) = state.start([1])
+    assert isinstance(first, Submit)
+    (retry,) = state.apply(Failed(first.id, "gone", retryable=True, cause="connection"))
+    assert isinstance(retry, Retry)
+    state.apply(Due(first.id))
+    (end,) = state.apply(Failed(first.id, "busy", retryable=True, cause="status"))
+    assert isinstance(end, Fail)
 
 
 def test_a_retryable_failure_is_repeated_at_most_three_times() -> None:

@@ -186,7 +186,15 @@ def test_half_a_character_is_refused() -> None:
 
 FREE_TEXT = {"cluster", "passes", "notes", "source", "breaks", "variant", "slot", "why_not"}
 FREE_TEXT |= {"text", "places"}  # of remarks
-MAY_BE_NULL = {"baseline", "latency_s", "energy_j", "cost_usd", "accuracy", "why_not"}
+MAY_BE_NULL = {
+    "baseline",
+    "hedge_after",
+    "latency_s",
+    "energy_j",
+    "cost_usd",
+    "accuracy",
+    "why_not",
+}
 
 
 def places(value: Any, path: Where = ()) -> Iterator[Where]:
@@ -222,9 +230,7 @@ def test_a_value_of_the_wrong_kind_is_refused(path: Where) -> None:
     wrong: list[Any] = [[[]], {"a": {}}, True, -1, -0.5, "9" * 300]
     if isinstance(now, str) and FREE_TEXT & set(path):
         wrong.remove("9" * 300)
-    if not (
-        path[0] in ("steps", "baseline") and path[-1] in MAY_BE_NULL and "alternatives" in path
-    ):
+    if not (path[-1] in MAY_BE_NULL and ("alternatives" in path or path[0] == "failure")):
         wrong.append(None)
     for value in wrong:
         if isinstance(value, bool) and isinstance(now, bool):
@@ -245,7 +251,17 @@ def test_a_missing_field_is_refused_or_has_a_default(path: Where) -> None:
         plan_from_json(json.dumps(found))
     except InputError:
         return
-    optional = {"notes", "remarks", "flow", "carbon", "service", "breaks", "alternatives", "wake_s"}
+    optional = {
+        "failure",
+        "notes",
+        "remarks",
+        "flow",
+        "carbon",
+        "service",
+        "breaks",
+        "alternatives",
+        "wake_s",
+    }
     optional |= MAY_BE_NULL
     assert path[-1] in optional or path[0] in ("digests", "baseline")
 

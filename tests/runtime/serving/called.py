@@ -11,6 +11,7 @@ from murakkab.ir.types import TEXT, Type
 from murakkab.ir.workflow import Task
 from murakkab.runtime.messages import Submit
 from murakkab.runtime.program import Step
+from murakkab.runtime.repeats import Repeats
 from murakkab.runtime.serving.asking import Asker
 from murakkab.runtime.serving.client import HttpClient
 from murakkab.runtime.serving.endpoint import Allowance, Endpoint
@@ -20,6 +21,7 @@ from murakkab.runtime.serving.turns import Turns
 from murakkab.runtime.serving.worker import ServedWorker
 from murakkab.runtime.values import checker
 from murakkab.targets.endpoint import EndpointPlan
+from murakkab.targets.failure_policy import USUAL
 from murakkab.targets.library import Executor, Quality
 from murakkab.targets.plan import EnginePlan
 
@@ -89,6 +91,7 @@ async def worker_at(
     urgency: Mapping[str, float] | None = None,
     limit_s: float = 30.0,
     with_executor: Executor | None = None,
+    repeats: Repeats | None = None,
 ) -> AsyncIterator[ServedWorker]:
     """Give a worker of one server that is up, without asking it anything first."""
     client = HttpClient()
@@ -98,8 +101,9 @@ async def worker_at(
     replicas.risen = True
     executors = {"tiny": with_executor or executor()}
     allowance = Allowance(plan)
-    asker = Asker(executors, client, allowance, urgency or {}, limit_s)
-    worker = ServedWorker(engine(), asker, replicas, Turns({}))
+    repeats = repeats or Repeats(USUAL)
+    asker = Asker(executors, client, allowance, urgency or {}, limit_s, repeats)
+    worker = ServedWorker(engine(), asker, replicas, Turns({}), repeats, None)
     try:
         yield worker
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_what_is_wrong_with_a_server_is_told(answer: Any, told: str) -> None:
 
 
 def test_a_server_that_answers_at_the_third_attempt_is_taken() -> None:
-    answers = iter([web.Response(status=503), reset, models("tiny")])
+    answers: Iterator[Any] = iter([web.Response(status=503), reset, models("tiny")])
 
     async def answer(request: web.Request) -> web.StreamResponse:
         found = next(answers)

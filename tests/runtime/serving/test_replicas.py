@@ -15,15 +15,18 @@ from typing import Any
 import pytest
 
 from murakkab.runtime.errors import CallFailed
+from murakkab.runtime.repeats import Repeats
 from murakkab.runtime.serving import client, replica, replicas
 from murakkab.runtime.serving.asking import Asker
 from murakkab.runtime.serving.client import HttpClient
 from murakkab.runtime.serving.command import ServerCommand
 from murakkab.runtime.serving.endpoint import Allowance, Endpoint
+from murakkab.runtime.serving.hedging import Tail
 from murakkab.runtime.serving.replica import Replica
 from murakkab.runtime.serving.replicas import Replicas
 from murakkab.runtime.serving.turns import Turns
 from murakkab.runtime.serving.worker import ServedWorker
+from murakkab.targets.failure_policy import USUAL
 
 from .called import asking, engine, executor
 from .processes import children, runs, until_soon
@@ -68,8 +71,9 @@ async def servers(folder: Path, *flags: list[str], lasting: bool = False) -> Asy
         for index, given in enumerate(flags)
     ]
     found = Replicas(made, told.append)
-    asker = Asker({"tiny": executor()}, http, Allowance(None), {}, 30.0)
-    worker = ServedWorker(engine(), asker, found, Turns({}))
+    repeats = Repeats(USUAL)
+    asker = Asker({"tiny": executor()}, http, Allowance(None), {}, 30.0, repeats)
+    worker = ServedWorker(engine(), asker, found, Turns({}), repeats, Tail(0.95))
     try:
         yield Servers(found, worker, told)
     finally:

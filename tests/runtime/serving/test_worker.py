@@ -15,9 +15,11 @@ from murakkab.ir.types import TEXT, Base, Enum, ListOf, Record
 from murakkab.runtime.errors import CallFailed
 from murakkab.runtime.media import Media
 from murakkab.runtime.messages import Submit
+from murakkab.runtime.repeats import Repeats
 from murakkab.runtime.serving.worker import ServedWorker
 from murakkab.runtime.worker import Measured, Usage
 from murakkab.targets.endpoint import EndpointPlan
+from murakkab.targets.failure_policy import FailurePolicy
 
 from .called import asking, call, executor, worker_at
 from .processes import until_soon
@@ -184,6 +186,18 @@ def test_an_answer_that_is_wrong_twice_fails_and_may_be_tried_again() -> None:
     assert found.message.startswith("the model's answer is no {")
     assert found.usage == Usage(2, 20, 0, 10)
     assert found.help == "use a better model, or a simpler type"
+
+
+def test_a_wrong_answer_is_not_repaired_beyond_the_budget_of_the_run() -> None:
+    async def work(worker: ServedWorker, server: Receiver) -> None:
+        server.usual = lambda request: said("no")
+        for requests in (2, 3):
+            with pytest.raises(CallFailed) as caught:
+                await worker.submit(asking("hello", result=SORT))
+            assert len(server.bodies) == requests
+            assert ("asked twice" in caught.value.message) == (requests == 2)
+
+    run(work, repeats=Repeats(FailurePolicy(retry_floor=1)))
 
 
 def test_an_answer_that_was_cut_short_twice_says_so() -> None:
