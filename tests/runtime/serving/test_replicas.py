@@ -26,7 +26,7 @@ from murakkab.runtime.serving.replica import Replica
 from murakkab.runtime.serving.replicas import Replicas
 from murakkab.runtime.serving.turns import Turns
 from murakkab.runtime.serving.worker import ServedWorker
-from murakkab.targets.failure_policy import USUAL
+from murakkab.targets.failure_policy import USUAL, FailurePolicy
 
 from .called import asking, engine, executor
 from .processes import children, runs, until_soon
@@ -56,7 +56,12 @@ class Servers:
 
 
 @asynccontextmanager
-async def servers(folder: Path, *flags: list[str], lasting: bool = False) -> AsyncIterator[Servers]:
+async def servers(
+    folder: Path,
+    *flags: list[str],
+    lasting: bool = False,
+    policy: FailurePolicy = USUAL,
+) -> AsyncIterator[Servers]:
     """Give an engine with a server for each list of flags; nothing is started yet."""
     http, told = HttpClient(), list[str]()
     made = [
@@ -71,7 +76,7 @@ async def servers(folder: Path, *flags: list[str], lasting: bool = False) -> Asy
         for index, given in enumerate(flags)
     ]
     found = Replicas(made, told.append)
-    repeats = Repeats(USUAL)
+    repeats = Repeats(policy)
     asker = Asker({"tiny": executor()}, http, Allowance(None), {}, 30.0, repeats)
     worker = ServedWorker(engine(), asker, found, Turns({}), repeats, Tail(0.95))
     try:
@@ -202,6 +207,22 @@ def test_no_second_request_goes_to_a_server_that_has_calls(tmp_path: Path) -> No
         assert int((await late).value) == server_pid(one)
 
     run(tmp_path, work, ["--stuck", str(stuck)], [])
+
+
+def test_no_second_request_goes_beyond_the_budget_of_the_run(tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck"
+
+    async def work(found: Servers) -> None:
+        await found.worker.start()
+        await known(found)
+        stuck.touch()
+        late = found.worker.submit(asking("pid"))
+        await asyncio.sleep(0.3)
+        assert [one.in_flight for one in found.replicas.all] == [1, 0]
+        stuck.unlink()
+        assert int((await late).value) == server_pid(found.replicas.all[0])
+
+    run(tmp_path, work, ["--stuck", str(stuck)], [], policy=FailurePolicy(retry_floor=0))
 
 
 def test_an_effect_is_asked_for_once(tmp_path: Path) -> None:
