@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ..python_entries import python_entries
 from .conftest import Mkb
 
 WORKFLOW = """task work(item: Text) -> Text "Works."
@@ -18,16 +19,7 @@ workflow w(items: [Text]) -> [Text]
     return made
 }
 """
-LIBRARY = """[[executor]]
-name = "work"
-implements = "work"
-description = "Does it"
-runner = "python"
-entry = "work"
-file = "tools.py"
-pooling = "thread"
-quality = { value = 1.0, metric = "m", source = "s" }
-"""
+LIBRARY = python_entries("work")
 TOOLS = """from pathlib import Path
 def work(item):
     with Path("log").open("a") as file:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ..python_entries import python_entries
 from .conftest import Mkb
 
 WORKFLOW = """task work(item: Text) -> Text "Works."
@@ -19,16 +20,7 @@ workflow w(items: [Text]) -> [Text] {
     return done
 }
 """
-LIBRARY = """[[executor]]
-name = "work"
-implements = "work"
-description = "Does it"
-runner = "python"
-entry = "work"
-file = "tools.py"
-pooling = "thread"
-quality = { value = 1.0, metric = "m", source = "s" }
-"""
+LIBRARY = python_entries("work")
 TOOLS = """def work(item):
     return item.upper()
 """

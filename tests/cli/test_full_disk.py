@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from ..python_entries import python_entries
 from .process import ran
 
 WORKFLOW = """task work(item: Text) -> Text "Works."
@@ -15,16 +16,7 @@ workflow w(items: [Text]) -> [Text] {
     return made
 }
 """
-LIBRARY = """[[executor]]
-name = "work"
-implements = "work"
-description = "Does it"
-runner = "python"
-entry = "work"
-file = "tools.py"
-pooling = "thread"
-quality = { value = 1.0, metric = "m", source = "s" }
-"""
+LIBRARY = python_entries("work")
 TOOLS = """from pathlib import Path
 def work(item):
     with Path("log").open("a") as file:

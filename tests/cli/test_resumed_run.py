@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ..python_entries import python_entries
 from .process import ran, started
 
 WORKFLOW = """task work(item: Text) -> Text "Works."
@@ -25,19 +26,7 @@ workflow w(items: [Text]) -> [Text] {
     return done
 }
 """
-LIBRARY = "\n".join(
-    f"""[[executor]]
-name = "{name}"
-implements = "{name}"
-description = "Does it"
-runner = "python"
-entry = "{name}"
-file = "tools.py"
-pooling = "thread"
-quality = {{ value = 1.0, metric = "m", source = "s" }}
-"""
-    for name in ("work", "tell")
-)
+LIBRARY = python_entries("work", "tell")
 # `tell` of the second item waits for as long as there is a file `wait`
 TOOLS = """import time
 from contextlib import closing

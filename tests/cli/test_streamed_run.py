@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ..python_entries import python_entries
 from .process import ran, started
 
 WORKFLOW = """task work(item: { id: Int, text: Text }) -> Text "Works."
@@ -37,19 +38,7 @@ workflow one(items: [{ id: Int, text: Text }]) -> Int {
     return len(texts)
 }
 """
-LIBRARY = "\n".join(
-    f"""[[executor]]
-name = "{name}"
-implements = "{name}"
-description = "Does it"
-runner = "python"
-entry = "{name}"
-file = "tools.py"
-pooling = "thread"
-quality = {{ value = 1.0, metric = "m", source = "s" }}
-"""
-    for name in ("work", "size")
-)
+LIBRARY = python_entries("work", "size")
 # the item of a file's name waits for as long as there is a file `wait`
 TOOLS = """import time
 from pathlib import Path

@@ -18,6 +18,8 @@ from murakkab.runtime.progress import RunEvent
 from murakkab.targets.library import Library, load_named
 from murakkab.targets.plan import Plan
 
+from ...python_entries import python_entries
+
 SOURCE = """task first(x: Int) -> Int "Some work."
 effect task tell(x: Int) -> Bool "Tell somebody."
 
@@ -29,17 +31,6 @@ workflow w(xs: [Int]) -> [Bool] {
     }
     return oks
 }
-"""
-ENTRY = """[[executor]]
-name = "{name}"
-implements = "{name}"
-description = "Does it"
-runner = "python"
-pooling = "thread"
-entry = "{name}"
-file = "code.py"
-quality = {{ value = 1.0, metric = "m", source = "s" }}
-{more}
 """
 CODE = """
 from pathlib import Path
@@ -65,7 +56,7 @@ def project(folder: Path, source: str, code: str, **names: str) -> tuple[Plan, L
     (folder / "w.mkb").write_text(source)
     (folder / "code.py").write_text(code)
     path = folder / "library.toml"
-    path.write_text("\n".join(ENTRY.format(name=n, more=more) for n, more in names.items()))
+    path.write_text(python_entries(file="code.py", **names))
     request = Request(source=folder / "w.mkb", target="local", libraries=(path,), level=0)
     plan = compile_workflow(request).plan
     return plan, load_named(plan.executors(), (path,))

@@ -25,6 +25,8 @@ from murakkab.runtime.worker import Offer
 from murakkab.targets.library import Library, load_named
 from murakkab.targets.plan import Plan
 
+from ...python_entries import python_entries
+
 SOURCE = """task first(x: Int) -> Int "Some work."
 effect task tell(x: Int) -> Bool "Tell somebody."
 
@@ -36,17 +38,6 @@ workflow w(xs: [Int]) -> [Bool] {
     }
     return oks
 }
-"""
-ENTRY = """[[executor]]
-name = "{name}"
-implements = "{name}"
-description = "Does it"
-runner = "python"
-pooling = "thread"
-entry = "{name}"
-file = "code.py"
-quality = {{ value = 1.0, metric = "m", source = "s" }}
-{more}
 """
 CODE = """
 from pathlib import Path
@@ -75,7 +66,7 @@ def project(
     (folder / "w.mkb").write_text(source)
     (folder / "code.py").write_text(code)
     path = folder / "library.toml"
-    path.write_text("\n".join(ENTRY.format(name=n, more=more) for n, more in names.items()))
+    path.write_text(python_entries(file="code.py", **names))
     request = Request(
         source=folder / "w.mkb", target="local", libraries=(path,), level=0, passes=passes
     )
