@@ -9,6 +9,7 @@ import pytest
 
 import murakkab
 from murakkab.runtime.errors import RunError
+from murakkab.targets.plan import plan_from_json
 
 WORKFLOW = """import "std/text"
 
@@ -40,6 +41,14 @@ def test_arguments_are_the_flags_of_the_command_line() -> None:
     plan = murakkab.compile(WORKFLOW, minimize="latency", require=["accuracy >= 0.1"], level=0)
     assert plan.passes.startswith("bind,place{")
     assert "objectives [latency]" in plan.ir and "require accuracy >= 0.1" in plan.ir
+
+
+def test_what_is_done_on_failure_is_kept_in_the_plan() -> None:
+    plan = murakkab.compile(WORKFLOW, on_failure={"attempts": 7, "hedge_after": None})
+    assert (plan.failure.attempts, plan.failure.hedge_after, plan.failure.restarts) == (7, None, 3)
+    assert plan_from_json(plan.to_json()) == plan
+    with pytest.raises(murakkab.InputError, match="a failure policy has no `attempt`"):
+        murakkab.compile(WORKFLOW, on_failure={"attempt": 7})
 
 
 def test_a_wrong_program_raises_with_diagnostics() -> None:
