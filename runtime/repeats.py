@@ -9,9 +9,9 @@ class Repeats:
     """Counts the calls of a run and what is asked again because of them, by a plan's policy.
 
     Whoever would ask a server again asks here first: for another attempt at a call, a question
-    about an answer of no use, or a hedge. What was lost with its connection is counted by itself,
-    up to `window` and the policy's share: a server that dies takes all its calls with it at once,
-    and has no load from their repetition.
+    about an answer of no use, or a hedge. All of them are at most `retry_share` of the calls so
+    far, or `retry_floor` if that is more. What was lost with its connection may be `window` more:
+    a server that dies takes all its calls with it at once, and has no load from their repetition.
     """
 
     def __init__(self, policy: FailurePolicy, window: int = 0) -> None:
@@ -36,7 +36,7 @@ class Repeats:
             return False
         if cause != "connection":
             return self._repeat(1.0)
-        if self._lost >= max(self._policy.retry_floor, self._window) + self._share:
+        if self.made >= self._bound(self._window):
             return False
         self._lost += 1
         return True
@@ -48,12 +48,12 @@ class Repeats:
         """
         return self._repeat(0.5)
 
-    @property
-    def _share(self) -> float:
-        return self._policy.retry_share * self._calls
+    def _bound(self, beside: int = 0) -> int:
+        share = int(self._policy.retry_share * self._calls)
+        return max(self._policy.retry_floor + beside, share)
 
     def _repeat(self, part: float) -> bool:
-        if self._repeated >= part * (self._policy.retry_floor + self._share):
+        if self._repeated >= part * self._bound() or self.made >= self._bound(self._window):
             return False
         self._repeated += 1
         return True

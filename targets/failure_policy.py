@@ -24,10 +24,10 @@ class FailurePolicy:
     A call fails for good after `attempts` in all, or at once for causes not in `retry`. Before an
     attempt it waits `wait_s`, doubled each time up to `longest_wait_s`, and shortened by up to half
     at random. Repetitions of all kinds, hedges and questions about malformed answers among them,
-    are at most `retry_floor` and `retry_share` of the run's calls, so that trying again cannot
-    multiply what ails an engine (as `retry budgets` do in Finagle and Envoy). Calls that were lost
-    with their connection have a budget of their own, of as many as may be at work: they are no
-    load to an engine that is gone.
+    are at most `retry_share` of the run's calls so far, or `retry_floor` if that is more, so that
+    trying again cannot multiply what ails an engine (as Envoy's retry budgets do). Of calls that
+    were lost with their connection as many more as may be at work are repeated while the floor is
+    what counts: they are no load to an engine that is gone.
 
     After `breaker_failures` failures in a row, or as many as an engine has at work if those are
     more, nothing begins on it for `pause_s`, doubled up to `longest_pause_s` while it goes on

@@ -5,7 +5,7 @@
 One server on this machine speaks OpenAI's interface and fails at random: with 500, with broken
 connections, or with answers that are not what was asked for. A workflow of one structured answer
 for each item goes on without the items that fail (`--keep-going`). Counted is what the server is
-asked, beside what an undisturbed run asks: the plan's failure policy allows a tenth more, and 64.
+asked, beside what an undisturbed run asks: the plan's failure policy allows a tenth more, or 64.
 """
 
 from __future__ import annotations
