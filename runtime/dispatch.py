@@ -223,7 +223,7 @@ class Dispatcher:
         at_s = self._clock.now() - self._began_s
         engine = self._engines[call.step.engine or ""]
         if self._spending is not None and found.how == "restored":
-            self._spending.add(call.step, found.usage, completed=True)
+            self._spending.restored(call.step, found.usage)
         event: Completed | Failed = Completed(call.id, found.value)
         try:
             self._recorder.restored(call, engine.name, at_s, found.value, found.how)

@@ -113,7 +113,9 @@ async def run_plan(
                 engine.seats = turn
         program = compile_program(module, idempotent, handed_on=results is not None)
         clock = clock if clock is not None else RealClock()
-        spending = None if bounds == UNBOUNDED else Spending(plan, bounds, clock.now())
+        spending = None
+        if bounds != UNBOUNDED or fleet.max_usd:
+            spending = Spending(plan, bounds, clock.now(), fleet.max_usd)
         recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
         taking = None
         if results is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from ..targets.plan import Plan
 from .program import Step
@@ -34,22 +35,45 @@ def _doing(step: Step) -> _Doing:
 class _Account:
     """One kind of what is used up: its bound, what was spent, and what calls at work will."""
 
-    bound: float | None
+    name: str
+    bound: float
     per_call: Mapping[_Doing, float]  # as the plan predicts
     shown: Callable[[float], str]
+    charged: Callable[[Usage], float]  # what a server tells that a call took of it
+    engine: str | None = None  # whose calls alone count; None: all calls do
     spent: float = 0.0
     at_work: float = 0.0
 
     def refusal(self, step: Step) -> str | None:
         """Return why a call must not begin: with it, the bound would be crossed."""
-        more = self.per_call.get(_doing(step), 0.0)
-        if self.bound is None or self.spent + self.at_work + more <= self.bound:
+        more = self._expected(step)
+        if not self._counts(step) or self.spent + self.at_work + more <= self.bound:
             return None
         at_work = f", calls at work take about {self.shown(self.at_work)}" if self.at_work else ""
         return (
-            f"the budget of {self.shown(self.bound)} would be crossed: {self.shown(self.spent)} "
+            f"{self.name} of {self.shown(self.bound)} would be crossed: {self.shown(self.spent)} "
             f"is spent{at_work}, and a call of `{step.name}` takes about {self.shown(more)}"
         )
+
+    def begin(self, step: Step) -> None:
+        """Count a call that begins."""
+        self.at_work += self._expected(step)
+
+    def end(self, step: Step) -> None:
+        """Count a call as at work no more."""
+        self.at_work -= self._expected(step)
+
+    def add(self, step: Step, usage: Usage | None, *, completed: bool) -> None:
+        """Count what a call used up."""
+        if self._counts(step):
+            charged = self.charged(usage) if usage is not None else 0.0
+            self.spent += charged or (self._expected(step) if completed else 0.0)
+
+    def _counts(self, step: Step) -> bool:
+        return self.engine is None or step.engine == self.engine
+
+    def _expected(self, step: Step) -> float:
+        return self.per_call.get(_doing(step), 0.0) if self._counts(step) else 0.0
 
 
 class Spending:
@@ -60,8 +84,13 @@ class Spending:
     took of a machine is not measured. An attempt that failed counts what it was charged.
     """
 
-    def __init__(self, plan: Plan, bounds: Bounds, began_s: float) -> None:
-        """Begin to count; `began_s` is when the run did, on its clock."""
+    def __init__(
+        self, plan: Plan, bounds: Bounds, began_s: float, endpoints: Mapping[str, float]
+    ) -> None:
+        """Begin to count; `began_s` is when the run did, on its clock.
+
+        `endpoints` are the dollars that may be spent on single engines, by their names.
+        """
         calls: dict[_Doing, tuple[float, float, float]] = {}  # seconds, dollars and joules
         for step in plan.steps:
             if step.calls:
@@ -75,8 +104,17 @@ class Spending:
         self._seconds = bounds.seconds
         self._call_s = {who: each[0] for who, each in calls.items()}
         dollars, joules = ({who: each[n] for who, each in calls.items()} for n in (1, 2))
-        self._usd = _Account(bounds.usd, dollars, "${:.4g}".format)
-        self._joules = _Account(bounds.joules, joules, _watt_hours)
+        account = partial(_Account, per_call=dollars, shown=_dollars, charged=_charged)
+        self._accounts = [
+            account(f"the `max_usd` of `{engine}`", bound, engine=engine)
+            for engine, bound in endpoints.items()
+        ]
+        if bounds.usd is not None:
+            self._accounts.append(account("the budget", bounds.usd))
+        if bounds.joules is not None:
+            self._accounts.append(
+                _Account("the budget", bounds.joules, joules, _watt_hours, _nothing)
+            )
 
     def refusal(self, step: Step, now_s: float) -> str | None:
         """Return why a call of a step must not begin now, None where it may."""
@@ -87,7 +125,8 @@ class Spending:
                 f"the deadline of {self._seconds:g} s would be crossed: {left_s:.3g} s are left, "
                 f"and a call of `{step.name}` takes about {takes_s:.3g} s"
             )
-        return self._usd.refusal(step) or self._joules.refusal(step)
+        refusals = (account.refusal(step) for account in self._accounts)
+        return next((why for why in refusals if why is not None), None)
 
     def late(self) -> str:
         """Return what is said when the deadline has come with calls still at work."""
@@ -95,21 +134,37 @@ class Spending:
 
     def begin(self, step: Step) -> None:
         """Count a call that begins."""
-        for account in (self._usd, self._joules):
-            account.at_work += account.per_call.get(_doing(step), 0.0)
+        for account in self._accounts:
+            account.begin(step)
 
     def end(self, step: Step, usage: Usage | None, *, completed: bool) -> None:
         """Count a call that ended."""
-        for account in (self._usd, self._joules):
-            account.at_work -= account.per_call.get(_doing(step), 0.0)
-        self.add(step, usage, completed=completed)
+        for account in self._accounts:
+            account.end(step)
+        for account in self._accounts:
+            account.add(step, usage, completed=completed)
 
-    def add(self, step: Step, usage: Usage | None, *, completed: bool) -> None:
-        """Count what a call used up, also one that the journal has from before."""
-        paid = usage.usd if usage is not None else 0.0
-        expected_usd = self._usd.per_call.get(_doing(step), 0.0) if completed else 0.0
-        self._usd.spent += paid if paid else expected_usd
-        self._joules.spent += self._joules.per_call.get(_doing(step), 0.0) if completed else 0.0
+    def restored(self, step: Step, usage: Usage | None) -> None:
+        """Count what a call used up that the journal has from before.
+
+        The bound of an endpoint is for what one command spends there: it stands in the plan, and
+        a journal goes on with the same plan alone.
+        """
+        for account in self._accounts:
+            if account.engine is None:
+                account.add(step, usage, completed=True)
+
+
+def _charged(usage: Usage) -> float:
+    return usage.usd
+
+
+def _nothing(usage: Usage) -> float:
+    return 0.0  # no server tells what energy a call took
+
+
+def _dollars(usd: float) -> str:
+    return f"${usd:.4g}"
 
 
 def _watt_hours(joules: float) -> str:

@@ -13,7 +13,7 @@ class EndpointPlan:
     `url` is its base, the part before `/chat/completions`; `model` the name it knows the model by,
     None for the executor's. The key stands in the environment variable `key_env`, never here.
     `usd_per_mtok` is the price of a million tokens, of prompts and of outputs; `max_usd` is what a
-    run may spend.
+    command may spend there.
     """
 
     url: str

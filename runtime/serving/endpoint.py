@@ -77,27 +77,21 @@ def endpoint(plan: EndpointPlan, executor: Executor, environ: Mapping[str, str])
 
 
 class Allowance:
-    """What a server may be asked: requests and tokens a minute, and dollars in a run."""
+    """What a server may be asked, in requests and tokens a minute, and what answers cost."""
 
     def __init__(self, plan: EndpointPlan | None) -> None:
         """Take the limits of an endpoint; a server of our own has none."""
         self._requests = _per_minute(plan.requests_per_min if plan is not None else None)
         self._tokens = _per_minute(plan.tokens_per_min if plan is not None else None)
-        self._max_usd = plan.max_usd if plan is not None else None
         self._usd_per_mtok = plan.usd_per_mtok if plan is not None else None
         self._spent = Usage()
 
     async def ask(self, prompt_tokens: float) -> None:
-        """Wait until a request may be sent; raises `CallFailed` where the money is spent.
+        """Wait until a request may be sent.
 
         The tokens of an answer are not known before: it is taken to be as long as those so far.
         """
         spent = self._spent
-        if self._max_usd is not None and spent.usd >= self._max_usd:
-            message = (
-                f"the spending limit of ${self._max_usd:g} is reached (${spent.usd:.4f} spent)"
-            )
-            raise CallFailed(message, help="raise `max_usd` of the endpoint to go on")
         if self._requests is not None:
             await self._requests.acquire()
         if self._tokens is not None:

@@ -107,6 +107,7 @@ class Fleet:
         self._energy: GpuEnergy | None = None
         self.replicas: dict[str, Replicas] = {}
         self.workers: dict[str, ServedWorker] = {}
+        self.max_usd: dict[str, float] = {}  # by engine: what may be spent at its endpoint
 
     def worker(self, engine: EnginePlan, executor: Executor | None) -> ServedWorker:
         """Return the worker of an engine; what keeps it from having any is told when it starts."""
@@ -121,6 +122,8 @@ class Fleet:
                 replicas = [self._replica(engine, executor, i) for i in range(engine.replicas)]
         except CallFailed as error:
             problem = error
+        if where is not None and where.max_usd is not None:
+            self.max_usd[engine.name] = where.max_usd
         restarts = self._policy.restarts
         found = Replicas(replicas, partial(self._changed, engine.name), problem, restarts)
         used = {name: self._executors[name] for name in self._used.get(engine.name, set())}

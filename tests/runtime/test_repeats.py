@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from murakkab.runtime.repeats import Repeats
 from murakkab.targets.failure_policy import USUAL, Cause, FailurePolicy
 
-CAUSES = ("connection", "timeout", "status", "malformed", "raised")
+CAUSES: tuple[Cause, ...] = ("connection", "timeout", "status", "malformed", "raised")
 events = st.lists(st.sampled_from(("first", "hedge", *CAUSES)), max_size=300)
 
 

@@ -115,21 +115,35 @@ def test_what_is_at_work_is_stopped_when_the_deadline_comes(
 
 
 def test_a_call_with_a_price_counts_what_it_was_charged(plan: Plan) -> None:
-    spending = Spending(plan, Bounds(usd=1.0), 0.0)
+    spending = Spending(plan, Bounds(usd=1.0), 0.0, {})
     y = compile_program(plan.module()).steps[0]
     spending.begin(y)
     spending.end(y, Usage(requests=1, usd=0.7), completed=True)
     assert spending.refusal(y, 0.0) is None
-    spending.add(y, Usage(requests=1, usd=0.4), completed=True)  # as a journal has it
+    spending.restored(y, Usage(requests=1, usd=0.4))
     assert "the budget of $1 would be crossed: $1.1 is spent" in str(spending.refusal(y, 0.0))
 
 
 def test_an_attempt_that_failed_counts_what_it_was_charged_alone(plan: Plan) -> None:
-    spending = Spending(plan, Bounds(usd=1.0, joules=3.0), 0.0)
+    spending = Spending(plan, Bounds(usd=1.0, joules=3.0), 0.0, {})
     y = compile_program(plan.module()).steps[0]
     for usage in (None, Usage(requests=1, usd=0.5)):
         spending.begin(y)
         spending.end(y, usage, completed=False)
     assert spending.refusal(y, 0.0) is None
-    spending.add(y, None, completed=True)
+    spending.restored(y, None)
     assert "0.0005556 Wh is spent" in str(spending.refusal(y, 0.0))
+
+
+def test_an_engine_spends_at_its_endpoint_what_it_may_and_others_go_on(plan: Plan) -> None:
+    spending = Spending(plan, Bounds(), 0.0, {"a": 1.0})
+    y, z = compile_program(plan.module()).steps
+    spending.restored(y, Usage(requests=1, usd=5.0))  # by another command
+    for step in (y, z):
+        spending.begin(step)
+        spending.end(step, Usage(requests=1, usd=1.5), completed=True)
+    assert spending.refusal(y, 0.0) == (
+        "the `max_usd` of `a` of $1 would be crossed: $1.5 is spent, and a call of `y` takes about "
+        "$0"
+    )
+    assert spending.refusal(z, 0.0) is None

@@ -23,6 +23,7 @@ from murakkab.runtime.errors import RunError
 from murakkab.runtime.record import load_record
 from murakkab.runtime.serving import command, fleet, replicas, turns
 from murakkab.runtime.serving.fleet import Serving
+from murakkab.targets.endpoint import EndpointPlan
 from murakkab.targets.library import Executor, Library, Quality
 from murakkab.targets.plan import EnginePlan, Place, Plan
 
@@ -254,15 +255,22 @@ def test_gpus_that_are_not_visible_end_the_run(
 
 
 def attached_run(
-    make_plan: MakePlan, folder: Path, answers: Callable[..., Any], number: int = 1
+    make_plan: MakePlan,
+    folder: Path,
+    answers: Callable[..., Any],
+    number: int = 1,
+    **a: Any,
 ) -> tuple[Any, list[float]]:
-    """Run with both engines at a server of the test's own; return the outcome and its requests."""
+    """Run with both engines at a server of the test's own; return the outcome and its requests.
+
+    `a` is what the plan says of that engine.
+    """
 
     async def main() -> tuple[Any, list[Any]]:
         async with receiver() as server:
             server.usual = answers
             told = Serving(endpoints={"a": f"{server.url}/v1", "second": f"{server.url}/v1"})
-            plan = placed(make_plan(TEXT, runner="vllm"))
+            plan = placed(make_plan(TEXT, runner="vllm"), a=a)
             inputs = {"xs": ["x"] * number}
             record = folder / "run.json"
             running = run_plan(plan, inputs, library=library(), record=record, serving=told)
@@ -289,6 +297,21 @@ def test_engines_that_attach_take_no_turns(make_plan: MakePlan, tmp_path: Path) 
         **{"requests": 3, "prompt_tokens": 30, "cached_tokens": 12, "output_tokens": 15},
         **{"usd": 0.0, "cut": 0},
     }
+
+
+def test_no_more_is_spent_at_an_endpoint_than_it_may_take(
+    make_plan: MakePlan, tmp_path: Path
+) -> None:
+    def answers(request: Any) -> Any:
+        if request.path == "/v1/models":
+            return refusal(404, "")
+        return said("yes", tokens=(500_000, 500_000))
+
+    costs = EndpointPlan("http://x/v1", usd_per_mtok=(1.0, 1.0), max_usd=2.5)
+    error, _ = attached_run(make_plan, tmp_path, answers, 20, endpoint=costs, concurrency=1)
+    assert error.state == "stopped"
+    assert "the `max_usd` of `a` of $2.5 would be crossed: $3 is spent" in error.message
+    assert load_record(tmp_path / "run.json").document["steps"][0]["usage"]["usd"] == 3.0
 
 
 def test_a_call_that_fails_names_step_engine_and_what_to_do(

@@ -220,22 +220,6 @@ def test_prices_make_dollars() -> None:
     assert value.usage.usd == 3.0
 
 
-def test_spending_ends_at_its_limit() -> None:
-    plan = EndpointPlan("http://x", usd_per_mtok=(1.0, 1.0), max_usd=1.5)
-
-    async def work(worker: ServedWorker, server: Receiver) -> None:
-        server.usual = lambda request: said("x", tokens=(500_000, 500_000))
-        await worker.submit(asking("hello"))
-        await worker.submit(asking("hello"))
-        with pytest.raises(CallFailed) as caught:
-            await worker.submit(asking("hello"))
-        assert caught.value.message == "the spending limit of $1.5 is reached ($2.0000 spent)"
-        assert not caught.value.retryable
-        assert len(server.bodies) == 2
-
-    run(work, plan=plan)
-
-
 # ---- faults
 
 
