@@ -142,11 +142,13 @@ async def aresume(
     journal: File,
     *,
     library: Sequence[File] | None = None,
+    allow_changed: bool = False,
     **options: Unpack[RunOptions],
 ) -> Run:
     """Go on with the run of a journal, which has its plan, its inputs and what was completed.
 
     One that is done gives its result again. `library` left out is what the run was begun with.
+    With `allow_changed` executors may have changed since: what they completed stays as it is.
     `RunError.journal` names the file after a failure.
 
     Raises what `arun` does, and `InputError` where the journal is damaged, or another process is
@@ -163,7 +165,9 @@ async def aresume(
     except InputError:
         taken_up.end()
         raise
-    return await _carried_out(plan, values, executors, taken_up, **options)
+    return await _carried_out(
+        plan, values, executors, taken_up, allow_changed=allow_changed, **options
+    )
 
 
 def run(
@@ -182,10 +186,12 @@ def resume(
     journal: File,
     *,
     library: Sequence[File] | None = None,
+    allow_changed: bool = False,
     **options: Unpack[RunOptions],
 ) -> Run:
     """Go on with a run to its end: `aresume` for programs without an event loop of their own."""
-    return asyncio.run(aresume(journal, library=library, **options))
+    running = aresume(journal, library=library, allow_changed=allow_changed, **options)
+    return asyncio.run(running)
 
 
 async def _carried_out(
@@ -194,6 +200,7 @@ async def _carried_out(
     library: Library | None,
     journal: Journal | None,
     *,
+    allow_changed: bool = False,
     record: File | None = None,
     cache: File | None = None,
     keep_going: bool = False,
@@ -222,6 +229,7 @@ async def _carried_out(
             journal=journal,
             bounds=bounds,
             keep_going=keep_going,
+            allow_changed=allow_changed,
             cache=None if cache is None else Cache(Path(cache)),
         )
     return Run(done.value, done.record.document)

@@ -18,6 +18,7 @@ import click
 from ..ir.diagnostics import CompileError, Diagnostic, InputError
 
 PROGRAM_WRONG, INPUT_WRONG, RUN_FAILED, INTERRUPTED = 1, 2, 3, 130
+_DOUBTS_SHOWN = 3
 _WORLD = ("--target", "--cluster", "--library", "--profiles")
 
 
@@ -102,7 +103,9 @@ def _class(module: str, name: str) -> type[BaseException] | tuple[()]:
 def _failed_run(error: Any) -> Failure:
     hint = None if error.record is None else f"`mkb show {error.record}` shows what completed"
     if error.journal is not None:
-        goes_on = f"`mkb run --resume {error.journal}` goes on from there"
+        words = [f" --settle '{name}=…'" for name in error.in_doubt[:_DOUBTS_SHOWN]]
+        words += [" …"] if len(error.in_doubt) > _DOUBTS_SHOWN else []
+        goes_on = f"`mkb run --resume {error.journal}{''.join(words)}` goes on from there"
         hint = goes_on if hint is None else f"{hint}, {goes_on}"
     found = [Diagnostic("run-failed", str(f), help=f.help) for f in error.failures]
     if error.interrupted:

@@ -54,17 +54,25 @@ def taken_up(path: Path, settled: Sequence[str]) -> Journal:
     journal = resume(path / "run.db" if path.is_dir() else path)
     program = compile_program(journal.plan().module())
     kinds = {step.name: step.task.result for step in program.steps}
-    for words in settled:
-        _settle(journal, kinds, words)
+    try:
+        for words in settled:
+            _settle(journal, kinds, words)
+    except InputError:
+        journal.end()
+        raise
     return journal
 
 
 def _settle(journal: Journal, kinds: Mapping[str, Type], words: str) -> None:
     instance, equals, result = words.partition("=")
-    kind = kinds.get(instance.partition("[")[0])
-    if not equals or not result or kind is None:
+    if not equals or not result:
         hint = "write `--settle 'STEP=RESULT'` with its result, or `--settle STEP=again`"
         raise _usage(f"`--settle {words}` does not say of a step what became of it", hint)
+    name = instance.partition("[")[0]
+    kind = kinds.get(name)
+    if kind is None:
+        doubts = ", ".join(f"`{doubt}`" for doubt in journal.in_question()) or "none"
+        raise _usage(f"`--settle {words}`: there is no step `{name}`", f"in question: {doubts}")
     again = result == _AGAIN
     try:
         value = None if again else parse_input(kind, result, Path())

@@ -40,6 +40,13 @@ def totals(document: Mapping[str, Any]) -> str:
     return table(("", "this run", "predicted"), rows)
 
 
+def changed(document: Mapping[str, Any]) -> str:
+    """Return which executors a run was taken up with that had changed, if any."""
+    found = document.get("resumed", {}).get("changed_executors", [])
+    names = ", ".join(f"`{name}`" for name in found)
+    return safe(f"gone on with, though changed since the plan was made: {names}") if names else ""
+
+
 def steps(document: Mapping[str, Any]) -> str:
     """Return the steps of a run record as a table: calls, and a call's time beside predicted."""
     rows = [_step(step) for step in document["steps"]]

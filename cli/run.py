@@ -49,6 +49,7 @@ _OF_PLANS = ("--library", "--endpoint")
 @click.option(
     "--settle", "settled", metavar="STEP=R", multiple=True, help="What came of an effect in doubt."
 )
+@click.option("--allow-changed", is_flag=True, help="Go on with executors that have changed.")
 @click.option("--keep-going", is_flag=True, help="Leave items of a `for` out that fail.")
 @bound_flags
 @cache_flags
@@ -68,6 +69,7 @@ def command(
     no_journal: bool,
     resume: Path | None,
     settled: tuple[str, ...],
+    allow_changed: bool,
     keep_going: bool,
     budgets: tuple[str, ...],
     deadline: str | None,
@@ -90,11 +92,12 @@ def command(
     neither plan nor inputs: the journal has them.
     """
     stated = {"--dry-run": dry_run, "--journal": journal, "--no-journal": no_journal}
-    _refuse_contradictions(file, resume, settled, stated)
+    of_resuming = {"--settle": settled, "--allow-changed": allow_changed}
+    _refuse_contradictions(file, resume, stated, of_resuming)
     given = Given(pairs, inputs_file, record, results)
-    most = bounds(budgets, deadline)
     kept = cache(folder, cache_size, output, sampled=cache_sampled)
-    run = partial(_run, most=most, kept=kept, output=output, keep_going=keep_going)
+    conduct = Conduct(bounds(budgets, deadline), kept, keep_going, allow_changed)
+    run = partial(_run, conduct=conduct, output=output)
     if dry_run:
         plan = plan_of(str(file), output, flags, of_plans=_OF_PLANS)
         given.values(plan, output, needed=False)
@@ -108,13 +111,17 @@ def command(
 
 
 def _refuse_contradictions(
-    file: str | None, resume: Path | None, settled: Sequence[str], stated: Mapping[str, object]
+    file: str | None,
+    resume: Path | None,
+    stated: Mapping[str, object],
+    of_resuming: Mapping[str, object],
 ) -> None:
     if resume is None:
         if file is None:
             raise click.MissingParameter(param=click.get_current_context().command.params[0])
-        if settled:
-            raise click.UsageError("`--settle` goes with `--resume`")
+        for flag, given in of_resuming.items():
+            if given:
+                raise click.UsageError(f"`{flag}` goes with `--resume`")
         if stated["--journal"] and stated["--no-journal"]:
             raise click.UsageError("`--journal` and `--no-journal` contradict each other")
         return
@@ -139,6 +146,16 @@ class Given:
         if not (needed or self.pairs or self.file is not None):
             return None
         return inputs(plan.module().sole(), self.pairs, self.file, output)
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How a run goes about it: what it may use up, its cache, and what it goes on without."""
+
+    bounds: Bounds
+    cache: Cache | None
+    keep_going: bool
+    allow_changed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +234,8 @@ def _resumed(
     )
 
 
-def _run(
-    prepared: Prepared, most: Bounds, kept: Cache | None, output: Output, *, keep_going: bool
-) -> None:
-    done = _carried_out(prepared, most, kept, output, keep_going=keep_going)
+def _run(prepared: Prepared, conduct: Conduct, output: Output) -> None:
+    done = _carried_out(prepared, conduct, output)
     from ..runtime.values import encode
     from . import report
 
@@ -233,6 +248,8 @@ def _run(
     if _simulated(prepared.plan):
         output.aside("\nsimulated in virtual time: the values are made up")
     output.aside(f"\n{report.totals(document)}\n\n{report.steps(document)}\n")
+    if changed := report.changed(document):
+        output.aside(changed)
     path = prepared.record
     shown = path.parent if path.name == "run.json" else path
     output.aside(f"`mkb show {shown}` tells what each step made")
@@ -260,11 +277,9 @@ def _simulated(plan: Plan) -> bool:
     return plan.target == "sim"
 
 
-def _carried_out(
-    prepared: Prepared, most: Bounds, kept: Cache | None, output: Output, *, keep_going: bool
-) -> RunResult:
+def _carried_out(prepared: Prepared, conduct: Conduct, output: Output) -> RunResult:
     """Run the plan on its target."""
-    if kept is not None and _simulated(prepared.plan):
+    if conduct.cache is not None and _simulated(prepared.plan):
         raise click.UsageError("a simulation has no results to keep: its values are made up")
     from .live import shown_progress
 
@@ -274,7 +289,7 @@ def _carried_out(
             from ..runtime.simulated import simulate_plan
 
             simulation = simulate_plan(
-                plan, prepared.values, record=record, on_event=on_event, bounds=most
+                plan, prepared.values, record=record, on_event=on_event, bounds=conduct.bounds
             )
             return asyncio.run(simulation)
         from ..runtime.driver import run_plan
@@ -303,10 +318,11 @@ def _carried_out(
             serving=serving,
             tracing=tracing,
             journal=prepared.journal,
-            bounds=most,
-            keep_going=keep_going,
+            bounds=conduct.bounds,
+            keep_going=conduct.keep_going,
+            allow_changed=conduct.allow_changed,
             results=prepared.results,
-            cache=kept,
+            cache=conduct.cache,
         )
         try:
             return asyncio.run(running)

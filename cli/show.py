@@ -54,6 +54,7 @@ def _whole(record: RunRecord, output: Output) -> None:
         lines.append(f"result: {_brief(record, document['result'])}")
     lines += [safe(f"failed: {f['instance']}: {f['reason']}") for f in document["failures"]]
     lines += ["", report.totals(document), "", report.steps(document)]
+    lines += [changed] if (changed := report.changed(document)) else []
     output.result("\n".join(lines), {"run": document})
 
 

@@ -35,11 +35,17 @@ def bind_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> tuple[Any, ...
     return tuple(inputs[name] for name in params)
 
 
-def plan_executors(plan: Plan, library: Library) -> dict[str, Executor]:
+def plan_executors(
+    plan: Plan, library: Library, *, resumed: bool = False, allow_changed: bool = False
+) -> dict[str, Executor]:
     """Return the executors the plan was made with; a changed one would not do what it says.
 
-    Their models are of the plan's revisions, which a lock may have made more exact.
+    Their models are of the plan's revisions, which a lock may have made more exact. A run that is
+    `resumed` may go on with executors that have changed, if that is what its user wants.
     """
+    hint = "compile the workflow again"
+    if resumed:
+        hint = "`--allow-changed` goes on with it as it is now; what is completed stays as it is"
     digests = {engine.executor: engine.executor_digest for engine in plan.engines}
     revisions = _revisions(plan)
     found: dict[str, Executor] = {}
@@ -54,12 +60,12 @@ def plan_executors(plan: Plan, library: Library) -> dict[str, Executor]:
                     help="pass the library file it was compiled with: `--library FILE`",
                 )
             )
-        elif executor.digest != digests.get(name, executor.digest):
+        elif not allow_changed and executor.digest != digests.get(name, executor.digest):
             problems.append(
                 Diagnostic(
                     "changed-executor",
                     f"`{name}` has changed since the plan was compiled",
-                    help="compile the workflow again",
+                    help=hint,
                 )
             )
         else:
@@ -67,6 +73,12 @@ def plan_executors(plan: Plan, library: Library) -> dict[str, Executor]:
     if problems:
         raise InputError(problems)
     return found
+
+
+def changed_executors(plan: Plan, executors: Mapping[str, Executor]) -> list[str]:
+    """Return the names of executors that are not those the plan was made with."""
+    digests = {engine.executor: engine.executor_digest for engine in plan.engines}
+    return [n for n, e in executors.items() if e.digest != digests.get(n, e.digest)]
 
 
 def _revisions(plan: Plan) -> dict[str, str]:

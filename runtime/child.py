@@ -72,6 +72,8 @@ def _ready(source: Source, packages: Sequence[str]) -> PythonFunction:
 def connected(socket: int, parent: int) -> Connection:
     """Return the connection to the parent, with whose life this process's ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    # and what SIGTERM does, which may go to the whole group; a program that a call starts gets it
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     _die_with(parent)
     return Connection(socket)
 

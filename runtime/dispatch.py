@@ -222,8 +222,6 @@ class Dispatcher:
     def _restore_call(self, call: Submit, found: Restored) -> None:
         at_s = self._clock.now() - self._began_s
         engine = self._engines[call.step.engine or ""]
-        if self._spending is not None and found.how == "restored":
-            self._spending.restored(call.step, found.usage)
         event: Completed | Failed = Completed(call.id, found.value)
         try:
             self._recorder.restored(call, engine.name, at_s, found.value, found.how)

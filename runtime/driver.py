@@ -15,7 +15,7 @@ from ..targets.failure_policy import FailurePolicy
 from ..targets.library import Executor, Library
 from ..targets.plan import EnginePlan, Plan
 from .attempts import Limits
-from .binding import bind_inputs, plan_executors
+from .binding import bind_inputs, changed_executors, plan_executors
 from .clock import Clock, RealClock
 from .dispatch import Dispatcher
 from .engine_lane import EngineLane
@@ -78,6 +78,7 @@ async def run_plan(
     keep_going: bool = False,
     results: Path | None = None,
     cache: Cache | None = None,
+    allow_changed: bool = False,
 ) -> RunResult:
     """Run a plan on values of its workflow's parameters, by name.
 
@@ -91,6 +92,7 @@ async def run_plan(
     that is a list goes to the JSON Lines file `results`, where one is named, and the value is then
     a `ListFile`: with an input that is `JsonLines`, memory does not grow with the list. What
     `cache` has is not done again, and what it may keep goes there; it needs the real workers.
+    `allow_changed` goes on with a journal though executors are not those of the plan any more.
     Raises `InputError` where the plan cannot be run here, `RunError` where inputs do not fit, or
     the run fails or is interrupted.
     """
@@ -98,7 +100,10 @@ async def run_plan(
         module = plan.module()
         workflow = module.sole()
         values = bind_inputs(workflow, inputs)
-        executors = plan_executors(plan, library) if workers is None else {}
+        resumed = journal is not None and journal.resumed
+        executors: dict[str, Executor] = {}
+        if workers is None:
+            executors = plan_executors(plan, library, resumed=resumed, allow_changed=allow_changed)
         serving = serving if serving is not None else Serving()
         window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
         limits = Limits(window=window, policy=plan.failure, keep_going=keep_going)
@@ -116,7 +121,11 @@ async def run_plan(
         spending = None
         if bounds != UNBOUNDED or fleet.max_usd:
             spending = Spending(plan, bounds, clock.now(), fleet.max_usd)
+            if journal is not None:
+                spending.before(program.steps, journal.paid())
         recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))
+        if journal is not None and journal.resumed:
+            recorder.resumed(journal.path, changed_executors(plan, executors))
         taking = None
         if results is not None:
             taking = lines_of(workflow, inputs, results, recorder.keep_media)
@@ -165,6 +174,7 @@ def _written_down(journal: Journal | None) -> Iterator[Callable[[RunResult], Run
     """Have a journal, if there is one, say how its run ended; what is yielded takes the result."""
     state: str = "failed"
     why: str | None = None
+    failed: RunError | None = None
     if journal is not None:
         journal.open()
 
@@ -176,8 +186,7 @@ def _written_down(journal: Journal | None) -> Iterator[Callable[[RunResult], Run
     try:
         yield ended
     except RunError as error:
-        state, why = error.state, error.message
-        error.journal = journal.path if journal is not None else None
+        state, why, failed = error.state, error.message, error
         raise
     except InputError as error:
         why = error.diagnostics[0].message
@@ -185,6 +194,8 @@ def _written_down(journal: Journal | None) -> Iterator[Callable[[RunResult], Run
     finally:
         if journal is not None:
             journal.close(state, why)
+            if failed is not None:
+                failed.journal, failed.in_doubt = journal.path, journal.doubts()
 
 
 async def _carry_out(

@@ -96,7 +96,8 @@ class RunError(Exception):
     Without failures the message stands for itself: an input is missing, say. `state` tells how it
     ended: it `failed`, was `interrupted` by the user, or `stopped` before it used up more than it
     may; calls that failed while it wound down are among the failures. `journal` is what the run can
-    be taken up from, `calls` how many are done, and how many the plan expected.
+    be taken up from, `in_doubt` the effects of which it must first be told what became of them.
+    `calls` are how many are done, and how many the plan expected.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class RunError(Exception):
         self.record = record
         self.state = state
         self.journal: Path | None = None
+        self.in_doubt: tuple[str, ...] = ()
         self.calls = (0, 0)
         kept = f"; what completed is in `{record}`" if record is not None else ""
         super().__init__(message + kept)

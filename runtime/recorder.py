@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +66,7 @@ class Recorder:
         self._path = path
         self._steps: dict[str, _Tally] = {step.step: _Tally() for step in plan.steps}
         self._inputs: dict[str, Any] = {}
+        self._resumed: dict[str, Any] | None = None
         self._started = datetime.now(UTC)
         self._energy: CpuEnergy | None = cpu_energy() if measured else None
         self._sampled_s = 0.0
@@ -82,6 +83,10 @@ class Recorder:
     def inputs(self, values: Mapping[str, Any]) -> None:
         """Note the inputs."""
         self._inputs = {name: self._kept(value) for name, value in values.items()}
+
+    def resumed(self, journal: Path, changed: Sequence[str]) -> None:
+        """Note what the run was taken up from, and the executors that have changed since."""
+        self._resumed = {"journal": str(journal.absolute()), "changed_executors": list(changed)}
 
     def engines(self, report: list[dict[str, Any]], gpus: GpuUse) -> None:
         """Note what became of the model servers, and what GPUs used up."""
@@ -194,6 +199,7 @@ class Recorder:
             "plan_sha256": self.plan_sha256,
             "started_at": self._started.isoformat(timespec="milliseconds"),
             "status": status,
+            **({"resumed": self._resumed} if self._resumed is not None else {}),
             "inputs": self._inputs,
             "result": self._kept(result) if status in ("done", "partial") else None,
             "failures": [failure.as_dict() for failure in failures],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -144,15 +144,19 @@ class Spending:
         for account in self._accounts:
             account.add(step, usage, completed=completed)
 
-    def restored(self, step: Step, usage: Usage | None) -> None:
-        """Count what a call used up that the journal has from before.
+    def before(self, steps: Iterable[Step], paid: Iterable[tuple[str, Usage | None]]) -> None:
+        """Count calls that a journal has from before, by their steps' names, before any begins.
 
         The bound of an endpoint is for what one command spends there: it stands in the plan, and
         a journal goes on with the same plan alone.
         """
-        for account in self._accounts:
-            if account.engine is None:
-                account.add(step, usage, completed=True)
+        accounts = [account for account in self._accounts if account.engine is None]
+        if not accounts:
+            return  # a journal may have a million calls
+        named = {step.name: step for step in steps}
+        for name, usage in paid:
+            for account in accounts if name in named else ():
+                account.add(named[name], usage, completed=True)
 
 
 def _charged(usage: Usage) -> float:

@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...ir.diagnostics import Diagnostic, InputError
 from ...targets.plan import Plan, plan_from_json
 from ..messages import Submit
 from ..progress import Known
@@ -39,6 +40,7 @@ _INTENT = "INSERT OR REPLACE INTO effect VALUES (?, 'begun', NULL)"
 _OUTCOME = "UPDATE effect SET state = ?, why = ? WHERE instance = ?"
 _FORGET = "DELETE FROM effect WHERE instance = ?"
 _CONTENT = "INSERT OR IGNORE INTO content VALUES (?, ?)"
+_NAMED = 5
 _CLOSE = "UPDATE run SET state = ?, why = ?"
 
 
@@ -78,6 +80,7 @@ class Journal:
         self._parts: set[str] = set()
         self._counts: dict[int, int] = {}  # items handed over, by the calls that are at it
         self._has_effects = False
+        self._doubtful: set[str] = set()
 
     # ---- before the run
 
@@ -109,10 +112,11 @@ class Journal:
 
         Raises `InputError` where its outcome is not in question.
         """
-        unknown = self._in_question()
+        unknown = self.in_question()
         if instance not in unknown:
-            known = ", ".join(f"`{name}`" for name in unknown) or "there is none"
-            raise unusable(self.path, f"the outcome of `{instance}` is not in question: {known}")
+            known = ", ".join(f"`{name}`" for name in unknown[:_NAMED]) or "none"
+            message = f"what became of `{instance}` is not in question"
+            raise InputError(Diagnostic("usage", message, help=f"in question: {known}"))
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(_FORGET, (instance,))
@@ -121,7 +125,8 @@ class Journal:
                 connection.execute(_RESULT, (instance, text, None))
             connection.execute("COMMIT")
 
-    def _in_question(self) -> list[str]:
+    def in_question(self) -> list[str]:
+        """Return the effects that began, and of which nobody knows whether they happened."""
         with reading(self.path) as connection:
             query = "SELECT instance FROM effect WHERE state <> 'done' ORDER BY instance"
             return [instance for (instance,) in connection.execute(query)]
@@ -155,7 +160,13 @@ class Journal:
             value = codec.read(call.step.task.result, row[0], _Contents(self._reader))
         except codec.ValueLost:
             return None
-        return Restored(value, None if row[1] is None else Usage(*json.loads(row[1])))
+        return Restored(value, _usage(row[1]))
+
+    def paid(self) -> Iterator[tuple[str, Usage | None]]:
+        """Yield the steps of the calls that were completed before, and what each consumed."""
+        if self._left and self._reader is not None:
+            for instance, usage in self._reader.execute("SELECT instance, usage FROM step"):
+                yield instance.partition("[")[0], _usage(usage)
 
     def items(self, call: Submit) -> list[Any]:
         """Return the items of a list that a call handed over before it was cut off."""
@@ -181,7 +192,10 @@ class Journal:
         row = self._reader.execute(
             "SELECT state, why FROM effect WHERE instance = ?", (call.instance,)
         ).fetchone()
-        return None if row is None else Begun(row[0] == "done", row[1])
+        if row is None:
+            return None
+        self.doubt(call)
+        return Begun(row[0] == "done", row[1])
 
     def keep(self, call: Submit, value: Any, usage: Usage | None, then: Then) -> None:
         """Write down that a call is completed; `then` is told when that is safe."""
@@ -221,6 +235,14 @@ class Journal:
     def failed(self, call: Submit, why: str) -> None:
         """Write down how an effect ended that may have happened all the same."""
         self._put(lambda: ((_OUTCOME, ("failed", why, call.instance)),), _ignored)
+
+    def doubt(self, call: Submit) -> None:
+        """Note that an effect may have happened, and is not repeated without the user's word."""
+        self._doubtful.add(call.instance)
+
+    def doubts(self) -> tuple[str, ...]:
+        """Return the effects that were noted so in this run, which has ended."""
+        return tuple(name for name in self.in_question() if name in self._doubtful)
 
     def close(self, state: str, why: str | None) -> None:
         """Write down how the run ended, and stop."""
@@ -290,6 +312,17 @@ class _Contents:
         if row is None:
             raise KeyError(sha256)
         return bytes(row[0])
+
+
+def _usage(text: str | None) -> Usage | None:
+    """Return what a call consumed, None where that is not known, or damaged."""
+    try:
+        found = json.loads(text) if text is not None else None
+    except (ValueError, TypeError):
+        return None
+    if not isinstance(found, list) or len(found) != len(Usage._fields):
+        return None
+    return Usage(*found) if all(type(each) in (int, float) for each in found) else None
 
 
 def _ignored(error: Exception | None) -> None:

@@ -13,8 +13,8 @@ from .codec import TooLong
 from .journal import Begun, Journal
 
 SETTLE = (
-    "find out, then say so: `--settle '{0}=RESULT'` with what it gave, as JSON, "
-    "or `--settle {0}=again` to have it done"
+    "find out whether it happened, then say so: `--settle '{0}=RESULT'` with what it gave, as "
+    "JSON, or `--settle '{0}=again'` to have it done"
 )
 
 _NOT_KEPT = "its result cannot be written to the journal: {}"
@@ -71,21 +71,35 @@ def write_down(
         if error is None:
             settle(event)
         else:
+            if call.step.task.effect and not call.step.repeatable:
+                journal.doubt(call)
             help = _SHORTER if isinstance(error, TooLong) else _ROOM
             settle(Failed(call.id, _NOT_KEPT.format(error), False, help))
 
     if type(event) is Completed:
         journal.keep(call, event.value, usage, written)
         return
-    if type(event) is Failed and call.step.task.effect:
-        if untouched:
-            journal.forget(call)
-        else:
-            journal.failed(call, event.error)
+    if call.step.task.effect and untouched:
+        journal.forget(call)
+    elif call.step.task.effect:
+        event = _doubtful(journal, call, event)
     if call.step.streams:  # behind the items that are being written down
         journal.after(call, lambda error: settle(event))
     else:
         settle(event)
+
+
+def _doubtful(journal: Journal, call: Submit, event: Ended) -> Ended:
+    """Return the end of an effect that may have happened all the same, with what to do about it."""
+    if not call.step.repeatable:
+        journal.doubt(call)
+    if not isinstance(event, Failed):
+        return event
+    journal.failed(call, event.error)
+    if call.step.repeatable:
+        return event
+    help = SETTLE.format(call.instance)
+    return event._replace(help=help if event.help is None else f"{event.help}; {help}")
 
 
 def pass_on(

@@ -11,9 +11,16 @@ from pathlib import Path
 
 
 def started(
-    folder: Path, *arguments: str, largest_file: int | None = None, **environment: str
+    folder: Path,
+    *arguments: str,
+    largest_file: int | None = None,
+    alone: bool = False,
+    **environment: str,
 ) -> subprocess.Popen[str]:
-    """Start a command in a folder; none of its files may grow beyond so many bytes."""
+    """Start a command in a folder; none of its files may grow beyond so many bytes.
+
+    It is `alone` in a process group of its own.
+    """
     limit = None
     if largest_file is not None:
         limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (largest_file, largest_file))
@@ -25,6 +32,7 @@ def started(
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=limit,
+        process_group=0 if alone else None,
     )
 
 
@@ -32,7 +40,7 @@ def ran(
     folder: Path, *arguments: str, largest_file: int | None = None, **environment: str
 ) -> tuple[int, str, str]:
     """Run a command to its end: its exit code, and what it wrote."""
-    process = started(folder, *arguments, largest_file=largest_file, **environment)
+    process = started(folder, *arguments, largest_file=largest_file, alone=False, **environment)
     out, err = process.communicate(timeout=120)
     assert "Traceback" not in err or "--debug" in arguments
     return process.returncode, out, err

@@ -84,3 +84,39 @@ def test_items_that_fail_are_left_out_and_tried_again_alone(folder: Path, mkb: M
     again = mkb("run", "--resume", run["run"])
     assert json.loads(again.stdout) == ["A", "B", "C"]
     assert sorted((folder / "log").read_text()) == ["a", "b", "b", "c"]
+
+
+def test_a_run_goes_on_with_an_executor_that_was_mended(folder: Path, mkb: Mkb) -> None:
+    (folder / "tools.py").write_text(BROKEN)
+    mkb(*BEGIN, "--journal", "run.db", exit_code=3)
+    (folder / "tools.py").write_text(TOOLS)
+    refused = mkb("run", "--resume", "run.db", exit_code=2).stderr
+    assert "`work` has changed since the plan was compiled" in refused
+    assert "`--allow-changed` goes on with it" in refused
+    mended = mkb("run", "--resume", "run.db", "--allow-changed", "--record", "run.json")
+    assert json.loads(mended.stdout) == ["A", "B", "C"]
+    assert "gone on with, though changed since the plan was made: `work`" in mended.stderr
+    document = json.loads((folder / "run.json").read_text())
+    assert document["resumed"] == {
+        "journal": str(folder / "run.db"),
+        "changed_executors": ["work"],
+    }
+    assert (
+        "`--allow-changed` goes with `--resume`"
+        in mkb(*BEGIN, "--allow-changed", exit_code=2).stderr
+    )
+
+
+def test_a_budget_counts_what_the_journal_has_before_anything_begins(
+    folder: Path, mkb: Mkb
+) -> None:
+    items = json.dumps([chr(97 + i) for i in range(20)])
+    begin = ("run", "w.mkb", "--library", "library.toml", "--input", f"items={items}")
+    planned = json.loads(mkb(*begin, "--dry-run", "--json").stdout)
+    (call,) = planned["calls"]
+    budget = f"{10 * call['energy_j'] / call['calls']} J"
+    mkb(*begin, "--journal", "run.db", "--budget", budget, exit_code=3)
+    done = len((folder / "log").read_text())
+    for _ in range(2):
+        mkb("run", "--resume", "run.db", "--budget", budget, exit_code=3)
+    assert len((folder / "log").read_text()) == done == 10

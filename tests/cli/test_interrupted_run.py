@@ -1,6 +1,7 @@
 """Ctrl-C at a real `mkb run`: what is said, and how the process ends."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_a_run_that_is_interrupted_ends_as_interrupted(
     assert out == ""
     document = json.loads((tmp_path / "run.json").read_text())
     assert (document["status"], document["failures"]) == ("interrupted", [])
+
+
+def test_sigterm_for_the_whole_group_lets_calls_end(tmp_path: Path) -> None:
+    for name, text in (("w.mkb", WORKFLOW), ("library.toml", LIBRARY), ("tools.py", TOOL)):
+        (tmp_path / name).write_text(text)
+    command = ("run", "w.mkb", "--library", "library.toml", "--input", 'texts=["1", "1", "1"]')
+    run = started(tmp_path, *command, "--record", "run.json", alone=True)
+    _wait_for(tmp_path / "begun")
+    os.killpg(run.pid, signal.SIGTERM)  # as `timeout` and service managers send it
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 130, said
+    (step,) = json.loads((tmp_path / "run.json").read_text())["steps"]
+    assert step["calls"] >= 1 and step["failed"] == 0
 
 
 def _wait_for(path: Path) -> None:

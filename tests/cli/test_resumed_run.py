@@ -96,7 +96,7 @@ def test_a_killed_run_is_taken_up_and_nothing_is_done_twice(folder: Path, killed
 REFUSED = {
     ("--settle", "told[1]=maybe"): "`--settle told[1]=maybe`: expected Bool",
     ("--settle", "told[1]"): "does not say of a step what became of it",
-    ("--settle", "made[0]=again"): "the outcome of `made[0]` is not in question: `told[1]`",
+    ("--settle", "made[0]=again"): "what became of `made[0]` is not in question",
     ("--input", 'items=["a"]'): "is of a run with other inputs",
     ("--journal", "x.db"): "`--resume` and `--journal` contradict each other",
     ("--dry-run",): "`--resume` and `--dry-run` contradict each other",

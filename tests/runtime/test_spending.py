@@ -120,7 +120,7 @@ def test_a_call_with_a_price_counts_what_it_was_charged(plan: Plan) -> None:
     spending.begin(y)
     spending.end(y, Usage(requests=1, usd=0.7), completed=True)
     assert spending.refusal(y, 0.0) is None
-    spending.restored(y, Usage(requests=1, usd=0.4))
+    spending.before([y], [("y", Usage(requests=1, usd=0.4))])
     assert "the budget of $1 would be crossed: $1.1 is spent" in str(spending.refusal(y, 0.0))
 
 
@@ -131,14 +131,14 @@ def test_an_attempt_that_failed_counts_what_it_was_charged_alone(plan: Plan) -> 
         spending.begin(y)
         spending.end(y, usage, completed=False)
     assert spending.refusal(y, 0.0) is None
-    spending.restored(y, None)
+    spending.before([y], [("y", None)])
     assert "0.0005556 Wh is spent" in str(spending.refusal(y, 0.0))
 
 
 def test_an_engine_spends_at_its_endpoint_what_it_may_and_others_go_on(plan: Plan) -> None:
     spending = Spending(plan, Bounds(), 0.0, {"a": 1.0})
     y, z = compile_program(plan.module()).steps
-    spending.restored(y, Usage(requests=1, usd=5.0))  # by another command
+    spending.before([y, z], [("y", Usage(requests=1, usd=5.0))])  # by another command
     for step in (y, z):
         spending.begin(step)
         spending.end(step, Usage(requests=1, usd=1.5), completed=True)
