@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..ir.diagnostics import Diagnostic, InputError
 from ..runtime.journal.memo import Memo, memo_of
+from ..runtime.journal.naming import step_of
 from ..runtime.values import ValueProblem, parse_input
 from .output import Output
 
@@ -68,7 +69,7 @@ def _settle(journal: Journal, kinds: Mapping[str, Type], words: str) -> None:
     if not equals or not result:
         hint = "write `--settle 'STEP=RESULT'` with its result, or `--settle STEP=again`"
         raise _usage(f"`--settle {words}` does not say of a step what became of it", hint)
-    name = instance.partition("[")[0]
+    name = step_of(instance)
     kind = kinds.get(name)
     if kind is None:
         doubts = ", ".join(f"`{doubt}`" for doubt in journal.in_question()) or "none"

@@ -170,8 +170,9 @@ class Dispatcher:
             self._obey(self._state.apply(Dropped(call.id)))
             return
         first = call.attempt == 1 and not call.instead
-        if self._journal is not None and self._journal.resumed and first:
-            earlier = self._taken_up(self._journal, call)
+        if self._journal is not None and first:
+            self._journal.names.begin(call, incomplete=self._state.incomplete)
+            earlier = self._taken_up(self._journal, call) if self._journal.resumed else call
             if earlier is None:
                 return
             call = earlier
@@ -198,7 +199,9 @@ class Dispatcher:
         if begun is not None:
             engine = self._engines[call.step.engine or ""]
             at_s = self._clock.now() - self._began_s
-            self._settle(engine, call, at_s, "effect", in_question(call, begun))
+            self._settle(
+                engine, call, at_s, "effect", in_question(call, journal.names(call), begun)
+            )
             return None
         items = journal.items(call)
         if not items:
@@ -304,7 +307,8 @@ class Dispatcher:
 
     def _key(self, call: Submit) -> str:
         """Return the idempotency key of an effect: the same whenever this run does it."""
-        return hashlib.sha256(f"{self._id} {call.instance}".encode()).hexdigest()[:32]
+        name = self._journal.names(call) if self._journal is not None else call.instance
+        return hashlib.sha256(f"{self._id} {name}".encode()).hexdigest()[:32]
 
     def _offered(self, call: Submit, items: Sequence[Any]) -> None:
         event = Partial(call.id, items)

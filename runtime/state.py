@@ -90,6 +90,11 @@ class RunState:
         """How many steps are submitted, or wait to be repeated."""
         return len(self._calls)
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether items were left out, so that lists may be shorter than they would be."""
+        return self._lost_items > 0
+
     def start(self, inputs: Sequence[Any]) -> list[Command]:
         """Begin with these values of the workflow's parameters, in their order."""
         body = self._program.body

@@ -32,6 +32,7 @@ from ..values import digest
 from ..worker import Usage
 from . import codec
 from .database import Header, Lock, check_whole, create, header_of, reading, unusable
+from .naming import Names, step_of
 from .writer import Statement, Then, Writer
 
 _RESULT = "INSERT OR REPLACE INTO step VALUES (?, ?, ?)"
@@ -73,6 +74,7 @@ class Journal:
         """Take what was read."""
         self.path = path
         self.header = header
+        self.names = Names(None)
         self._lock = lock
         self._writer: Writer | None = None
         self._reader: sqlite3.Connection | None = None
@@ -139,6 +141,7 @@ class Journal:
         if not self.resumed:
             return
         self._reader = sqlite3.connect(self.path, isolation_level=None)
+        self.names = Names(self._reader)
         (self._left,) = self._reader.execute("SELECT count(*) FROM step").fetchone()
         (self._has_effects,) = self._reader.execute(
             "SELECT EXISTS (SELECT 1 FROM effect)"
@@ -151,7 +154,7 @@ class Journal:
         if not self._left or self._reader is None:
             return None
         row = self._reader.execute(
-            "SELECT result, usage FROM step WHERE instance = ?", (call.instance,)
+            "SELECT result, usage FROM step WHERE instance = ?", (self.names(call),)
         ).fetchone()
         if row is None:
             return None
@@ -165,16 +168,17 @@ class Journal:
     def paid(self) -> Iterator[tuple[str, Usage | None]]:
         """Yield the steps of the calls that were completed before, and what each consumed."""
         if self._left and self._reader is not None:
-            for instance, usage in self._reader.execute("SELECT instance, usage FROM step"):
-                yield instance.partition("[")[0], _usage(usage)
+            for name, usage in self._reader.execute("SELECT instance, usage FROM step"):
+                yield step_of(name), _usage(usage)
 
     def items(self, call: Submit) -> list[Any]:
         """Return the items of a list that a call handed over before it was cut off."""
-        if call.instance not in self._parts or self._reader is None:
+        name = self.names(call)
+        if name not in self._parts or self._reader is None:
             return []
-        self._parts.remove(call.instance)
+        self._parts.remove(name)
         rows = self._reader.execute(
-            "SELECT begin, items FROM part WHERE instance = ? ORDER BY begin", (call.instance,)
+            "SELECT begin, items FROM part WHERE instance = ? ORDER BY begin", (name,)
         )
         found: list[Any] = []
         for begin, text in rows:
@@ -190,7 +194,7 @@ class Journal:
         if not self._has_effects or self._reader is None:
             return None
         row = self._reader.execute(
-            "SELECT state, why FROM effect WHERE instance = ?", (call.instance,)
+            "SELECT state, why FROM effect WHERE instance = ?", (self.names(call),)
         ).fetchone()
         if row is None:
             return None
@@ -200,13 +204,14 @@ class Journal:
     def keep(self, call: Submit, value: Any, usage: Usage | None, then: Then) -> None:
         """Write down that a call is completed; `then` is told when that is safe."""
         self._counts.pop(call.id, None)
-        self._put(_Completed(call, value, usage).statements, then)
+        self._put(_Completed(call, self.names(call), value, usage).statements, then)
+        self.names.end(call)
 
     def keep_items(self, call: Submit, items: Sequence[Any], then: Then) -> None:
         """Write down the next items of the list that an attempt at a call hands over."""
         begin = self._counts.get(call.id, len(call.given))
         self._counts[call.id] = begin + len(items)
-        self._put(_Items(call, begin, items).statements, then)
+        self._put(_Items(call, self.names(call), begin, items).statements, then)
 
     def after(self, call: Submit, then: Then) -> None:
         """Tell when all items are safe that an attempt at a call has handed over."""
@@ -225,20 +230,23 @@ class Journal:
             else:
                 done.set_exception(error)
 
-        self._put(lambda: ((_INTENT, (call.instance,)),), then)
+        name = self.names(call)
+        self._put(lambda: ((_INTENT, (name,)),), then)
         await done
 
     def forget(self, call: Submit) -> None:
         """Take the intent of an effect back, which certainly has not happened."""
-        self._put(lambda: ((_FORGET, (call.instance,)),), _ignored)
+        name = self.names(call)
+        self._put(lambda: ((_FORGET, (name,)),), _ignored)
 
     def failed(self, call: Submit, why: str) -> None:
         """Write down how an effect ended that may have happened all the same."""
-        self._put(lambda: ((_OUTCOME, ("failed", why, call.instance)),), _ignored)
+        name = self.names(call)
+        self._put(lambda: ((_OUTCOME, ("failed", why, name)),), _ignored)
 
     def doubt(self, call: Submit) -> None:
         """Note that an effect may have happened, and is not repeated without the user's word."""
-        self._doubtful.add(call.instance)
+        self._doubtful.add(self.names(call))
 
     def doubts(self) -> tuple[str, ...]:
         """Return the effects that were noted so in this run, which has ended."""
@@ -267,6 +275,7 @@ class Journal:
 @dataclass(frozen=True, slots=True)
 class _Completed:
     call: Submit
+    name: str
     value: Any
     usage: Usage | None
 
@@ -278,16 +287,17 @@ class _Completed:
         text = codec.written(self.value, contents.__setitem__)
         yield from ((_CONTENT, found) for found in contents.items())
         usage = None if self.usage is None else json.dumps(self.usage)
-        yield _RESULT, (self.call.instance, text, usage)
+        yield _RESULT, (self.name, text, usage)
         if step.task.effect:
-            yield _OUTCOME, ("done", None, self.call.instance)
+            yield _OUTCOME, ("done", None, self.name)
         if step.streams:
-            yield "DELETE FROM part WHERE instance = ?", (self.call.instance,)
+            yield "DELETE FROM part WHERE instance = ?", (self.name,)
 
 
 @dataclass(frozen=True, slots=True)
 class _Items:
     call: Submit
+    name: str
     begin: int
     items: Sequence[Any]
 
@@ -297,7 +307,7 @@ class _Items:
         contents: dict[str, bytes] = {}
         text = codec.written(list(self.items), contents.__setitem__)
         yield from ((_CONTENT, found) for found in contents.items())
-        yield _PART, (self.call.instance, self.begin, text)
+        yield _PART, (self.name, self.begin, text)
 
 
 class _Contents:

@@ -38,14 +38,14 @@ async def intended(
     return await submit(call)
 
 
-def in_question(call: Submit, begun: Begun) -> Failed:
+def in_question(call: Submit, name: str, begun: Begun) -> Failed:
     """Return the failure of an effect that may have happened before, and must not be repeated."""
     if begun.done:
         why = "it was done before, and its result cannot be had any more"
     else:
         how = f", and failed: {begun.why}" if begun.why else ""
         why = f"it was begun before{how}; nobody can tell here whether it happened"
-    return Failed(call.id, why, False, SETTLE.format(call.instance))
+    return Failed(call.id, why, False, SETTLE.format(name))
 
 
 def is_untouched(future: asyncio.Future[Any]) -> bool:
@@ -98,7 +98,7 @@ def _doubtful(journal: Journal, call: Submit, event: Ended) -> Ended:
     journal.failed(call, event.error)
     if call.step.repeatable:
         return event
-    help = SETTLE.format(call.instance)
+    help = SETTLE.format(journal.names(call))
     return event._replace(help=help if event.help is None else f"{event.help}; {help}")
 
 
