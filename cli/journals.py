@@ -11,6 +11,7 @@ from ..runtime.journal.memo import Memo, memo_of
 from ..runtime.journal.naming import step_of
 from ..runtime.values import ValueProblem, parse_input
 from .output import Output
+from .runs import journal_of
 
 if TYPE_CHECKING:
     from ..ir.types import Type
@@ -52,7 +53,7 @@ def taken_up(path: Path, settled: Sequence[str]) -> Journal:
     from ..runtime.journal.journal import resume
     from ..runtime.program import compile_program
 
-    journal = resume(path / "run.db" if path.is_dir() else path)
+    journal = resume(journal_of(path))
     program = compile_program(journal.plan().module())
     kinds = {step.name: step.task.result for step in program.steps}
     try:

@@ -148,8 +148,9 @@ def import_(
     from ..runtime.profiling.rows import merged, profile_csv
     from ..runtime.record import load_record
     from ..targets.library import load_library
+    from .runs import record_of
 
-    records = [load_record(run / "run.json" if run.is_dir() else run) for run in runs]
+    records = [load_record(record_of(run)) for run in runs]
     executors = {executor.name: executor for executor in load_library(libraries).executors}
     rows = record_rows(records, executors)
     if to is not None and to != "-":

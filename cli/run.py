@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from .failures import RUN_FAILED
 from .options import common, compile_flags
 from .output import Output
 from .plans import plan_of, refuse_changed_weights
+from .runs import fresh_record
 
 if TYPE_CHECKING:
     from ..runtime.cache.recalling import Cache
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ..runtime.spending import Bounds
     from ..targets.plan import Plan
 
-_RUNS = Path(".murakkab/runs")
 _FILE: click.ParamType[Path] = click.Path(path_type=Path)
 _LEFT_OUT_SHOWN = 10
 _OF_PLANS = ("--library", "--endpoint")
@@ -194,7 +193,8 @@ def _new(
         from ..runtime.results import refuse_unfit
 
         refuse_unfit(plan.module().sole(), values or {}, given.results)
-    fresh = _fresh_record(plan.workflow)
+    beside = journaled and journal is None and not simulated  # where the journal goes
+    fresh = fresh_record(plan.workflow) if beside or given.record is None else given.record
     endpoints = _endpoints(dict(flags["endpoints"]), plan, compiled=file.endswith(".mkb"))
     found = None
     if journaled and not simulated:
@@ -223,7 +223,7 @@ def _resumed(
     return Prepared(
         plan=plan,
         values=journal.inputs(),
-        record=given.record or _fresh_record(plan.workflow),
+        record=given.record or fresh_record(plan.workflow),
         libraries=flags["libraries"] or [Path(name) for name in memo.libraries],
         endpoints={
             **memo.endpoints,
@@ -355,17 +355,6 @@ def _draining(at_work: int) -> str:
     calls = "1 call" if at_work == 1 else f"{at_work} calls"
     line = f"finishing {calls} at work; Ctrl-C again to stop {'it' if at_work == 1 else 'them'}"
     return f"\n{line}" if sys.stderr.isatty() else line  # there a bar and `^C` stand in the line
-
-
-def _fresh_record(workflow: str) -> Path:
-    """Return the path of a record that does not exist yet."""
-    stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{workflow}"
-    folder = _RUNS / stamp
-    again = 2
-    while folder.exists():
-        folder = _RUNS / f"{stamp}-{again}"
-        again += 1
-    return folder / "run.json"
 
 
 def _forecast(plan: Plan, output: Output) -> None:

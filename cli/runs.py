@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from ..ir.diagnostics import InputError
+from ..ir.diagnostics import Diagnostic, InputError
 from .display import safe
 from .options import common
 from .output import Output
@@ -21,11 +21,56 @@ RUNS = Path(".murakkab/runs")
 _LIVE = "running"
 
 
+def fresh_record(workflow: str) -> Path:
+    """Return the path of a record in a folder of its own, which is made."""
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{workflow}"
+    folder, again = RUNS / stamp, 2
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # others begin in the same second
+            folder, again = RUNS / f"{stamp}-{again}", again + 1
+        except OSError as error:
+            message = f"cannot keep a run in `{folder}`: {error.strerror}"
+            raise InputError(Diagnostic("unusable-record", message)) from None
+        else:
+            return folder / "run.json"
+
+
+def _kept(run: Path) -> Path:
+    """Return the path of a run that may be named as in the list of runs."""
+    return RUNS / run if not run.exists() and (RUNS / run).exists() else run
+
+
+def record_of(run: Path) -> Path:
+    """Return the record of a run: a file, or what is in its folder."""
+    path = _kept(run)
+    return path / "run.json" if path.is_dir() else path
+
+
+def journal_of(run: Path) -> Path:
+    """Return what a run is taken up from: a journal, its folder's, or what it went on with itself.
+
+    Raises `InputError` where a folder has none.
+    """
+    path = _kept(run)
+    if not path.is_dir() or (path / "run.db").exists():
+        return path / "run.db" if path.is_dir() else path
+    found = _past_run(path)
+    if found is not None and found.gone_on_with is not None and found.gone_on_with.exists():
+        return found.gone_on_with
+    hint = "`mkb runs` lists the runs that can be taken up"
+    if found is not None and found.state == "done":
+        hint = f"it is done: `mkb show {path}` tells what it made"
+    raise InputError(Diagnostic("no-journal", f"run `{path}` has no journal", help=hint))
+
+
 @dataclass(frozen=True, slots=True)
 class PastRun:
     """A folder of one run; `state` is `running`, `killed`, `interrupted`, `failed` or `done`.
 
-    `completed` counts the steps that its journal has, None where it has none.
+    `completed` counts the steps that its journal has, None where it has none. `gone_on_with` is the
+    journal of another folder that it was taken up from.
     """
 
     folder: Path
@@ -34,6 +79,7 @@ class PastRun:
     state: str
     completed: int | None
     why: str | None
+    gone_on_with: Path | None = None
 
     @property
     def journal(self) -> Path | None:
@@ -51,6 +97,7 @@ class PastRun:
             "completed": self.completed,
             "journal": None if self.journal is None else str(self.journal),
             "why": self.why,
+            "gone_on_with": None if self.gone_on_with is None else str(self.gone_on_with),
         }
 
 
@@ -70,9 +117,7 @@ def command(ctx: click.Context) -> None:
         output.result(f"no runs are kept in `{RUNS}`", {"runs": []})
         return
     header = ("run", "workflow", "state", "why", "completed")
-    output.result(
-        table(header, [_row(run) for run in runs], left=4), {"runs": [r.as_dict() for r in runs]}
-    )
+    output.result(table(header, _rows(runs), left=4), {"runs": [r.as_dict() for r in runs]})
     resumable = [run for run in runs if run.journal is not None and run.state != _LIVE]
     if resumable:
         output.aside(f"`mkb run --resume {resumable[-1].folder}` goes on with that one")
@@ -139,10 +184,19 @@ def _of_record(folder: Path, path: Path) -> PastRun:
     began = datetime.fromisoformat(document["started_at"])
     failures = document["failures"]
     why = f"{failures[0]['instance']}: {failures[0]['reason']}" if failures else None
-    return PastRun(folder, document["workflow"], began, document["status"], None, why)
+    origin = Path(document["resumed"]["journal"]) if "resumed" in document else None
+    return PastRun(folder, document["workflow"], began, document["status"], None, why, origin)
 
 
-def _row(run: PastRun) -> Sequence[str]:
-    completed = "" if run.completed is None else str(run.completed)
-    why = "" if run.why is None else safe(run.why.partition("\n")[0])
-    return (safe(run.folder.name), safe(run.workflow), run.state, why, completed)
+def _rows(runs: Sequence[PastRun]) -> list[Sequence[str]]:
+    """Return a row for each run; one that was taken up says where its latest end is."""
+    later = {run.gone_on_with: run.folder.name for run in runs if run.gone_on_with is not None}
+    rows: list[Sequence[str]] = []
+    for run in runs:
+        completed = "" if run.completed is None else str(run.completed)
+        why = "" if run.why is None else run.why.partition("\n")[0]
+        name = later.get((run.folder / "run.db").absolute())
+        if name is not None:
+            why = f"gone on with in {name}"
+        rows.append((safe(run.folder.name), safe(run.workflow), run.state, safe(why), completed))
+    return rows

@@ -13,6 +13,7 @@ from ..ir.diagnostics import Diagnostic, InputError
 from .display import safe
 from .options import common
 from .output import Output
+from .runs import record_of
 
 if TYPE_CHECKING:
     from ..runtime.record import RunRecord
@@ -28,12 +29,12 @@ _SHOWN_LINES = 12
 def command(output: Output, /, run: Path, step: str | None) -> None:
     """Show what a past run did.
 
-    RUN is a record or its folder. With a STEP, its calls and the values they made; `speech[3]` is
-    one of its calls, shown in full.
+    RUN is a record, its folder, or its name in `mkb runs`. With a STEP, its calls and the values
+    they made; `speech[3]` is one of its calls, shown in full.
     """
     from ..runtime.record import load_record
 
-    record = load_record(run / "run.json" if run.is_dir() else run)
+    record = load_record(record_of(run))
     if step is None:
         _whole(record, output)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,14 @@ from .backoff import pause_before
 from .clock import Clock, Timer
 from .engine_lane import EngineLane, expect_calls, expect_no_calls, next_ready
 from .faults import guarded
-from .journal.keeping import in_question, intended, is_untouched, pass_on, write_down
+from .journal.keeping import (
+    in_question,
+    intended,
+    is_untouched,
+    key_of,
+    pass_on,
+    write_down,
+)
 from .journal.restoring import Restoring
 from .messages import (
     Away,
@@ -171,8 +177,7 @@ class Dispatcher:
             return
         first = call.attempt == 1 and not call.instead
         if self._journal is not None and first:
-            self._journal.names.begin(call, incomplete=self._state.incomplete)
-            earlier = self._taken_up(self._journal, call) if self._journal.resumed else call
+            earlier = self._taken_up(self._journal, call)
             if earlier is None:
                 return
             call = earlier
@@ -190,6 +195,7 @@ class Dispatcher:
 
     def _taken_up(self, journal: Journal, call: Submit) -> Submit | None:
         """Answer a call from the journal, and return None, or what is left of it to be done."""
+        journal.names.begin(call, incomplete=self._state.incomplete)
         found = journal.restored(call)
         if found is not None:
             self._restoring.add(call, found)
@@ -298,17 +304,12 @@ class Dispatcher:
 
     def _begun(self, engine: EngineLane, call: Submit) -> asyncio.Future[Any]:
         if call.step.task.effect:
-            call = call._replace(key=self._key(call))
+            call = call._replace(key=key_of(call, self._id, self._journal))
             if self._journal is not None:
                 doing = intended(self._journal, call, engine.worker.submit)
                 return asyncio.get_running_loop().create_task(doing)
         offer = partial(self._offered, call) if call.step.streams else None
         return engine.worker.submit(call, offer)
-
-    def _key(self, call: Submit) -> str:
-        """Return the idempotency key of an effect: the same whenever this run does it."""
-        name = self._journal.names(call) if self._journal is not None else call.instance
-        return hashlib.sha256(f"{self._id} {name}".encode()).hexdigest()[:32]
 
     def _offered(self, call: Submit, items: Sequence[Any]) -> None:
         event = Partial(call.id, items)

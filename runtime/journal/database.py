@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,21 +74,22 @@ def create(path: Path, header: Header, contents: Mapping[str, bytes]) -> None:
 
     Raises `InputError` where there is a file already, or none can be.
     """
-    unfinished = path.with_name(path.name + ".part")
+    # of a name that no other run has, which may begin the same journal at this moment
+    unfinished = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove(unfinished)
         _write(unfinished, header, contents)
         os.link(unfinished, path)  # whole from the first moment on, and never over another
-        remove(unfinished)
         _sync(path.parent)
     except FileExistsError:
-        remove(unfinished)
         message = f"there is a journal `{path}` already"
         hint = "go on with it by `--resume`, or name another file"
         raise InputError(Diagnostic("journal-exists", message, help=hint)) from None
     except (OSError, sqlite3.Error) as error:
         raise unusable(path, f"cannot be written: {error}") from None
+    finally:
+        with suppress(OSError):
+            remove(unfinished)
 
 
 def _write(path: Path, header: Header, contents: Mapping[str, bytes]) -> None:
@@ -124,7 +125,8 @@ def read_header(path: Path) -> Header:
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a journal to read; raises `InputError` for what SQLite cannot make sense of."""
     if not path.is_file():
-        raise InputError(Diagnostic("no-journal", f"there is no journal `{path}`"))
+        hint = "`mkb runs` lists the runs that can be taken up"
+        raise InputError(Diagnostic("no-journal", f"there is no journal `{path}`", help=hint))
     try:
         connection = sqlite3.connect(path, isolation_level=None)
     except sqlite3.Error as error:

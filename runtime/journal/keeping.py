@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,12 @@ async def intended(
         message = f"it was not begun, since the journal cannot be written: {error}"
         raise CallFailed(message, untouched=True) from error
     return await submit(call)
+
+
+def key_of(call: Submit, run: str, journal: Journal | None) -> str:
+    """Return the idempotency key of an effect: the same whenever this run does it."""
+    name = journal.names(call) if journal is not None else call.instance
+    return hashlib.sha256(f"{run} {name}".encode()).hexdigest()[:32]
 
 
 def in_question(call: Submit, name: str, begun: Begun) -> Failed:

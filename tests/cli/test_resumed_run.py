@@ -115,6 +115,40 @@ def test_what_does_not_fit_is_refused(folder: Path, killed: Path) -> None:
         assert code == 2 and "what it says of libraries and endpoints is damaged" in err
 
 
+def test_a_run_is_known_by_its_name_and_by_what_went_on_with_it(folder: Path, killed: Path) -> None:
+    assert ran(folder, "run", "--resume", killed.name)[0] == 3  # in doubt
+    (_, second) = json.loads(ran(folder, "runs", "--json")[1])["runs"]
+    assert Path(second["gone_on_with"]) == (folder / killed / "run.db").absolute()
+    assert f"gone on with in {Path(second['run']).name}" in ran(folder, "runs")[1]
+    assert ran(folder, "show", Path(second["run"]).name)[0] == 0
+    # the folder of what was taken up has no journal of its own
+    code, out, err = ran(folder, "run", "--resume", second["run"], "--settle", "told[1]=true")
+    assert (code, json.loads(out)) == (0, ["A", "B", "C"]), err
+    code, _, err = ran(folder, "run", "--resume", str(killed))
+    assert code == 2 and "has no journal" in err and "`mkb runs` lists" in err
+    third = json.loads(ran(folder, "runs", "--json")[1])["runs"][-1]
+    code, _, err = ran(folder, "run", "--resume", third["run"])
+    assert code == 2 and f"it is done: `mkb show {third['run']}`" in err
+
+
+def test_runs_that_begin_in_one_moment_have_each_a_place_of_its_own(folder: Path) -> None:
+    begun = [started(folder, *BEGIN) for _ in range(6)]
+    ended = [run.communicate(timeout=120) for run in begun]
+    assert [run.returncode for run in begun] == [0] * 6, ended
+    assert [json.loads(out) for out, _ in ended] == [["A", "B", "C"]] * 6
+    assert "cannot be taken up" not in "".join(err for _, err in ended)
+    runs = json.loads(ran(folder, "runs", "--json")[1])["runs"]
+    assert [run["state"] for run in runs] == ["done"] * 6
+
+
+def test_of_runs_that_begin_one_journal_one_has_it(folder: Path) -> None:
+    begun = [started(folder, *BEGIN, "--journal", "j.db") for _ in range(4)]
+    said = [run.communicate(timeout=120)[1] for run in begun]
+    assert sorted(run.returncode for run in begun) == [0, 2, 2, 2], said
+    assert sum("there is a journal `j.db` already" in text for text in said) == 3
+    assert not list(folder.glob("j.db.*"))
+
+
 def test_past_runs_are_deleted_but_not_those_that_can_be_taken_up(
     folder: Path, killed: Path
 ) -> None:

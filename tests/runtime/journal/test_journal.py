@@ -241,11 +241,15 @@ def test_a_new_run_never_writes_over_a_journal(plan: Plan, tmp_path: Path) -> No
 def test_one_that_was_being_made_when_its_run_was_killed_is_made_anew(
     plan: Plan, tmp_path: Path
 ) -> None:
-    (tmp_path / "run.db.part").write_bytes(b"half")
-    (tmp_path / "run.db.part-wal").write_bytes(b"half")
+    left = tmp_path / "run.db.0a1b2c3d.part"
+    left.write_bytes(b"half")
     begin(tmp_path / "run.db", plan, INPUTS).end()
     resume(tmp_path / "run.db").end()
-    assert sorted(p.name for p in tmp_path.glob("run.db*")) == ["run.db", "run.db-lock"]
+    assert sorted(tmp_path.glob("run.db*")) == [
+        tmp_path / "run.db",
+        tmp_path / "run.db-lock",
+        left,
+    ]
 
 
 def garbled(path: Path) -> None:
