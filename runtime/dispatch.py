@@ -14,14 +14,7 @@ from .backoff import pause_before
 from .clock import Clock, Timer
 from .engine_lane import EngineLane, expect_calls, expect_no_calls, next_ready
 from .faults import guarded
-from .journal.keeping import (
-    in_question,
-    intended,
-    is_untouched,
-    key_of,
-    pass_on,
-    write_down,
-)
+from .journal import keeping
 from .journal.restoring import Restoring
 from .messages import (
     Away,
@@ -206,7 +199,7 @@ class Dispatcher:
             engine = self._engines[call.step.engine or ""]
             at_s = self._clock.now() - self._began_s
             self._settle(
-                engine, call, at_s, "effect", in_question(call, journal.names(call), begun)
+                engine, call, at_s, "effect", keeping.in_question(call, journal.names(call), begun)
             )
             return None
         items = journal.items(call)
@@ -226,7 +219,7 @@ class Dispatcher:
             engine, at_s = self._engines[call.step.engine or ""], self._clock.now() - self._began_s
             fail = guarded(partial(self._settle, engine, call, at_s, "_OTHER"), self._broken)
             give = partial(self._restoring.add, call, found)
-            pass_on(self._journal, call, found.value, give, fail)
+            keeping.pass_on(self._journal, call, found.value, give, fail)
 
     def _restore_call(self, call: Submit, found: Restored) -> None:
         at_s = self._clock.now() - self._began_s
@@ -304,9 +297,9 @@ class Dispatcher:
 
     def _begun(self, engine: EngineLane, call: Submit) -> asyncio.Future[Any]:
         if call.step.task.effect:
-            call = call._replace(key=key_of(call, self._id, self._journal))
+            call = call._replace(key=keeping.key_of(call, self._id, self._journal))
             if self._journal is not None:
-                doing = intended(self._journal, call, engine.worker.submit)
+                doing = keeping.intended(self._journal, call, engine.worker.submit)
                 return asyncio.get_running_loop().create_task(doing)
         offer = partial(self._offered, call) if call.step.streams else None
         return engine.worker.submit(call, offer)
@@ -362,9 +355,11 @@ class Dispatcher:
         if self._journal is None:
             settle(event)
         else:
-            lost = is_untouched(future)
+            lost = keeping.is_untouched(future)
             self._ending.add(call.id)
-            write_down(self._journal, call, event, usage, guarded(settle, self._broken), lost)
+            keeping.write_down(
+                self._journal, call, event, usage, guarded(settle, self._broken), lost
+            )
         self._launch_waiting(engine)
 
     def _settle(
