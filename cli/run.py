@@ -21,7 +21,7 @@ from .failures import RUN_FAILED
 from .options import common, compile_flags
 from .output import Output
 from .plans import plan_of, refuse_changed_weights
-from .runs import fresh_record
+from .runs import RUNS, fresh_record
 
 if TYPE_CHECKING:
     from ..runtime.cache.recalling import Cache
@@ -251,8 +251,12 @@ def _run(prepared: Prepared, conduct: Conduct, output: Output) -> None:
     if changed := report.changed(document):
         output.aside(changed)
     path = prepared.record
-    shown = path.parent if path.name == "run.json" else path
-    output.aside(f"`mkb show {shown}` tells what each step made")
+    shown = path.parent if path.parent.parent == RUNS else path
+    if done.unrecorded is None:
+        output.aside(f"`mkb show {shown}` tells what each step made")
+    else:
+        message = f"the record `{path}` cannot be written: {done.unrecorded}"
+        output.report([Diagnostic("unwritten-record", message, severity="warning")])
     if done.lost_items:
         click.get_current_context().exit(RUN_FAILED)
     if prepared.journal is not None:

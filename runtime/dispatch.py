@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 # How long calls at work may take to end once another step has failed the run.
 _GRACE_S = 10.0
-_NOT_RECORDED = "what it returned cannot be recorded: {}"
 
 
 class Dispatcher:
@@ -199,7 +198,8 @@ class Dispatcher:
             engine = self._engines[call.step.engine or ""]
             at_s = self._clock.now() - self._began_s
             self._settle(
-                engine, call, at_s, "effect", keeping.in_question(call, journal.names(call), begun)
+                *(engine, call, at_s, "effect", None),
+                keeping.in_question(call, journal.names(call), begun),
             )
             return None
         items = journal.items(call)
@@ -217,7 +217,7 @@ class Dispatcher:
         else:
             self._ending.add(call.id)
             engine, at_s = self._engines[call.step.engine or ""], self._clock.now() - self._began_s
-            fail = guarded(partial(self._settle, engine, call, at_s, "_OTHER"), self._broken)
+            fail = guarded(partial(self._settle, engine, call, at_s, "_OTHER", None), self._broken)
             give = partial(self._restoring.add, call, found)
             keeping.pass_on(self._journal, call, found.value, give, fail)
 
@@ -225,10 +225,9 @@ class Dispatcher:
         at_s = self._clock.now() - self._began_s
         engine = self._engines[call.step.engine or ""]
         event: Completed | Failed = Completed(call.id, found.value)
-        try:
-            self._recorder.restored(call, engine.name, at_s, found.value, found.how)
-        except OSError as error:
-            event = Failed(call.id, _NOT_RECORDED.format(error), False)
+        problem = self._recorder.restored(call, engine.name, at_s, found.value, found.how)
+        if problem is not None:
+            event = Failed(call.id, problem, False)
         self._observers.restored(call, engine.name, at_s, found.how)
         self._ending.discard(call.id)
         self._take(event)
@@ -343,15 +342,11 @@ class Dispatcher:
             self._line_up_again(engine)
         if self._spending is not None:
             self._spending.end(call.step, usage, completed=type(event) is Completed)
-        try:
-            self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
-        except OSError as error:  # a medium that is not there, a full disk
-            event = Failed(call.id, _NOT_RECORDED.format(error), False)
-            self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
+        problem = self._recorder.call(call, engine.name, started_s, ended_s, event, usage)
         if self._recalling is not None and type(event) is Completed:
             self._recalling.keep(call, event.value)
         what = None if type(event) is Completed else class_of(future, timed_out=timed_out)
-        settle = partial(self._settle, engine, call, ended_s, what)
+        settle = partial(self._settle, engine, call, ended_s, what, problem)
         if self._journal is None:
             settle(event)
         else:
@@ -368,9 +363,15 @@ class Dispatcher:
         call: Submit,
         ended_s: float,
         what: str | None,
+        problem: str | None,
         event: Completed | Failed | Dropped,
     ) -> None:
-        """Tell the state machine how a call ended, and everybody else; do what follows."""
+        """Tell the state machine how a call ended, and everybody else; do what follows.
+
+        It has failed where there is a `problem`, whatever the journal has of it.
+        """
+        if problem is not None:
+            event = Failed(call.id, problem, False)
         self._ending.discard(call.id)
         failures = self._state.failures
         commands = self._state.apply(event)

@@ -50,13 +50,14 @@ class RunResult:
     """The workflow's result, and the record of the run.
 
     `lost_items` counts the items that the run went on without, where it may; `lost` are the
-    failures of the first of them.
+    failures of the first of them. `unrecorded` is why the record could not be written.
     """
 
     value: Any
     record: RunRecord
     lost: tuple[StepFailure, ...] = ()
     lost_items: int = 0
+    unrecorded: str | None = None
 
 
 async def run_plan(
@@ -257,6 +258,10 @@ def _factories(plan: Plan, fleet: Fleet, kept: KeptWorkers | None) -> dict[str, 
 
 
 def _recorder(plan: Plan, path: Path | None, clock: Clock, inputs: Mapping[str, Any]) -> Recorder:
+    if path is not None and path.exists() and not path.is_file():
+        what = "folder" if path.is_dir() else "file of its own"
+        message = f"cannot keep a record at `{path}`: it is {'a' if path.is_dir() else 'no'} {what}"
+        raise InputError(Diagnostic("unusable-record", message))
     try:
         recorder = Recorder(plan, path, measured=isinstance(clock, RealClock))
     except OSError as error:
@@ -345,7 +350,8 @@ def _report(
         lost = tuple(_step_failure(failure) for failure in outcome.lost)
         status = "partial" if lost else "done"
         document = recorder.finish(status, outcome.value, lost, elapsed_s)
-        return RunResult(outcome.value, RunRecord(document, path), lost, outcome.lost_items)
+        kept = RunRecord(document, path if recorder.unwritten is None else None)
+        return RunResult(outcome.value, kept, lost, outcome.lost_items, recorder.unwritten)
     failures = tuple(_step_failure(failure) for failure in outcome.failures)
     state: Ending = "failed"
     said = [str(failure) for failure in failures]
@@ -354,6 +360,9 @@ def _report(
     elif outcome.stopped is not None:
         state, said = "stopped", [outcome.stopped, *said]
     totals = recorder.finish(state, None, failures, elapsed_s)["totals"]
+    if recorder.unwritten is not None:
+        said.append(f"the record `{path}` cannot be written: {recorder.unwritten}")
+        path = None
     error = RunError("; ".join(said), failures, path, state=state)
     error.calls = (totals["measured"]["calls"], round(totals["predicted"]["calls"]))
     raise error

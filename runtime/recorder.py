@@ -28,6 +28,9 @@ _POWER_SAMPLE_S = 60.0
 _LINE = json.JSONEncoder(ensure_ascii=False).encode
 
 
+_NOT_RECORDED = "what it returned cannot be recorded: {}"
+
+
 @dataclass(slots=True)
 class _Tally:
     """What the calls of one step add up to."""
@@ -67,6 +70,7 @@ class Recorder:
         self._steps: dict[str, _Tally] = {step.step: _Tally() for step in plan.steps}
         self._inputs: dict[str, Any] = {}
         self._resumed: dict[str, Any] | None = None
+        self.unwritten: str | None = None
         self._started = datetime.now(UTC)
         self._energy: CpuEnergy | None = cpu_energy() if measured else None
         self._sampled_s = 0.0
@@ -105,13 +109,15 @@ class Recorder:
         ended_s: float,
         event: Completed | Failed | Dropped,
         usage: Usage | None = None,
-    ) -> None:
+    ) -> str | None:
         """Note the end of one attempt at a call, `Dropped` where it was stopped.
 
-        Raises `OSError` where it cannot be kept.
+        Returns why what it made cannot be recorded, None where it can: it then counts as failed.
         """
-        if self._calls is not None:  # first: it may fail
-            self._write_call(self._calls, call, engine, started_s, ended_s, event, usage)
+        problem = self._written(call, engine, started_s, ended_s, event, usage)
+        if problem is not None:
+            event = Failed(call.id, problem, False)
+            self._written(call, engine, started_s, ended_s, event, usage)
         value = event.value if isinstance(event, Completed) else None
         tally = self._steps.setdefault(call.step.name, _Tally())
         tally.calls += call.attempt == 1
@@ -131,37 +137,37 @@ class Recorder:
         if self._energy is not None and ended_s > self._sampled_s + _POWER_SAMPLE_S:
             self._sampled_s = ended_s
             self._energy.sample()
+        return problem
 
-    def restored(self, call: Submit, engine: str, at_s: float, value: Any, how: Known) -> None:
-        """Note a call that an earlier run has done, known from the journal or the cache."""
-        if self._calls is not None:
-            line = {
-                "instance": call.instance,
-                "step": call.step.name,
-                "engine": engine,
-                "attempt": call.attempt,
-                "start_s": round(at_s, 6),
-                "end_s": round(at_s, 6),
-                "result": self._kept(value),
-                how: True,
-            }
-            self._calls.write(_LINE(line) + "\n")
+    def restored(
+        self, call: Submit, engine: str, at_s: float, value: Any, how: Known
+    ) -> str | None:
+        """Note a call that an earlier run has done, known from the journal or the cache.
+
+        Returns why it cannot be recorded, None where it can.
+        """
+        event = Completed(call.id, value)
+        problem = self._written(call, engine, at_s, at_s, event, None, {how: True})
         tally = self._steps.setdefault(call.step.name, _Tally())
         tally.calls += 1
         tally.restored += how == "restored"
         tally.cached += how == "cached"
         tally.items += len(value) if isinstance(value, list) else 0
+        return problem
 
-    def _write_call(
+    def _written(
         self,
-        file: IO[str],
         call: Submit,
         engine: str,
         started_s: float,
         ended_s: float,
         event: Completed | Failed | Dropped,
         usage: Usage | None,
-    ) -> None:
+        more: Mapping[str, Any] | None = None,
+    ) -> str | None:
+        """Write a call's line; returns why that cannot be: a medium is gone, a disk is full."""
+        if self._calls is None:
+            return None
         line: dict[str, Any] = {
             "instance": call.instance,
             "step": call.step.name,
@@ -170,15 +176,19 @@ class Recorder:
             "start_s": round(started_s, 6),
             "end_s": round(ended_s, 6),
         }
-        if isinstance(event, Completed):
-            line["result"] = self._kept(event.value)
-        elif isinstance(event, Dropped):
+        if isinstance(event, Dropped):
             line |= {"error": event.reason, "cancelled": True}
-        else:
+        elif isinstance(event, Failed):
             line["error"] = event.error
         if usage is not None:
             line["usage"] = usage._asdict()
-        file.write(_LINE(line) + "\n")
+        try:
+            if isinstance(event, Completed):
+                line["result"] = self._kept(event.value)
+            self._calls.write(_LINE({**line, **(more or {})}) + "\n")
+        except OSError as error:
+            return _NOT_RECORDED.format(error)
+        return None
 
     def finish(
         self,
@@ -189,9 +199,15 @@ class Recorder:
     ) -> dict[str, Any]:
         """Return the record's document, and write it where it has a path.
 
-        `status` is `done`, `partial`, `failed`, `interrupted` or `stopped`.
+        `status` is `done`, `partial`, `failed`, `interrupted` or `stopped`. Where it cannot be
+        written, `unwritten` says why.
         """
         self._shares = self._shared_out()
+        kept = None
+        try:
+            kept = self._kept(result) if status in ("done", "partial") else None
+        except OSError as error:
+            self.unwritten = str(error)
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "workflow": self._plan.workflow,
@@ -201,7 +217,7 @@ class Recorder:
             "status": status,
             **({"resumed": self._resumed} if self._resumed is not None else {}),
             "inputs": self._inputs,
-            "result": self._kept(result) if status in ("done", "partial") else None,
+            "result": kept,
             "failures": [failure.as_dict() for failure in failures],
             "steps": [self._step(step) for step in self._plan.steps],
             "engines": self._engines,
@@ -209,8 +225,11 @@ class Recorder:
             "totals": {"measured": self._measured(elapsed_s), "predicted": self._predicted()},
         }
         if self._calls is not None and self._path is not None:
-            self._calls.close()
-            _write_whole(self._path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            try:
+                self._calls.close()
+                _write_whole(self._path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            except OSError as error:
+                self.unwritten = str(error)
         return document
 
     def _shared_out(self) -> EnergyShares | None:

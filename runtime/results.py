@@ -106,6 +106,8 @@ def refuse_unfit(workflow: Workflow, inputs: Mapping[str, Any], path: Path) -> N
             raise InputError(Diagnostic("results-in-use", message, help="name another file"))
     if path.is_dir():
         raise _unwritable(path, "it is a folder")
+    if path.exists() and not path.is_file():  # a device's name must not be taken
+        raise _unwritable(path, "it is no ordinary file")
     if not path.parent.is_dir():
         raise _unwritable(path, f"there is no folder `{path.parent}`")
 
