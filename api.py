@@ -134,7 +134,7 @@ async def arun(
 
     bind_inputs(plan.module().sole(), values)  # what cannot begin need not be gone on with
     memo = Memo(tuple(str(Path(file).absolute()) for file in library))
-    begun = begin(Path(journal), plan, values, memo=memo.to_json())
+    begun = begin(Path(journal), plan, values, memo=memo.to_json(plan))
     return await _carried_out(plan, values, executors, begun, **options)
 
 
@@ -155,12 +155,14 @@ async def aresume(
     writing it.
     """
     from .runtime.journal.journal import resume
-    from .runtime.journal.memo import memo_of
+    from .runtime.journal.memo import memo_of, refuse_unbelieved
 
     taken_up = resume(Path(journal))
     try:
         plan, values = taken_up.plan(), taken_up.inputs()
-        files = memo_of(taken_up).libraries if library is None else library
+        memo = memo_of(taken_up)
+        refuse_unbelieved(taken_up, memo, library=library is not None, endpoint=True, results=True)
+        files = memo.libraries if library is None else library
         executors = load_named(plan.executors(), tuple(map(Path, files)))
     except InputError:
         taken_up.end()

@@ -35,7 +35,7 @@ def begun(
     """
     from ..runtime.journal.journal import begin
 
-    text = memo.to_json()
+    text = memo.to_json(plan)
     if asked is not None:
         return begin(asked, plan, values, memo=text)
     try:
@@ -87,7 +87,8 @@ def dispose(journal: Journal) -> None:
     """Delete the journal of a run whose result has been told, unless it is to be kept."""
     from ..runtime.journal.database import remove
 
-    if memo_of(journal).disposable:
+    memo = memo_of(journal)
+    if memo.disposable and memo.believed:
         remove(journal.path)
 
 

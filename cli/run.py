@@ -213,13 +213,20 @@ def _resumed(
     file: str | None, journal: Journal, given: Given, flags: Mapping[str, Any], output: Output
 ) -> Prepared:
     """Prepare to go on with a run; a plan or inputs that are given must be those of its journal."""
-    from ..runtime.journal.memo import memo_of
+    from ..runtime.journal.memo import memo_of, refuse_unbelieved
     from .journals import refuse_other
 
     again = plan_of(file, output, flags, of_plans=_OF_PLANS) if file is not None else None
     plan = journal.plan()
     refuse_other(journal, again, given.values(plan, output, needed=False))
     memo = memo_of(journal)
+    refuse_unbelieved(
+        journal,
+        memo,
+        library=bool(flags["libraries"]),
+        endpoint=bool(flags["endpoints"]),
+        results=given.results is not None,
+    )
     return Prepared(
         plan=plan,
         values=journal.inputs(),

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from ...ir.diagnostics import Diagnostic, InputError
 
 APPLICATION_ID: Final = 0x4D4B424A  # `MKBJ`, by which SQLite files are told apart
 VERSION: Final = 1
+_MOST_RESUMED = 1 << 31
 _TABLES = """
 CREATE TABLE run (
     id TEXT NOT NULL,
@@ -148,15 +150,29 @@ def header_of(connection: sqlite3.Connection, path: Path) -> Header:
     if version != VERSION:
         hint = "go on with the version of Murakkab that wrote it"
         raise unusable(path, f"has version {version}, this Murakkab reads {VERSION}", hint)
+    if _layout(connection) != _own_layout():
+        raise unusable(path, "is damaged: its tables are not as they were made")
     columns = ", ".join(Header.__slots__)
     row = connection.execute(f"SELECT {columns} FROM run").fetchone()
     if row is None:
         raise unusable(path, "holds no run")
     found = Header(*row)
     texts = [getattr(found, name) for name in Header.__slots__ if name not in ("why", "resumed")]
-    if not all(isinstance(text, str) for text in texts) or not isinstance(found.resumed, int):
+    counted = isinstance(found.resumed, int) and 0 <= found.resumed < _MOST_RESUMED
+    if not all(isinstance(text, str) for text in texts) or not counted:
         raise unusable(path, "is damaged: its header is not as it was written")
     return found
+
+
+def _layout(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
+    return set(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
+
+
+@lru_cache(maxsize=1)
+def _own_layout() -> set[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_TABLES)
+        return _layout(connection)
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:

@@ -149,6 +149,42 @@ def test_of_runs_that_begin_one_journal_one_has_it(folder: Path) -> None:
     assert not list(folder.glob("j.db.*"))
 
 
+def test_a_strangers_journal_runs_no_code_and_writes_no_file(folder: Path, killed: Path) -> None:
+    path = folder / killed / "run.db"
+    evil = folder / "evil"
+    evil.mkdir()
+    (evil / "library.toml").write_text(LIBRARY)
+    (evil / "tools.py").write_text("from pathlib import Path\nPath('harm').touch()\n" + TOOLS)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        (memo,) = connection.execute("SELECT memo FROM run").fetchone()
+        noted = json.loads(json.loads(memo)["noted"])
+        noted |= {"libraries": [str(evil / "library.toml")], "results": str(folder / "keys")}
+        forged = json.dumps({**json.loads(memo), "noted": json.dumps(noted)})
+        connection.execute("UPDATE run SET memo = ?", (forged,))
+    resume = ("run", "--resume", str(killed), "--settle", "told[1]=true")
+    code, _, err = ran(folder, *resume)
+    assert code == 2 and "was not begun by this user here" in err
+    assert "give `--library` and `--results` with `--resume`" in err
+    flags = ("--library", "library.toml", "--results", "own.jsonl")
+    code, _, err = ran(folder, *resume[:3], *flags)
+    assert code == 0, err
+    assert (folder / "own.jsonl").exists()
+    assert not (folder / "harm").exists() and not (folder / "keys").exists()
+
+
+def test_runs_go_on_where_no_key_can_be_kept(folder: Path) -> None:
+    (folder / "state").touch()  # no folder
+    home = str(folder / "state")
+    begin = (*BEGIN, "--journal", "j.db")
+    assert ran(folder, *begin, XDG_STATE_HOME=home)[0] == 0
+    code, _, err = ran(folder, "run", "--resume", "j.db", XDG_STATE_HOME=home)
+    assert code == 2 and "give `--library` with `--resume`" in err
+    code, out, err = ran(
+        folder, "run", "--resume", "j.db", "--library", "library.toml", XDG_STATE_HOME=home
+    )
+    assert (code, json.loads(out)) == (0, ["A", "B", "C"]), err
+
+
 def test_past_runs_are_deleted_but_not_those_that_can_be_taken_up(
     folder: Path, killed: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from murakkab.runtime.journal.journal import Journal, begin, resume
 from murakkab.runtime.media import Media
 from murakkab.runtime.messages import Submit
 from murakkab.runtime.progress import RunEvent
+from murakkab.runtime.spending import Bounds
 from murakkab.runtime.worker import Offer
 from murakkab.targets.library import Library, load_named
 from murakkab.targets.plan import Plan
@@ -276,9 +278,30 @@ def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:9000])
 
 
+def without_steps(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE step")
+
+
+def without_an_end(path: Path) -> None:
+    """Have a view in the place of a table whose rows never end."""
+    without_steps(path)
+    rows = "WITH RECURSIVE r(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM r) SELECT * FROM r"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"CREATE VIEW step AS {rows}")
+
+
+def often(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE run SET resumed = 9223372036854775807")
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
+        (without_steps, "its tables are not as they were made"),
+        (without_an_end, "its tables are not as they were made"),
+        (often, "its header is not as it was written"),
         (garbled, "is not a journal, or is damaged: file is not a database"),
         (foreign, "is an SQLite file of something else"),
         (newer, "has version 99, this Murakkab reads 1"),
@@ -443,3 +466,18 @@ def test_branches_that_ran_ahead_are_given_up_again(tmp_path: Path) -> None:
         assert done.value == [0, -1, 2, -3, 4, -5]
     steps = {step["step"]: step for step in done.record.document["steps"]}
     assert sum(step["calls"] for step in steps.values()) > 12  # both branches did run
+
+
+@pytest.mark.parametrize("usage", ["[1,2", "[1]", '["a", 2, 3, 4, 5, 6]', "{}", "1"])
+def test_a_call_whose_consumption_is_damaged_is_restored_all_the_same(
+    plan: Plan, library: Library, tmp_path: Path, usage: str
+) -> None:
+    path = tmp_path / "run.db"
+    (tmp_path / "broken").touch()
+    with pytest.raises(RunError):
+        run(plan, library, begin(path, plan, INPUTS))
+    (tmp_path / "broken").unlink()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE step SET usage = ?", (usage,))
+    done = run(plan, library, resume(path), bounds=Bounds(joules=1e9))
+    assert done.value == [True] * 4
