@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -40,7 +41,7 @@ def bounds(budgets: Sequence[str], deadline: str | None) -> Bounds:
     if deadline is not None:
         units = {"s": "seconds", "": "seconds"}
         unit, value = quantity_of_flag("--deadline", deadline, units, "`90 s`, `10 min`, `2 h`")
-        found[unit] = value
+        found |= {unit: value, "began_s": monotonic()}
     return Bounds(**found)
 
 

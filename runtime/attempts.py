@@ -14,12 +14,14 @@ class Limits:
     """`window`: iterations alive of one `for`. `policy`: what is done about calls that fail.
 
     With `keep_going`, an item of a `for` or `where` that fails is left out, unless it holds an
-    effect or its engine stays away, and the rest goes on.
+    effect or its engine stays away, and the rest goes on. `at_once`: operations in a row, after
+    which the state machine lets others have a look; None: as many as there are.
     """
 
     window: int = 64
     policy: FailurePolicy = USUAL
     keep_going: bool = False
+    at_once: int | None = None
 
 
 class Attempts:

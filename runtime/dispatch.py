@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .at_work import AtWork
 from .attempts import Limits
 from .backoff import pause_before
 from .clock import Clock, Timer
@@ -81,7 +82,7 @@ class Dispatcher:
         self._recalling = recalling
         self._id = journal.header.id if journal is not None else os.urandom(16).hex()
         self._commands: deque[Command] = deque()
-        self._obeying = False
+        self._obeying = self._going_on = False
         self._restoring = Restoring(self._restore_call, self._broken)
         self._ending: set[int] = set()  # have ended, which is being written down, or is restored
         self._engines = engines
@@ -93,9 +94,7 @@ class Dispatcher:
         self._recorder = recorder
         self._observers = Observers(on_event, trace)
         self._began_s = 0.0
-        self._at_work: dict[int, tuple[asyncio.Future[Any], Timer | None]] = {}
-        self._timed_out: set[int] = set()
-        self._cancelled: set[int] = set()  # at work for a branch that was given up
+        self._at_work = AtWork(clock)
         self._waits: dict[int, Timer] = {}
         self._stopping: Timer | None = None
         self._outcome: asyncio.Future[Finish | Fail] | None = None
@@ -118,7 +117,7 @@ class Dispatcher:
     def interrupt(self, told: OnInterrupt | None = None) -> None:
         """Begin nothing more and wait for what is at work; the second time, stop that too."""
         if self._state.closing:
-            self._stop_calls()
+            self._at_work.stop()
             return
         at_work = len(self._at_work)
         self._take(Interrupted())
@@ -143,6 +142,15 @@ class Dispatcher:
                 self._carry_out(self._commands.popleft())
         finally:
             self._obeying = False
+        if self._state.unsettled and not self._going_on:
+            self._going_on = True
+            asyncio.get_running_loop().call_soon(guarded(self._work_on, self._broken), None)
+
+    def _work_on(self, _: None) -> None:
+        self._going_on = False
+        self._obey(self._state.go_on())
+        if self._state.closing:
+            self._wind_up()
 
     def _carry_out(self, command: Command) -> None:
         if type(command) is Submit:
@@ -187,7 +195,7 @@ class Dispatcher:
 
     def _taken_up(self, journal: Journal, call: Submit) -> Submit | None:
         """Answer a call from the journal, and return None, or what is left of it to be done."""
-        journal.names.begin(call, incomplete=self._state.incomplete)
+        journal.names.begin(call, incomplete=self._state.losses.items > 0)
         found = journal.restored(call)
         if found is not None:
             self._restoring.add(call, found)
@@ -237,8 +245,7 @@ class Dispatcher:
         if call in self._ending:
             return  # the state machine hears of it, and knows that it is not wanted
         if call in self._at_work:
-            self._cancelled.add(call)
-            self._at_work[call][0].cancel()
+            self._at_work.give_up(call)
             return
         wait = self._waits.pop(call, None)
         if wait is not None:
@@ -262,18 +269,14 @@ class Dispatcher:
             self._obey(self._state.apply(Due(call)))
         wanted = self._state.interrupted or self._state.stopped is not None
         if self._stopping is None and self._state.in_flight and not wanted:
-            self._stopping = self._clock.later(_GRACE_S, self._stop_calls)
-
-    def _stop_calls(self) -> None:
-        for future, _ in list(self._at_work.values()):
-            future.cancel()
+            self._stopping = self._clock.later(_GRACE_S, self._at_work.stop)
 
     # ---- calls
 
     def _too_late(self) -> None:
         assert self._spending is not None  # it has the deadline
         self._take(Stopped(self._spending.late()))
-        self._stop_calls()
+        self._at_work.stop()
 
     def _launch(self, engine: EngineLane, call: Submit) -> None:
         if self._spending is not None:
@@ -287,10 +290,7 @@ class Dispatcher:
         started_s = self._clock.now() - self._began_s
         self._observers.began(call, engine.name, started_s, self._began_s + started_s)
         future = self._begun(engine, call)
-        timer = None
-        if engine.timeout_s is not None:
-            timer = self._clock.later(engine.timeout_s, partial(self._time_out, call.id, future))
-        self._at_work[call.id] = (future, timer)
+        self._at_work.add(call.id, future, engine.timeout_s)
         end = partial(self._end_call, engine, call, started_s)
         future.add_done_callback(guarded(end, self._broken))
 
@@ -315,10 +315,6 @@ class Dispatcher:
         if error is None:  # else what is not written down fails with its call
             self._take(event)
 
-    def _time_out(self, call: int, future: asyncio.Future[Any]) -> None:
-        self._timed_out.add(call)
-        future.cancel()
-
     def _broken(self, error: Exception) -> None:
         """End the run by a fault of this program: else it would hang."""
         if self._outcome is not None and not self._outcome.done():
@@ -328,13 +324,8 @@ class Dispatcher:
         self, engine: EngineLane, call: Submit, started_s: float, future: asyncio.Future[Any]
     ) -> None:
         engine.end()
-        _, timer = self._at_work.pop(call.id)
-        if timer is not None:
-            timer.cancel()
+        timed_out, unwanted = self._at_work.remove(call.id)
         ended_s = self._clock.now() - self._began_s
-        timed_out, unwanted = call.id in self._timed_out, call.id in self._cancelled
-        self._timed_out.discard(call.id)
-        self._cancelled.discard(call.id)
         event, usage = ended(engine, call, future, timed_out=timed_out, unwanted=unwanted)
         event, pause_s = judged(engine, event, future)
         if pause_s is not None:

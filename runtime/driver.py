@@ -43,6 +43,8 @@ Listen = Callable[[Callable[[], None]], AbstractContextManager[object]]
 # Iterations alive of one `for`: enough to keep every engine busy with some waiting, and a floor
 # for plans whose steps need little.
 _LEAST_WINDOW = 64
+# Operations of the state machine between two looks at signals, deadlines and servers: milliseconds.
+_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,10 @@ async def run_plan(
             executors = plan_executors(plan, library, resumed=resumed, allow_changed=allow_changed)
         serving = serving if serving is not None else Serving()
         window = max(_LEAST_WINDOW, 2 * sum(e.concurrency for e in plan.engines))
-        limits = Limits(window=window, policy=plan.failure, keep_going=keep_going)
+        clock = clock if clock is not None else RealClock()
+        real = isinstance(clock, RealClock)  # else no time passes while something is to be done
+        at_once = _AT_ONCE if real else None
+        limits = Limits(window, plan.failure, keep_going, at_once)
         repeats = Repeats(plan.failure, window)
         fleet = Fleet(plan, executors, serving, repeats)
         factories = workers if workers is not None else _factories(plan, fleet, kept)
@@ -118,10 +123,10 @@ async def run_plan(
             for engine in engines.values():
                 engine.seats = turn
         program = compile_program(module, idempotent, handed_on=results is not None)
-        clock = clock if clock is not None else RealClock()
         spending = None
         if bounds != UNBOUNDED or fleet.max_usd:
-            spending = Spending(plan, bounds, clock.now(), fleet.max_usd)
+            began_s = bounds.began_s if real and bounds.began_s is not None else clock.now()
+            spending = Spending(plan, bounds, began_s, fleet.max_usd)
             if journal is not None:
                 spending.before(program.steps, journal.paid())
         recorder = _recorder(plan, record, clock, dict(zip(program.params, values, strict=True)))

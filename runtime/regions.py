@@ -170,7 +170,7 @@ class Item(Side):
     def lost(self, state: RunState) -> None:
         """Leave a gap."""
         assert self.failure is not None  # that is why
-        state.lose(self.failure)
+        state.losses.add(self.failure)
         self._map.without(state, self)
 
     def end(self) -> None:

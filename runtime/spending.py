@@ -16,11 +16,13 @@ class Bounds:
     """What a run may use up: US dollars, joules, and seconds from its beginning; None: no bound.
 
     The start of its engines counts as time, what a journal has from before as money and energy.
+    `began_s` is the machine's monotonic time from which it counts, None: when the run begins.
     """
 
     usd: float | None = None
     joules: float | None = None
     seconds: float | None = None
+    began_s: float | None = None
 
 
 UNBOUNDED = Bounds()

@@ -8,12 +8,14 @@ never more than `Limits.window` iterations of a `for` are alive, so memory does 
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .attempts import Attempts, Limits, substituted
 from .frames import Frame, Owner, Reader, Stream
+from .losses import Losses
 from .messages import (
     Away,
     Cancel,
@@ -41,7 +43,6 @@ from .repeats import Repeats
 from .speculation import Ahead, Side, stopped, undecided
 
 Place = tuple[Frame, int]
-_LOST_TOLD = 100  # failures of items that are kept to be told; more are counted
 
 
 class RunState:
@@ -60,9 +61,9 @@ class RunState:
         self._repeats = repeats or Repeats(limits.policy, limits.window)
         self._attempts = Attempts(limits.policy, self._repeats)
         self._failures: list[Failure] = []
-        self._lost: list[Failure] = []
-        self._lost_items = 0
+        self.losses = Losses()
         self._complete = self._over = False
+        self.unsettled = False  # there is more to do before anything happens: `go_on`
         self.closing = False  # nothing more begins: a step has failed, or
         self.interrupted = False  # the user wants it so, or
         self.stopped: str | None = None  # it may use up no more
@@ -90,11 +91,6 @@ class RunState:
         """How many steps are submitted, or wait to be repeated."""
         return len(self._calls)
 
-    @property
-    def incomplete(self) -> bool:
-        """Whether items were left out, so that lists may be shorter than they would be."""
-        return self._lost_items > 0
-
     def start(self, inputs: Sequence[Any]) -> list[Command]:
         """Begin with these values of the workflow's parameters, in their order."""
         body = self._program.body
@@ -103,6 +99,10 @@ class RunState:
         self._begin(frame, inputs)
         if body.token_in != NO_SLOT:
             self.resolve(frame, body.token_in, True)
+        return self._settle()
+
+    def go_on(self) -> list[Command]:
+        """Do more of what is ready; returns the commands that leads to."""
         return self._settle()
 
     def apply(self, event: Event) -> list[Command]:
@@ -222,12 +222,6 @@ class RunState:
             self.stop(inner)
         side.calls, side.inner = {}, {}
 
-    def lose(self, failure: Failure) -> None:
-        """Note an item that the run goes on without."""
-        self._lost_items += 1
-        if len(self._lost) < _LOST_TOLD:
-            self._lost.append(failure)
-
     def hand_on(self, items: Sequence[Any]) -> None:
         """Give the next items of the result away."""
         if items:
@@ -241,7 +235,13 @@ class RunState:
 
     def _settle(self) -> list[Command]:
         ready, deliveries, advances = self._ready, self._deliveries, self._advances
+        self.unsettled = False
+        left = self.limits.at_once or sys.maxsize
         while not self.closing:
+            left -= 1
+            if left < 0:
+                self.unsettled = True
+                break
             if deliveries:
                 self.resolve(*deliveries.popleft())
             elif ready:
@@ -256,10 +256,12 @@ class RunState:
                 reader.advance(self)
             else:
                 break
-        if self._complete and not self._calls and not self._over:
+        if self.unsettled:
+            pass
+        elif self._complete and not self._calls and not self._over:
             self._over = True
-            lost = tuple(self._lost)
-            self._commands.append(Finish(self.result, lost, self._lost_items))
+            lost = tuple(self.losses.told)
+            self._commands.append(Finish(self.result, lost, self.losses.items))
         elif not self._calls and not self._over:
             assert self.closing, "nothing is ready and nothing in flight, but the run is not over"
             self._over = True

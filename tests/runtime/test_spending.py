@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from murakkab.runtime.record import load_record
 from murakkab.runtime.simulated import simulate_plan
 from murakkab.runtime.spending import Bounds, Spending
 from murakkab.runtime.worker import Usage
+from murakkab.targets.library import Library
 from murakkab.targets.plan import Plan
 
 from .conftest import MakeLibrary, MakePlan
@@ -37,6 +39,7 @@ workflow @w(%xs: [Int]) -> [Int]
 """
 CODE = """
 from pathlib import Path
+from time import monotonic
 def first(x):
     with Path(__file__).with_name("log").open("a") as file:
         file.write(f"first {x}\\\\n")
@@ -147,3 +150,34 @@ def test_an_engine_spends_at_its_endpoint_what_it_may_and_others_go_on(plan: Pla
         "$0"
     )
     assert spending.refusal(z, 0.0) is None
+
+
+BUSY = """module placed
+workflow @w(%xs: [Int]) -> [Int]
+{
+  %ys = filter(%xs) { ^(%x: Int)
+    %limit = const() {value = 1} : Int
+    %more = gt(%x, %limit) : Bool
+    yield(%more)
+  } : [Int]
+  return(%ys)
+}
+"""
+
+
+def test_a_deadline_comes_while_nothing_is_called(make_plan: MakePlan) -> None:
+    plan, inputs = make_plan(BUSY), {"xs": list(range(200_000))}
+    running = run_plan(plan, inputs, library=Library((), ""), bounds=Bounds(seconds=0.02))
+    with pytest.raises(RunError, match=r"the deadline of 0\.02 s has come") as caught:
+        asyncio.run(running)
+    assert caught.value.state == "stopped"
+
+
+def test_a_deadline_counts_from_when_the_command_began(
+    plan: Plan, make_library: MakeLibrary
+) -> None:
+    library = make_library(CODE, first={}, second={})
+    long_ago = Bounds(seconds=60.0, began_s=monotonic() - 100.0)
+    with pytest.raises(RunError, match="the deadline of 60 s") as caught:
+        asyncio.run(run_plan(plan, INPUTS, library=library, bounds=long_ago))
+    assert caught.value.state == "stopped"
