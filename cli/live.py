@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..runtime.progress import (
     EngineStatus,
@@ -32,7 +32,9 @@ Observers = tuple[OnEvent | None, OnEngine | None]
 
 
 @contextmanager
-def shown_progress(plan: Plan, output: Output) -> Iterator[Observers]:
+def shown_progress(
+    plan: Plan, inputs: Mapping[str, Any] | None, output: Output
+) -> Iterator[Observers]:
     """Give what to call at each event of a run, and with each engine's status.
 
     None beside `--json`, where nothing is shown.
@@ -41,16 +43,17 @@ def shown_progress(plan: Plan, output: Output) -> Iterator[Observers]:
         yield None, None
     elif sys.stderr.isatty():
         with _bar(plan) as (show, engines):
-            yield _throttled(plan, show, _BAR_EVERY_S), engines
+            yield _throttled(ProgressTracker(plan, inputs), show, _BAR_EVERY_S), engines
     else:
         lines = _EngineLines(output)
         show_line = partial(_line, output, lines)
-        yield _throttled(plan, show_line, _LINE_EVERY_S), lines.see
+        yield _throttled(ProgressTracker(plan, inputs), show_line, _LINE_EVERY_S), lines.see
 
 
-def _throttled(plan: Plan, show: Callable[[RunEvent, Progress], None], every_s: float) -> OnEvent:
+def _throttled(
+    tracker: ProgressTracker, show: Callable[[RunEvent, Progress], None], every_s: float
+) -> OnEvent:
     """Show at most one event in a while, but every one that went wrong."""
-    tracker = ProgressTracker(plan)
     began_s = shown_s = time.monotonic()
 
     def see(event: RunEvent) -> None:

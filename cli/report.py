@@ -34,6 +34,12 @@ def totals(document: Mapping[str, Any]) -> str:
             figures.joules(predicted["energy_j"]),
         ],
     ]
+    usages = [step["usage"] for step in document["steps"] if step["usage"] is not None]
+    if charged := sum(usage["usd"] for usage in usages):
+        rows.append(["charged", figures.dollars(charged), figures.dollars(predicted["cost_usd"])])
+    if usages:
+        parts = [sum(u[part] for u in usages) for part in ("prompt_tokens", "output_tokens")]
+        rows.append(["tokens, in and out", " + ".join(map(figures.count, parts)), ""])
     if "carbon_g" in predicted:
         grams = [figures.grams(one["carbon_g"]) for one in (measured, predicted)]
         rows.append(["carbon, CO2e", *grams])

@@ -295,7 +295,7 @@ def _carried_out(prepared: Prepared, conduct: Conduct, output: Output) -> RunRes
     from .live import shown_progress
 
     plan, record = prepared.plan, prepared.record
-    with shown_progress(plan, output) as (on_event, on_engine):
+    with shown_progress(plan, prepared.values, output) as (on_event, on_engine):
         if _simulated(plan):
             from ..runtime.simulated import simulate_plan
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..targets.plan import Plan
+from .expected import expected_calls
 
 _FAILURES_KEPT = 100  # a run that goes on without what fails may have a million
 Known = Literal["restored", "cached"]
@@ -76,10 +77,13 @@ class Progress:
 class ProgressTracker:
     """Adds up events; hand `see` to the driver and ask for a `snapshot` whenever one is shown."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Take the plan's estimates of calls and latency."""
-        self._planned = round(sum(s.calls for s in plan.steps if s.executor is not None))
+    def __init__(self, plan: Plan, inputs: Mapping[str, Any] | None = None) -> None:
+        """Take the plan's estimates of calls and latency, for inputs as long as they are."""
+        planned = expected_calls(plan, {})
+        expected = expected_calls(plan, inputs or {})
+        self._planned = round(expected)
         self._predicted_s = plan.predicted.latency_s.get("p50", 0.0)
+        self._predicted_s *= expected / planned if planned else 1.0
         self._begun = self._done = self._items = self._retries = self._failed = 0
         self._cancelled = 0
         self._failures: list[str] = []

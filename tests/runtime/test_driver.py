@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from murakkab.ir.diagnostics import InputError
+from murakkab.ir.types import INT, ListOf
 from murakkab.runtime.driver import run_plan
 from murakkab.runtime.errors import RunError
 from murakkab.runtime.progress import ProgressTracker, RunEvent
 from murakkab.runtime.record import load_record
 from murakkab.targets.library import Library
+from murakkab.targets.sizes import default_size
 
 from .conftest import MakeLibrary, MakePlan
 
@@ -139,6 +141,14 @@ def test_events_tell_the_progress(make_plan: MakePlan, library: Library) -> None
     end = tracker.snapshot(2.0)
     assert (end.done, end.running, end.expected) == (4, 0, 4)
     assert end.remaining_s == 0.0
+
+
+def test_progress_expects_calls_for_lists_as_long_as_they_are(make_plan: MakePlan) -> None:
+    plan = make_plan(TEXT)
+    tracker = ProgressTracker(plan, {"xs": [1] * 40})
+    planned = ProgressTracker(plan).snapshot(0.0).expected
+    by_default = default_size(ListOf(INT)).length
+    assert tracker.snapshot(0.0).expected == round(planned * 40 / by_default)
 
 
 def test_progress_weighs_the_plan_against_the_pace(make_plan: MakePlan) -> None:
