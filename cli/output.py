@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -73,7 +74,8 @@ class Output:
     def aside(self, text: str) -> None:
         """Print something that is not the result: on stderr, and not at all beside JSON."""
         if not self.as_json:
-            echo(text, err=True)
+            with suppress(OSError):  # nobody reads it any more: what is done goes on
+                echo(text, err=True)
 
     def product(
         self, kind: str, text: str, to: str | None, extra: Mapping[str, Any] | None = None

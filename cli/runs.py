@@ -19,6 +19,7 @@ from .tables import table
 
 RUNS = Path(".murakkab/runs")
 _LIVE = "running"
+_MOST_DAYS = 365_000  # a date before has no form
 
 
 def fresh_record(workflow: str) -> Path:
@@ -135,6 +136,8 @@ def prune(output: Output, /, keep: int | None, days: float | None, unfinished: b
     Runs that could be taken up stay, and so does one that is running. Without `--keep` and `--days`
     all others go.
     """
+    if days is not None and not days <= _MOST_DAYS:
+        raise click.BadParameter(f"{days:g} is not in the range 0 to {_MOST_DAYS:,}")
     runs = list(past_runs(RUNS))
     chosen = runs[: len(runs) - keep] if keep is not None else runs
     if days is not None:

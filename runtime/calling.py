@@ -44,7 +44,7 @@ class PythonFunction:
             return
         try:
             prepare()
-        except Exception as error:
+        except BaseException as error:  # also `sys.exit()`
             raise CallFailed(f"cannot be made ready: {told(error)}") from error
 
     def __call__(self, arguments: Mapping[str, Any], knobs: Mapping[str, Any]) -> Any:
@@ -67,7 +67,7 @@ class PythonFunction:
             raise CallFailed(told(error), retryable=True) from error
         except ImportError as error:
             raise CallFailed(f"a package it needs is missing: {error}") from error
-        except Exception as error:
+        except BaseException as error:  # also `sys.exit()`: it must not end a thread of ours
             raise CallFailed(f"raised {told(error)}{_where(error)}") from error
 
     def _accepts(self, knob: str) -> bool:
@@ -89,7 +89,7 @@ def _settings(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """Return the line that raised an error, which is what the author of the function needs."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:

@@ -93,7 +93,7 @@ class ChildProcess:
         if code == -signal.SIGKILL:
             how = "was killed (SIGKILL); did the machine run out of memory?"
         elif code < 0:
-            how = f"crashed ({signal.Signals(-code).name})"
+            how = f"crashed ({_signal(-code)})"
         else:
             how = f"ended by itself (exit code {code})"
         return f"its worker process {how}" + (f"; its last output: {words}" if words else "")
@@ -111,6 +111,13 @@ class ChildProcess:
             self._process.kill()
             self._process.wait()
         self._log.close()
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names
+        return f"signal {number}"
 
 
 def pickled(call: object) -> bytes:

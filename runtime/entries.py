@@ -57,7 +57,7 @@ def load(source: Source) -> Callable[..., Any]:
         found = _from_file(name, file) if file is not None else _by_name(name)
     except CallFailed:
         raise
-    except Exception as error:  # importing runs code that we have not written
+    except BaseException as error:  # importing runs code that we have not written
         raise CallFailed(f"its code `{name}` cannot be imported: {told(error)}") from error
     if not callable(found):
         raise CallFailed(f"its entry `{name}` is not a function")
@@ -110,5 +110,8 @@ def _from_file(name: str, file: str) -> Any:
 
 def told(error: BaseException) -> str:
     """Return an exception as its type and message."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # of its own making
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

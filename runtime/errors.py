@@ -36,7 +36,8 @@ class CallFailed(Exception):
     ) -> None:
         """Keep the message and what is known beside it."""
         super().__init__(message)
-        self.message = message
+        # what records are written in has no form for a half of a character
+        self.message = message.encode("utf-8", "replace").decode()
         self.retryable = retryable
         self.help = help
         self.after_s = after_s

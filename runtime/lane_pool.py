@@ -125,13 +125,13 @@ class LanePool:
         job.lane = lane
         try:
             value = lane.call(job)
-        except Exception as error:
+        except BaseException as error:  # whatever it is, who waits for the call must hear of it
             self._deliver(job, None, error)  # one that is no `CallFailed` ends the run
         else:
             self._deliver(job, value, None)
         job.lane = None
 
-    def _deliver(self, job: Job, value: Any, error: Exception | None) -> None:
+    def _deliver(self, job: Job, value: Any, error: BaseException | None) -> None:
         self._outcomes.append((job, value, error))
         if not self._waking:
             self._waking = True

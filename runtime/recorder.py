@@ -186,8 +186,8 @@ class Recorder:
             if isinstance(event, Completed):
                 line["result"] = self._kept(event.value)
             self._calls.write(_LINE({**line, **(more or {})}) + "\n")
-        except OSError as error:
-            return _NOT_RECORDED.format(error)
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:  # or it has no form
+            return _NOT_RECORDED.format(str(error) or type(error).__name__)
         return None
 
     def finish(

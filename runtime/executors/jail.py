@@ -28,6 +28,7 @@ _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _SYS_MOUNT_SETATTR = 442  # the same number on every architecture
 _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = -100, 0x8000, 1
 _WORK_BYTES = 64 << 20
+_WORK_FILES = 16_384
 _VISIBLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 
@@ -42,14 +43,15 @@ class _Calls(NamedTuple):
 
 
 # Forbidden (linux/unistd.h): new processes, tracing, mounts and namespaces, leaving the process
-# group, and corners of the kernel that no test needs (keys, bpf, perf, io_uring, userfaultfd,
-# reading other memory). Since Linux 5.1 new calls have one number on every architecture.
+# group, sockets (but for pairs, which event loops need), and corners of the kernel that no test
+# needs (keys, bpf, perf, io_uring, userfaultfd, reading other memory). Since Linux 5.1 new calls
+# have one number on every architecture.
 _X86_64 = {57, 58, 101, 109, 112, 155, 157, 161, 165, 166, 248, 249, 250, 272, 298, 308, 310, 311}
 _AARCH64 = {39, 40, 41, 51, 97, 117, 154, 157, 167, 217, 218, 219, 241, 268, 270, 271, 280, 282}
 _EVERYWHERE = {425, 428, 429, 430, 431, 432, 433, 442}
 _CALLS = {
-    "x86_64": _Calls(0xC000003E, 56, 155, frozenset(_X86_64 | {321, 323} | _EVERYWHERE)),
-    "aarch64": _Calls(0xC00000B7, 220, 41, frozenset(_AARCH64 | _EVERYWHERE)),
+    "x86_64": _Calls(0xC000003E, 56, 155, frozenset(_X86_64 | {41, 321, 323} | _EVERYWHERE)),
+    "aarch64": _Calls(0xC00000B7, 220, 41, frozenset(_AARCH64 | {198} | _EVERYWHERE)),
 }
 _CLONE3 = 435
 _CLONE_THREAD = 0x00010000
@@ -106,7 +108,8 @@ def _enter(root: str, job: dict[str, Any]) -> None:
 
 def _build_root(root: str, prefix: str) -> None:
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)  # nothing mounted here is seen outside
-    _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={_WORK_BYTES},mode=755")
+    bounds = f"size={_WORK_BYTES},nr_inodes={_WORK_FILES},mode=755"
+    _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, bounds)
     os.makedirs(f"{root}/work")
     inside = any(prefix == top or prefix.startswith(f"{top}/") for top in _VISIBLE)
     for path in (*_VISIBLE, *_DEVICES, *(() if inside else (prefix,))):

@@ -35,7 +35,8 @@ def main(verdict: int) -> NoReturn:
         while place is not None and place.tb_frame.f_code.co_filename == __file__:
             place = place.tb_next  # the author sees his frames alone
         passed, summary = False, "".join(traceback.format_exception(kind, error, place))
-    answer = {"passed": passed, "summary": summary[-_SUMMARY_CHARACTERS:]}
+    readable = summary.encode("utf-8", "backslashreplace").decode()
+    answer = {"passed": passed, "summary": readable[-_SUMMARY_CHARACTERS:]}
     os.write(verdict, json.dumps(answer).encode())
     try:
         sys.stdout.flush()

@@ -91,7 +91,9 @@ def _committed(connection: sqlite3.Connection, batch: list[_Waiting]) -> list[Ex
             try:
                 for sql, values in waiting.entry():
                     connection.execute(sql, values)
-            except (OSError, ValueError, RecursionError) as error:
+            except sqlite3.Error:
+                raise
+            except Exception as error:  # of encoding it: too deep, no memory, changed meanwhile
                 outcomes.append(error)
             else:
                 outcomes.append(None)

@@ -148,10 +148,11 @@ async def _gathered(
             message = f"`{url}` answered with events that are none of a chat completion"
             raise CallFailed(message, retryable=True, help=_SPEAKS, kind="malformed") from None
         if text is not None:
-            hear(text)
+            hear(text.replace(key, "***") if key else text)
     if not gathered.complete:
         raise _cut_off(url)
-    return gathered.document()
+    document: dict[str, Any] = gathered.document()
+    return _hidden(key, document) if key else document
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -174,7 +175,24 @@ def _cut_off(url: str) -> CallFailed:
 
 def _without(key: str | None, content: bytes) -> bytes:
     """Return what may be told of an answer: some servers repeat the key that they refuse."""
-    return content.replace(key.encode(), b"***") if key else content
+    if not key:
+        return content
+    try:
+        return json.dumps(_hidden(key, json.loads(content))).encode()
+    except (ValueError, RecursionError):  # no JSON, in which the key may be written otherwise
+        return content.replace(key.encode(), b"***")
+
+
+def _hidden(key: str, found: Any) -> Any:
+    """Return a JSON value with stars in the place of a key, however it was escaped."""
+    match found:
+        case str():
+            return found.replace(key, "***")
+        case list():
+            return [_hidden(key, item) for item in found]
+        case dict():
+            return {_hidden(key, name): _hidden(key, value) for name, value in found.items()}
+    return found
 
 
 def _object(content: bytes, url: str, key: str | None) -> dict[str, Any]:
@@ -186,7 +204,8 @@ def _object(content: bytes, url: str, key: str | None) -> dict[str, Any]:
         raise CallFailed(message, retryable=True, help=_SPEAKS, kind="malformed") from None
     if not isinstance(document, dict):
         raise CallFailed(f"`{url}` answered with JSON that is no object", help=_SPEAKS)
-    return document
+    hidden: dict[str, Any] = _hidden(key, document) if key else document
+    return hidden
 
 
 _SPEAKS = (

@@ -12,7 +12,7 @@ import pytest
 
 from .process import ran
 
-CANARY = "sk-canary-0b7c9d5e1f"
+CANARY = "sk-canary/0b7c9d5e1f=="
 WORKFLOW = """task mood(text: Text) -> Text prompt "The mood of {text}?"
 effect task tell(text: Text) -> Bool "Tells." using webhook
 
@@ -48,6 +48,7 @@ class Echo(BaseHTTPRequestHandler):
     """Repeats the key in whatever it answers; refuses where `refuses` is set."""
 
     refuses = 0
+    escapes = False
     seen = 0
 
     def do_GET(self) -> None:
@@ -61,12 +62,17 @@ class Echo(BaseHTTPRequestHandler):
             status = Echo.refuses or 204
             self._answer(status, {"error": {"message": f"no good: {key} {self.path}"}})
             return
-        choice = {"message": {"role": "assistant", "content": "fine"}, "finish_reason": "stop"}
+        choice = {
+            "message": {"role": "assistant", "content": f"fine {key}"},
+            "finish_reason": "stop",
+        }
         usage = {"prompt_tokens": 3, "completion_tokens": 1}
         self._answer(200, {"choices": [choice], "usage": usage, "echo": key})
 
     def _answer(self, status: int, document: object) -> None:
         content = b"" if status == 204 else json.dumps(document).encode()
+        if self.escapes:  # as PHP and others write JSON
+            content = content.replace(b"/", b"\\/").replace(b"=", b"\\u003d")
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -94,11 +100,12 @@ def mkb(folder: Path, url: str, *words: str) -> tuple[int, bytes]:
     return code, (out + err).encode() + files
 
 
-@pytest.mark.parametrize("refuses", [0, 401, 400])
+@pytest.mark.parametrize(("refuses", "escapes"), [(0, False), (401, True), (400, False), (0, True)])
 def test_a_key_is_written_nowhere(
-    tmp_path: Path, url: str, refuses: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, url: str, refuses: int, escapes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Echo, "refuses", refuses)
+    monkeypatch.setattr(Echo, "escapes", escapes)
     monkeypatch.setattr(Echo, "seen", 0)
     (tmp_path / "w.mkb").write_text(WORKFLOW)
     (tmp_path / "library.toml").write_text(LIBRARY.format(url=url))
@@ -115,4 +122,4 @@ def test_a_key_is_written_nowhere(
         assert code == 0
         written += more
     assert Echo.seen  # it did reach the server
-    assert CANARY.encode() not in written
+    assert b"0b7c9d5e1f" not in written  # whatever is escaped beside it

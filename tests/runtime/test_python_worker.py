@@ -17,6 +17,7 @@ import pytest
 from murakkab.runtime.driver import run_plan
 from murakkab.runtime.errors import RunError
 from murakkab.runtime.progress import RunEvent
+from murakkab.runtime.record import load_record
 from murakkab.targets.library import Library
 from murakkab.targets.plan import Plan
 
@@ -80,6 +81,36 @@ def test_an_exception_is_a_failed_step_with_its_reason_and_line(
     source = "def work(value):\n    raise ValueError('no such scene')\n"
     reason = failure(make_plan(ONE), make_library(source, work={"pooling": pooling}), x=1)
     assert reason == f"raised ValueError: no such scene (at {tmp_path / 'code.py'}:2)"
+
+
+ODD_ERRORS = {
+    "raise SystemExit(5)": "raised SystemExit: 5",
+    "raise KeyboardInterrupt": "raised KeyboardInterrupt",
+    "import asyncio; raise asyncio.CancelledError": "raised CancelledError",
+    "raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})()": "raised Odd",
+    "raise ValueError('half \\ud800')": "raised ValueError: half ?",
+}
+
+
+@POOLS
+@pytest.mark.parametrize("code", ODD_ERRORS)
+def test_whatever_a_function_raises_is_a_failed_step(
+    make_plan: MakePlan, make_library: MakeLibrary, pooling: str, code: str, tmp_path: Path
+) -> None:
+    library = make_library(f"def work(value):\n    {code}\n", work={"pooling": pooling})
+    plan, record = make_plan(ONE), tmp_path / "run.json"
+    with pytest.raises(RunError, match=r"raised ") as caught:
+        asyncio.run(run_plan(plan, {"x": 1}, library=library, record=record))
+    assert caught.value.failures[0].reason.startswith(ODD_ERRORS[code])
+    assert load_record(record).document["status"] == "failed"
+
+
+def test_a_child_that_a_signal_without_a_name_kills_is_told(
+    make_plan: MakePlan, make_library: MakeLibrary
+) -> None:
+    code = "import os\ndef work(value):\n    os.kill(os.getpid(), 40)\n"
+    library = make_library(code, work={"pooling": "process"})
+    assert "its worker process crashed (signal 40)" in failure(make_plan(ONE), library, x=1)
 
 
 @POOLS
