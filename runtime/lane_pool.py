@@ -31,7 +31,7 @@ class LanePool:
         self._cores = cores
         self._ahead: dict[Source, tuple[str, ...]] = {}
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._outcomes: deque[tuple[Job, Any, Exception | None]] = deque()
+        self._outcomes: deque[tuple[Job, Any, BaseException | None]] = deque()
         self._held: dict[str, Job] = {}  # by name: done, with the lane kept for what follows
         self._waking = False  # whether the loop has been told of outcomes
         self._threads: list[threading.Thread] = []
